@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
@@ -12,6 +13,7 @@ from typing import Final
 from chassis import kernel
 
 ROOT: Final = Path("/sys/fs/cgroup")
+_NEEDED: Final = ("cpu", "cpuset", "io", "memory", "pids")  # version 2 controllers that an engine uses
 _REMOVE_WITHIN: Final = 10.0  # seconds; the kernel releases a killed process's cgroup a little after its end
 
 
@@ -73,21 +75,27 @@ class WorldCgroups:
             if "cpuset" in hierarchy.options.split(","):
                 for name in ("cpuset.cpus", "cpuset.mems"):
                     (path / name).write_text((path.parent / name).read_text())
-            if hierarchy.version == 2:
-                self._give_controllers(path)
 
     def _give_controllers(self, path: Path) -> None:
         present = (path / "cgroup.subtree_control").read_text().split()
-        missing = [name for name in (path / "cgroup.controllers").read_text().split() if name not in present]
+        available = (path / "cgroup.controllers").read_text().split()
+        missing = [name for name in _NEEDED if name in available and name not in present]
         if missing:
             (path / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in missing))
             self._enabled[path] = missing
 
     def enter(self) -> None:
         """Put the calling process into them, before it unshares its cgroup namespace: they become its roots."""
+        for path in self._where.values():
+            (path / "cgroup.procs").write_text("0")
+
+    def settle(self) -> None:
+        """Go on into a leaf where version 2 has controllers to give, and give them."""
         for hierarchy, path in self._where.items():
-            if hierarchy.version == 1 or not (path / "cgroup.controllers").read_text().split():
-                (path / "cgroup.procs").write_text("0")
+            if hierarchy.version == 2 and (path / "cgroup.controllers").read_text().split():
+                (path / "init").mkdir()
+                (path / "init" / "cgroup.procs").write_text("0")
+                self._give_controllers(path)
 
     def mount(self) -> None:
         """Mount every hierarchy where the host has it, into a world whose /sys/fs/cgroup is yet an empty directory."""
@@ -108,7 +116,9 @@ class WorldCgroups:
             _remove_tree(path)
         for path, names in self._enabled.items():
             if path.exists():
-                (path / "cgroup.subtree_control").write_text(" ".join(f"-{name}" for name in names))
+                # Another world may use by now what this one switched on: then it stays on.
+                with contextlib.suppress(OSError):
+                    (path / "cgroup.subtree_control").write_text(" ".join(f"-{name}" for name in names))
 
 
 def _own_paths(text: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -14,6 +15,7 @@ from tests.world import NAMESERVER, cgroups
 _ATTR_RDONLY: Final = 0x1  # MOUNT_ATTR_RDONLY
 _FRESH: Final = {Path("/var/lib"): 0o755, Path("/var/tmp"): 0o1777}
 _TMPFS: Final = {Path("/run"): 0o755, Path("/tmp"): 0o1777, Path("/dev/shm"): 0o1777}
+_HIDDEN: Final = (Path("/dev/pts"), Path("/sys"), Path("/proc"))  # mounted anew: what the host has there must go
 _QUIET: Final = kernel.MS_NOSUID | kernel.MS_NODEV
 
 
@@ -24,6 +26,8 @@ def make(scratch: Path, groups: cgroups.WorldCgroups) -> None:
     kept = [(path, _clone(path)) for path in own]
     packages = _clone(Path("/var/lib/dpkg"))
     disk = {path: _clone(_subdirectory(scratch, path, mode)) for path, mode in _FRESH.items()}
+    for path in (*_HIDDEN, *_TMPFS):
+        _detach(path)
     kernel.mount_setattr(kernel.AT_FDCWD, b"/", kernel.AT_RECURSIVE, set_=_ATTR_RDONLY)
 
     for path, mode in _TMPFS.items():
@@ -51,6 +55,17 @@ def make(scratch: Path, groups: cgroups.WorldCgroups) -> None:
 
 def _clone(path: Path) -> int:
     return kernel.open_tree(kernel.AT_FDCWD, os.fsencode(path), kernel.OPEN_TREE_CLONE | kernel.AT_RECURSIVE)
+
+
+def _detach(path: Path) -> None:
+    """Take away what is mounted at ``path``, however often, with all below."""
+    while True:
+        try:
+            kernel.umount(os.fsencode(path), kernel.MNT_DETACH)
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # not, or no longer, a mount point
+                return
+            raise
 
 
 def _attach(fd: int, path: Path) -> None:

@@ -35,6 +35,7 @@ def be_init(command: list[str], scratch: Path, groups: cgroups.WorldCgroups) -> 
 def _make_world(scratch: Path, groups: cgroups.WorldCgroups) -> None:
     groups.enter()
     kernel.unshare(_NAMESPACES)
+    groups.settle()
     outside = network.make_namespaces()
     socket.sethostname("world")
     filesystem.make(scratch, groups)
