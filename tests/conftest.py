@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from tests.leaks import nothing_left
+from tests.registry import registry
 
-__all__ = ["nothing_left"]
+__all__ = ["nothing_left", "registry"]
