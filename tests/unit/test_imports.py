@@ -23,6 +23,7 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "coordinator": frozenset({"chassis", "pier"}),
     "buildd": frozenset({"coordinator", "chassis", "pier"}),
     "gateway": frozenset({"coordinator", "chassis", "pier"}),
+    "launcher": frozenset({"chassis"}),
     "pier_client": frozenset({"pier"}),
     "pier_cli": frozenset({"chassis", "pier"}),
 }

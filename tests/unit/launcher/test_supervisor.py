@@ -1,4 +1,4 @@
-"""The launcher's supervisor, over real processes: restarts, order of the stop, the listener handed over, its own death."""
+"""The launcher's supervisor, over real processes: restarts, order of the stop, the listener handed over, its end."""
 
 import os
 import re
