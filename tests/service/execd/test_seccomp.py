@@ -7,7 +7,6 @@ runc 1.1.5, x86-64), by the capability given besides the default ones. Where a d
 from __future__ import annotations
 
 import base64
-import contextlib
 import functools
 import json
 import os
@@ -16,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import tarfile
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,11 +150,9 @@ def test_af_alg_and_vsock_sockets_are_refused_however_the_upper_half_of_the_regi
     assert of_pier(tmp_path, DEFAULT_CAPABILITIES)["native socket", family] == "errno 1"
 
 
-@contextlib.contextmanager
-def bundle(directory: Path, spec_linux: dict[str, object], annotations: dict[str, str]) -> Iterator[tuple[str, Path]]:
-    """A container's id, and its bundle: the host's /usr, read-only, and the probe as its one process."""
-    rootfs = directory / "rootfs"
-    make_rootfs(rootfs)
+def make_bundle(directory: Path, linux: dict[str, object], annotations: dict[str, str]) -> None:
+    """A container with the host's /usr, read-only, and the probe as its one process."""
+    make_rootfs(directory / "rootfs")
     caps = sorted(DEFAULT_CAPABILITIES)
     config = {
         "ociVersion": "1.0.2",
@@ -169,11 +167,10 @@ def bundle(directory: Path, spec_linux: dict[str, object], annotations: dict[str
             {"destination": "/usr", "type": "none", "source": "/usr", "options": ["rbind", "ro"]},
             {"destination": "/probe.py", "type": "none", "source": str(PROBE), "options": ["bind", "ro"]},
         ],
-        "linux": {"namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts", "network")], **spec_linux},
+        "linux": {"namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts", "network")], **linux},
         "annotations": annotations,
     }
     (directory / "config.json").write_text(json.dumps(config))
-    yield f"s-seccomp-{uuid.uuid4().hex[:12]}", directory
 
 
 def make_rootfs(rootfs: Path) -> None:
@@ -187,13 +184,18 @@ def make_rootfs(rootfs: Path) -> None:
 def run_in(runtime: str, directory: Path, linux: dict[str, object], annotations: dict[str, str]) -> tuple[int, Verdicts]:
     if shutil.which(runtime) is None:
         pytest.skip(f"{runtime} is not installed")
-    with bundle(directory, linux, annotations) as (container, path):
-        # crun refuses a hybrid cgroup layout: the empty v2 hierarchy is hidden in a mount namespace of the command's.
-        hide = "umount /sys/fs/cgroup/unified 2>/dev/null; exec \"$@\""
+    make_bundle(directory, linux, annotations)
+    container = f"s-seccomp-{uuid.uuid4().hex[:12]}"
+    # crun refuses a hybrid cgroup layout: the empty v2 hierarchy is hidden in a mount namespace of the command's.
+    hide = "umount /sys/fs/cgroup/unified 2>/dev/null; exec \"$@\""
+    try:
         return ask([
             "unshare", "-m", "--propagation", "private", "sh", "-c", hide, "sh",
-            runtime, "--root", str(directory / "state"), "run", "-b", str(path), container,
+            runtime, "--root", str(directory / "state"), "run", "-b", str(directory), container,
         ])
+    finally:
+        left = [*Path("/sys/fs/cgroup").glob(f"*/{container}"), *(directory / "state").glob("*")]
+        assert left == []
 
 
 def test_the_filter_given_to_crun_by_annotation_does_the_same_in_the_container(tmp_path: Path) -> None:
@@ -225,38 +227,45 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
         pytest.skip("dockerd is not installed: the recorded verdicts stand for it")
     directory = tmp_path_factory.mktemp("dockerd")
     address = f"unix://{directory}/docker.sock"
+    cgroup = f"s-dockerd-{os.getpid()}"
     daemon = (
-        "set -e; umount /sys/fs/cgroup/unified 2>/dev/null || true; mount -t proc proc /proc; exec dockerd"
-        f" --data-root {directory}/data --exec-root {directory}/exec --pidfile {directory}/pid -H {address}"
-        f" --bridge none --iptables=false --ip6tables=false --storage-driver vfs --cgroup-parent /s-dockerd-{os.getpid()}"
+        "set -e; umount /sys/fs/cgroup/unified 2>/dev/null || true; mount -t proc proc /proc;"
+        # Where dockerd and containerd leave files otherwise.
+        f" mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /opt; mkdir {directory}/etc {directory}/work;"
+        f" mount -t overlay overlay -o lowerdir=/etc,upperdir={directory}/etc,workdir={directory}/work /etc;"
+        f" exec dockerd --data-root {directory}/data --exec-root {directory}/exec --pidfile {directory}/pid -H {address}"
+        " --bridge none --iptables=false --ip6tables=false --storage-driver vfs"
+        f" --cgroup-parent /{cgroup}"
     )
-    log = directory / "log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            ["unshare", "-m", "-n", "-p", "-f", "--kill-child=KILL", "--propagation", "private", "sh", "-c", daemon],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
-        )
-        try:
-            assert process.stderr is not None
-            for line in process.stderr:
-                out.write(line)
-                if b"API listen on" in line:
-                    break
-            else:
-                pytest.fail(f"dockerd did not start:\n{log.read_text()}")
-            command = ["docker", "-H", address]
-            rootfs = directory / "rootfs"
-            make_rootfs(rootfs)
-            with tarfile.open(directory / "rootfs.tar", "w") as tar:
-                tar.add(rootfs, arcname=".")
-            subprocess.run([*command, "import", str(directory / "rootfs.tar"), "probe"], check=True, capture_output=True)
-            yield command
-        finally:
-            # The daemon is process 1 of its pid namespace: with it goes all that it started.
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            remove_cgroups(f"s-dockerd-{os.getpid()}")
-            shutil.rmtree(directory)
+    process = subprocess.Popen(
+        ["unshare", "-m", "-n", "-p", "-f", "--kill-child=KILL", "--propagation", "private", "sh", "-c", daemon],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+    )
+    assert process.stderr is not None
+    try:
+        log = []
+        for line in process.stderr:
+            log.append(line)
+            if b"API listen on" in line:
+                break
+        else:
+            pytest.fail("dockerd did not start:\n" + b"".join(log).decode())
+        # Read on, lest the daemon stop at a full pipe.
+        reader = threading.Thread(target=log.extend, args=(process.stderr,))
+        reader.start()
+        command = ["docker", "-H", address]
+        make_rootfs(directory / "rootfs")
+        with tarfile.open(directory / "rootfs.tar", "w") as tar:
+            tar.add(directory / "rootfs", arcname=".")
+        subprocess.run([*command, "import", str(directory / "rootfs.tar"), "probe"], check=True, capture_output=True)
+        yield command
+    finally:
+        # The daemon is process 1 of its pid namespace: with it goes all that it started; unshare reaps it and ends.
+        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+        process.wait()
+        remove_cgroups(cgroup)
+        shutil.rmtree(directory)
 
 
 def remove_cgroups(name: str) -> None:
