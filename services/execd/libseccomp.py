@@ -113,7 +113,7 @@ def _library() -> Any:
     try:
         library = ctypes.CDLL("libseccomp.so.2")
     except OSError as error:
-        raise Internal(f"libseccomp: {error}", reason="NO_LIBSECCOMP", expected="libseccomp.so.2 (libseccomp2)") from error
+        raise Internal(f"libseccomp: {error}", reason="NO_LIBSECCOMP", expected="libseccomp.so.2") from error
     library.seccomp_init.restype = ctypes.c_void_p
     library.seccomp_init.argtypes = (ctypes.c_uint32,)
     library.seccomp_release.restype = None

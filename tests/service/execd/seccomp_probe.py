@@ -5,8 +5,8 @@ errno of its own: so that errno means "the other filters let it pass", and any o
 outranks USER_NOTIF. Needs the standard library only, so that it runs in a container whose /usr is the host's.
 
     seccomp_probe.py [FILTER]      FILTER: a file of struct sock_filter[] to load first
-Prints JSON: {"mode": "Seccomp:" of /proc/self/status, "verdicts": {"native": {verdict: "0-12,14"}, "native socket": …}}:
-for an ABI the numbers are system calls, for an ABI and a call they are values of its first argument.
+Prints JSON: {"mode": "Seccomp:" of /proc/self/status, "verdicts": {"native": {verdict: "0-12,14"}, "native socket":
+…}}: for an ABI the numbers are system calls, for an ABI and a call they are values of its first argument.
 """
 
 from __future__ import annotations
@@ -70,14 +70,18 @@ def x32(number: int, first: int = 0, second: int = 0) -> int:
     return native(number | X32_BIT, first, second)
 
 
-def make_i386() -> Callable[[int, int, int], int]:
+def make_i386() -> Callable[..., int]:
     # f(edi number, esi first, edx second, ecx sixth): the 32-bit entry, int 0x80, from a 64-bit process.
     code = bytes.fromhex("53 55 89f8 89f3 89cd 89d1 31d2 31f6 31ff cd80 5d 5b c3")
     area = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
     area.write(code)
     words = (ctypes.c_uint,) * 4
     function = ctypes.CFUNCTYPE(ctypes.c_int, *words)(ctypes.addressof(ctypes.c_char.from_buffer(area)))
-    return lambda number, first=0, second=0: -function(number, first, second, MARK)
+
+    def call(number: int, first: int = 0, second: int = 0) -> int:
+        return -int(function(number, first, second, MARK))
+
+    return call
 
 
 Probe = tuple[Callable[..., int], tuple[int, ...]]

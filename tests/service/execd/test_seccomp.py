@@ -117,7 +117,8 @@ def expected(docker: Verdicts, capabilities: frozenset[str]) -> Verdicts:
 
 
 def differences(left: Verdicts, right: Verdicts) -> dict[tuple[str, int], tuple[str | None, str | None]]:
-    return {key: (left.get(key), right.get(key)) for key in left.keys() | right.keys() if left.get(key) != right.get(key)}
+    keys = left.keys() | right.keys()
+    return {key: (left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)}
 
 
 def capabilities_of(case: str) -> frozenset[str]:
@@ -181,7 +182,9 @@ def make_rootfs(rootfs: Path) -> None:
     (rootfs / "probe.py").touch()
 
 
-def run_in(runtime: str, directory: Path, linux: dict[str, object], annotations: dict[str, str]) -> tuple[int, Verdicts]:
+def run_in(
+    runtime: str, directory: Path, linux: dict[str, object], annotations: dict[str, str]
+) -> tuple[int, Verdicts]:
     if shutil.which(runtime) is None:
         pytest.skip(f"{runtime} is not installed")
     make_bundle(directory, linux, annotations)
@@ -222,7 +225,7 @@ def test_the_rules_given_to_a_runtime_mean_what_the_filter_means(runtime: str, t
 
 @pytest.fixture(scope="module")
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
-    """A docker command line whose daemon runs in mount, network and pid namespaces of its own, with an image "probe"."""
+    """A docker command line whose daemon runs in mount, network and pid namespaces, with an image "probe"."""
     if any(shutil.which(name) is None for name in ("docker", "dockerd", "containerd", "runc")):
         pytest.skip("dockerd is not installed: the recorded verdicts stand for it")
     directory = tmp_path_factory.mktemp("dockerd")
@@ -257,7 +260,8 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
         make_rootfs(directory / "rootfs")
         with tarfile.open(directory / "rootfs.tar", "w") as tar:
             tar.add(directory / "rootfs", arcname=".")
-        subprocess.run([*command, "import", str(directory / "rootfs.tar"), "probe"], check=True, capture_output=True)
+        image = [*command, "import", str(directory / "rootfs.tar"), "probe"]
+        subprocess.run(image, check=True, capture_output=True)
         yield command
     finally:
         # The daemon is process 1 of its pid namespace: with it goes all that it started; unshare reaps it and ends.
