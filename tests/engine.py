@@ -96,7 +96,7 @@ class Engine:
         settings: dict[str, Any] = {"text": True, "capture_output": True, "timeout": 60, "check": False, **options}
         if "stdin" not in settings and "input" not in settings:
             settings["stdin"] = subprocess.DEVNULL
-        return subprocess.run(command, env=self.environment(), **settings)
+        return subprocess.run(command, env=self.environment(), **settings)  # noqa: PLW1510 - settings say check
 
 
 @contextmanager

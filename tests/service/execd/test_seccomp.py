@@ -235,8 +235,10 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
         "set -e; umount /sys/fs/cgroup/unified 2>/dev/null || true; mount -t proc proc /proc;"
         # Where dockerd and containerd leave files otherwise.
         f" mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /opt; mkdir {directory}/etc {directory}/work;"
-        f" mount -t overlay overlay -o lowerdir=/etc,upperdir={directory}/etc,workdir={directory}/work /etc;"
-        f" exec dockerd --data-root {directory}/data --exec-root {directory}/exec --pidfile {directory}/pid -H {address}"
+        " mount -t overlay overlay"
+        f" -o lowerdir=/etc,upperdir={directory}/etc,workdir={directory}/work /etc;"
+        f" exec dockerd --data-root {directory}/data --exec-root {directory}/exec"
+        f" --pidfile {directory}/pid -H {address}"
         " --bridge none --iptables=false --ip6tables=false --storage-driver vfs"
         f" --cgroup-parent /{cgroup}"
     )
