@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from chassis.instance import SERVICES, Instance, instance
+from deploy.busybox_image import busybox_image, docker_archive
 from launcher import control
 from tests import tools
 
@@ -86,6 +87,12 @@ class Engine:
     def log(self, program: str) -> str:
         path = self.instance.root / "log" / f"{program}.log"
         return path.read_text(errors="replace") if path.exists() else ""
+
+    def load_busybox(self, name: str = "busybox:latest") -> None:
+        """Load the image of `make run` as ``name``."""
+        archive = docker_archive({name: busybox_image()})
+        done: subprocess.CompletedProcess[Any] = self.docker("load", input=archive, text=False)
+        assert done.returncode == 0, done.stderr
 
     def remove_everything(self) -> None:
         """All containers gone, running or not."""
