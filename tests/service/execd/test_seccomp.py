@@ -225,7 +225,7 @@ def test_the_rules_given_to_a_runtime_mean_what_the_filter_means(runtime: str, t
 
 @pytest.fixture(scope="module")
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
-    """A docker command line whose daemon runs in mount, network and pid namespaces, with an image "probe"."""
+    """A docker command whose daemon runs in mount, network and pid namespaces, with the image "probe"."""
     if any(shutil.which(name) is None for name in ("docker", "dockerd", "containerd", "runc")):
         pytest.skip("dockerd is not installed: the recorded verdicts stand for it")
     directory = tmp_path_factory.mktemp("dockerd")
@@ -236,8 +236,8 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
         # Where dockerd and containerd leave files otherwise.
         f" mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /opt; mkdir {directory}/etc {directory}/work;"
         f" mount -t overlay overlay -o lowerdir=/etc,upperdir={directory}/etc,workdir={directory}/work /etc;"
-        f" exec dockerd --data-root {directory}/data --exec-root {directory}/exec --pidfile {directory}/pid -H {address}"
-        " --bridge none --iptables=false --ip6tables=false --storage-driver vfs"
+        f" exec dockerd --data-root {directory}/data --exec-root {directory}/exec --pidfile {directory}/pid"
+        f" -H {address} --bridge none --iptables=false --ip6tables=false --storage-driver vfs"
         f" --cgroup-parent /{cgroup}"
     )
     process = subprocess.Popen(

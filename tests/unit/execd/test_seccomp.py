@@ -265,7 +265,8 @@ def test_32_bit_arm_keeps_its_private_calls() -> None:
     "capability, number",
     [
         ("CAP_BPF", 321), ("CAP_DAC_READ_SEARCH", 304), ("CAP_PERFMON", 298), ("CAP_SYSLOG", 103),
-        ("CAP_SYS_ADMIN", 272), ("CAP_SYS_BOOT", 169), ("CAP_SYS_CHROOT", 161), ("CAP_SYS_MODULE", 175), ("CAP_SYS_NICE", 237),
+        ("CAP_SYS_ADMIN", 272), ("CAP_SYS_BOOT", 169), ("CAP_SYS_CHROOT", 161), ("CAP_SYS_MODULE", 175),
+        ("CAP_SYS_NICE", 237),
         ("CAP_SYS_PACCT", 163), ("CAP_SYS_PTRACE", 312), ("CAP_SYS_RAWIO", 172), ("CAP_SYS_TIME", 164),
         ("CAP_SYS_TTY_CONFIG", 153),
     ],
