@@ -1,4 +1,4 @@
-"""execd, zygote and shims killed at every boundary and at random: no line, no exit code is lost, nothing is left over."""
+"""execd, zygote and shims killed at every boundary and at random: no line and no exit code is lost, nothing is left."""
 
 import asyncio
 import os
