@@ -1,7 +1,9 @@
 """Attach clients: connections that get a process's output and may feed its input. See chassis.attach for the protocol.
 
-Output waits for a client in a bounded spool of references to the blocks that were read, shared by all clients. A
-*patient* client attached before the start: when its spool is full the process waits. Any other is cut off instead.
+Output waits for a client in a bounded spool of references to the blocks that were read, shared by all clients. When
+a spool is full the process waits. For a *patient* client, one that attached before the start, it waits for ever; any
+other must have taken its whole spool within CATCH_UP seconds, or is cut off: so it stalls nobody for longer, and a client
+that merely was not scheduled during a burst is kept.
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ from typing import Final, Protocol
 from chassis import attach
 from chassis.errors import InvalidArgument
 
-from execd.shim.loop import GONE, READ, WRITE, Loop
+from execd.shim.loop import GONE, READ, WRITE, Loop, Timer
 
 SPOOL: Final = 1 << 20
 """Bytes that a client may be behind."""
+CATCH_UP: Final = 1.0
 _BUFFERS: Final = 16
 
 
@@ -50,6 +53,8 @@ class Client:
         self._reading = True
         self._input_open = True
         self._finishing = False
+        self._full = False
+        self._deadline: Timer | None = None
         self.closed = False
         self._events = READ
         loop.add(sock.fileno(), READ, self._ready)
@@ -60,7 +65,8 @@ class Client:
         return self._request.stdin
 
     def is_full(self) -> bool:
-        return self._queued >= SPOOL
+        """From a full spool until half of it is free again."""
+        return self._full
 
     def greet(self, early_input: bytes) -> None:
         """Answer the handshake; ``early_input`` came in the same piece as the client's line."""
@@ -80,8 +86,10 @@ class Client:
         self._queue.append(data)
         self._queued += len(data)
         self._flush()
-        if self.is_full() and not self.patient and not self.closed:
-            self._cut_off()
+        if self._queued >= SPOOL and not self._full:
+            self._full = True
+            if not self.patient and self._deadline is None:
+                self._deadline = self._loop.later(CATCH_UP, self._cut_off)
 
     def finish(self) -> None:
         """Close as soon as everything queued was sent."""
@@ -101,10 +109,18 @@ class Client:
             self._socket.close()
             self._queue.clear()
             self._queued = 0
+            self._caught_up()
             self._target.client_gone(self)
+
+    def _caught_up(self) -> None:
+        self._full = False
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
     def _cut_off(self) -> None:
         """Drop what is queued but for the piece that is partly sent, tell the reason, and end."""
+        self._caught_up()
         first = self._queue.popleft()
         self._queue.clear()
         self._queue.append(first)
@@ -113,16 +129,19 @@ class Client:
             self._queue.append(attach.frame(attach.SYSTEM, len(text)) + text)
         self._queued = sum(map(len, self._queue))
         self.finish()
+        self._target.client_drained(self)
 
     def _ready(self, events: int) -> None:
         if events & GONE:
             self.close()
             return
         if events & WRITE:
-            was_full = self.is_full()
             self._flush()
-            if was_full and not self.is_full() and not self.closed:
+            if self._full and self._queued <= SPOOL // 2 and not self.closed:
+                self._full = False
                 self._target.client_drained(self)
+            if not self._queue:
+                self._caught_up()
         if not self.closed and events & READ and self._input_open:
             self._receive()
 

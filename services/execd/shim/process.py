@@ -68,12 +68,10 @@ class Process:
         for stream in _STREAMS:
             read, write = stdio.pipe()
             self._child_fds.append(write)
-            self._listen(stream, read)
+            os.set_blocking(read, False)
+            self._outputs[stream] = read
 
     def _listen(self, stream: int, fd: int) -> None:
-        os.set_blocking(fd, False)
-        self._outputs[stream] = fd
-        # Before the start there is nothing to read, and a pipe whose other end is closed would report it for ever.
         if not self._paused:
             self._loop.add(fd, READ, lambda _events: self._readable(stream))
 
@@ -94,11 +92,15 @@ class Process:
             self._slave = stdio.open_slave(master)
             if self._window is not None:
                 stdio.set_window(master, *self._window)
-            self._listen(1, master)
+            os.set_blocking(master, False)
+            self._outputs[1] = master
             self._input.open(fcntl.fcntl(master, fcntl.F_DUPFD_CLOEXEC, 3))
+        # Not before: what a runtime that fails writes there is not the container's output.
+        for stream, fd in self._outputs.items():
+            self._listen(stream, fd)
 
     def failed(self, error: str) -> None:
-        """It never ran: clients get what the streams hold, and are closed."""
+        """It never ran: clients are closed."""
         self._close_child_fds()
         self.state, self.error = FAILED, error
         for stream in list(self._outputs):
@@ -156,7 +158,7 @@ class Process:
 
     def _readable(self, stream: int) -> None:
         self._read(stream)
-        if any(client.patient and client.is_full() for client in self.clients):
+        if any(client.is_full() for client in self.clients):
             self._pause()
 
     def _read(self, stream: int) -> int:
@@ -199,7 +201,7 @@ class Process:
                 self._loop.remove(fd)
 
     def _resume(self) -> None:
-        if self._paused and not any(client.patient and client.is_full() for client in self.clients):
+        if self._paused and not any(client.is_full() for client in self.clients):
             self._paused = False
             for stream, fd in list(self._outputs.items()):
                 self._listen(stream, fd)
