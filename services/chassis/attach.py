@@ -93,7 +93,7 @@ def decode_request(line: bytes) -> AttachRequest:
             raise InvalidArgument(f"attach: {name} is not a boolean", reason="BAD_REQUEST", field=name)
         flags[name] = value
     return AttachRequest(
-        target, flags["stdin"], flags["stdout"], flags["stderr"], flags["framed"], keys if keys else None
+        target, flags["stdin"], flags["stdout"], flags["stderr"], flags["framed"], keys or None
     )
 
 

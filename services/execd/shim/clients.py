@@ -15,7 +15,6 @@ from typing import Final, Protocol
 
 from chassis import attach
 from chassis.errors import InvalidArgument
-
 from execd.shim.loop import GONE, READ, WRITE, Loop, Timer
 
 SPOOL: Final = 1 << 20

@@ -13,7 +13,6 @@ import traceback
 from typing import Final
 
 from chassis import kernel
-
 from execd.shim import cgroups, protocol
 from execd.shim.loop import Loop
 from execd.shim.protocol import ShimSpec

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from typing import Final
 
 from chassis import kernel
-
 from execd.shim.protocol import MountEntry, ProtocolError
 
 _HYBRID: Final = b"/sys/fs/cgroup/unified"

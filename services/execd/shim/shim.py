@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from chassis import attach
-
 from execd.shim import cgroups, mounts, protocol, record
 from execd.shim.clients import Client, Handshake
 from execd.shim.jsonlog import JsonLog

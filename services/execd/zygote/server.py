@@ -16,7 +16,6 @@ import traceback
 from collections.abc import Mapping, Sequence
 
 from chassis import kernel
-
 from execd.shim import cgroups, protocol
 from execd.shim import main as shim_main
 from execd.shim.lines import LineConnection
