@@ -64,6 +64,21 @@ def mount_all(entries: Iterable[MountEntry], peers: dict[MountEntry, int], run_d
             ) from error
 
 
+def leave(run_dir: str) -> None:
+    """Take the rootfs and the clones off again, so that its upper directory is free for the next life although this
+    shim may stay for a slow client."""
+    targets = [os.path.join(run_dir, "rootfs")]
+    binds = os.path.join(run_dir, "binds")
+    if os.path.isdir(binds):
+        targets += [os.path.join(binds, name) for name in os.listdir(binds)]
+    for target in targets:
+        try:
+            kernel.umount(os.fsencode(target), kernel.MNT_DETACH | kernel.UMOUNT_NOFOLLOW)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOENT):
+                raise
+
+
 def _open_target(entry: MountEntry, root: str, run_dir: str) -> int:
     """The mount point as a descriptor, found below the rootfs whatever links an image planted there."""
     if entry.target.startswith(_BINDS):

@@ -29,7 +29,8 @@ Verbs, their fields and their answers:
   fork        shim: ShimSpec                                       describe's answer
   describe                                                         pid, id, state, targets, log, released
   watch                                                            describe's answer, then events
-  run         RunSpec                                              pid, started, steps
+  mount       mounts                                               steps: the namespace is made, the rootfs is there
+  run         RunSpec, whose mounts count only without mount       pid, started, steps
   create      RunSpec                                              pid, steps: made, not started yet
   start                                                            pid, started, steps
   signal      target, signal                                       sent to the one process, which is still ours to reap
@@ -187,7 +188,15 @@ def shim_spec(message: Mapping[str, object]) -> ShimSpec:
 def run_spec(message: Mapping[str, object]) -> RunSpec:
     """The RunSpec in a ``run`` or ``create``."""
     runtime = group(message, "runtime")
-    listed = _field(message, "mounts", list)
+    return RunSpec(
+        bundle=text(message, "bundle"), runtime=RuntimeSpec(text(runtime, "path"), text(runtime, "root")),
+        mounts=mount_entries(message), cgroup=text(message, "cgroup"),
+    )
+
+
+def mount_entries(message: Mapping[str, object]) -> tuple[MountEntry, ...]:
+    """The mounts in a ``mount``, ``run`` or ``create``."""
+    listed = _field(message, "mounts", list, [])
     assert isinstance(listed, list)
     mounts = []
     for entry in listed:
@@ -195,10 +204,7 @@ def run_spec(message: Mapping[str, object]) -> RunSpec:
             raise ProtocolError("mounts: an entry is {type, source, target, options}", "BAD_REQUEST")
         options = tuple(str(option) for option in entry["options"])
         mounts.append(MountEntry(text(entry, "type"), text(entry, "source"), text(entry, "target"), options))
-    return RunSpec(
-        bundle=text(message, "bundle"), runtime=RuntimeSpec(text(runtime, "path"), text(runtime, "root")),
-        mounts=tuple(mounts), cgroup=text(message, "cgroup"),
-    )
+    return tuple(mounts)
 
 
 def to_message(value: object) -> object:

@@ -15,7 +15,7 @@ from execd.shim.jsonlog import JsonLog
 from execd.shim.lines import LineConnection
 from execd.shim.loop import READ, Loop
 from execd.shim.process import Process
-from execd.shim.protocol import CREATED, ENDED, RUNNING, STARTING, ProtocolError, RunSpec, RuntimeSpec, ShimSpec
+from execd.shim.protocol import CREATED, ENDED, RUNNING, STARTING, MountEntry, ProtocolError, RuntimeSpec, ShimSpec
 from execd.shim.runtime import Children, Runtime, read_pid
 from execd.shim.stdio import ConsoleSocket
 
@@ -64,10 +64,11 @@ class Shim:
             log=self._log, on_gone=self._gone,
         )
         self._verbs: dict[str, Callable[[LineConnection, Message, Reply], None]] = {
-            "describe": lambda connection, message, reply: reply(self._describe()),
+            "describe": lambda _connection, _message, reply: reply(self._describe()),
             "watch": self._watch,
-            "run": lambda connection, message, reply: self._make(message, reply, "run"),
-            "create": lambda connection, message, reply: self._make(message, reply, "create"),
+            "mount": self._mount_verb,
+            "run": lambda _connection, message, reply: self._make(message, reply, "run"),
+            "create": lambda _connection, message, reply: self._make(message, reply, "create"),
             "start": self._start,
             "signal": self._signal,
             "resize": self._resize,
@@ -198,7 +199,8 @@ class Shim:
         self._init.state = STARTING
         self._joined.append(reply)
         try:
-            self._mount(spec, steps)
+            if not self._entered:
+                self._mount(spec.mounts, steps)
             self._cgroup = spec.cgroup
             self._runtime = Runtime(self._loop, self._children, spec.runtime, self._spec.id, self._spec.run_dir)
             command = ["run", "--detach"] if verb == "run" else ["create"]
@@ -223,12 +225,21 @@ class Shim:
         self._settle({"ok": False, "error": error, "reason": reason})
         self._init.failed(error)
 
-    def _mount(self, spec: RunSpec, steps: Steps) -> None:
-        peers = mounts.prepare(spec.mounts)
+    def _mount_verb(self, connection: LineConnection, message: Message, reply: Reply) -> None:
+        """``mount``: once; again it has nothing to do."""
+        steps = Steps()
+        if self._init.state != CREATED:
+            raise ProtocolError(f"the container is {self._init.state}", "BAD_STATE")
+        if not self._entered:
+            self._mount(protocol.mount_entries(message), steps)
+        reply({"steps": steps.list})
+
+    def _mount(self, entries: tuple[MountEntry, ...], steps: Steps) -> None:
+        peers = mounts.prepare(entries)
         mounts.enter()
         self._entered = True
         steps.done("namespace")
-        mounts.mount_all(spec.mounts, peers, self._spec.run_dir)
+        mounts.mount_all(entries, peers, self._spec.run_dir)
         steps.done("mount")
 
     def _spawn(self, process: Process, command: list[str], steps: Steps, verb: str) -> None:
@@ -373,6 +384,7 @@ class Shim:
             if code and os.path.exists(os.path.join(spec.root, self._spec.id)):
                 reply({"ok": False, "error": error, "reason": "RUNTIME_FAILED"})
                 return
+            mounts.leave(self._spec.run_dir)
             self._released = True
             reply({})
             if self._init.state == CREATED and not self._init.pid:

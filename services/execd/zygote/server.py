@@ -26,7 +26,7 @@ class Zygote:
     """Listens on ``path`` (mode 0600)."""
 
     def __init__(self, path: str) -> None:
-        self._loop = Loop(lambda pid, status, time_ns: None)
+        self._loop = Loop(lambda _pid, _status, _time: None)
         self._connections: list[LineConnection] = []
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -74,7 +74,7 @@ class Zygote:
         status = 1
         try:
             status = shim_main.become(self._shed(connection), seq, spec)
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - a child must never return into its parent's loop
             traceback.print_exc()
         finally:
             os._exit(status)

@@ -7,12 +7,13 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.service.execd.driver import TIMEOUT, Engine
+from tests.service.execd.service import Execd, execd
 
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -69,3 +70,28 @@ def engine() -> Iterator[Engine]:
     remove_cgroups(engine.cgroup)
     assert len(Path("/proc/self/mountinfo").read_text().splitlines()) == mounts
     assert len(os.listdir("/proc/self/fd")) <= fds
+
+
+@pytest.fixture
+async def service(request: pytest.FixtureRequest) -> AsyncIterator[Execd]:
+    """A running execd of the test's own; afterwards nothing of it is left."""
+    before = shim_pids()
+    mounts = len(Path("/proc/self/mountinfo").read_text().splitlines())
+    name = f"x{os.getpid()}"
+    base: Path | None = None
+    try:
+        async with execd(name) as running:
+            base = running.base
+            yield running
+    finally:
+        left = shim_pids() - before
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        if base is not None:
+            keep = os.environ.get("PIER_KEEP")
+            if keep:
+                shutil.copy(base / "execd.log", keep)
+            shutil.rmtree(base)
+    assert not left, "shims were left"
+    remove_cgroups(running.instance.cgroup_parent)
+    assert len(Path("/proc/self/mountinfo").read_text().splitlines()) == mounts

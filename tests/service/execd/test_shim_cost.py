@@ -62,7 +62,10 @@ def test_a_full_pipe_to_a_client_that_does_not_read_costs_no_time(engine: Engine
 
 @pytest.mark.bench
 def test_the_path_from_fork_to_pid(engine: Engine, capsys) -> None:
-    spawn, start, steps, release = [], [], {}, []
+    spawn: list[float] = []
+    start: list[float] = []
+    release: list[float] = []
+    steps: dict[str, list[float]] = {}
     for _ in range(int(os.environ.get("PIER_STARTS", "30"))):
         begun = time.perf_counter()
         shim = engine.shim()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -159,7 +161,7 @@ def test_a_read_only_bind_keeps_its_propagation() -> None:
     assert mounts.propagation([entry]) == "rslave"
 
 
-def document(**fields) -> dict:
+def document(**fields) -> dict[str, Any]:
     place = config.Place(ID, "/r", "pier/x", {"/etc/hosts": "/h"}, {}, ())
     made = spec(**fields)
     caps = capabilities.effective([], [], privileged=made.privileged, available=capabilities.DEFAULT)

@@ -17,7 +17,7 @@ from execd.shim.jsonlog import JsonLog
 from execd.shim.protocol import Exit
 
 
-def read(path) -> list[dict]:
+def read(path) -> list[dict[str, str]]:
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
