@@ -12,10 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from tests import leaks
 from tests.service.execd.driver import TIMEOUT, Engine
 from tests.service.execd.service import Execd, execd
 
 CGROUPS = Path("/sys/fs/cgroup")
+
+
+# gRPC and the event loop keep descriptors of their own for the life of this process, made as they are needed; a socket
+# that a test forgets is a ResourceWarning, and so an error.
+leaks.register_baseline(lambda: [
+    leaks.Kept("descriptors", rf"{os.getpid()} .*: (anon_inode:\[event(fd|poll)\]|socket)")
+])
 
 
 def shim_pids() -> set[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -42,6 +43,7 @@ class Execd:
         self.process: subprocess.Popen[bytes] | None = None
         self.peer: Peer
         self.count = 0
+        self.clients: list[Attached] = []
 
     async def start(self, **environment: str) -> None:
         """Start it and return when it serves."""
@@ -93,7 +95,10 @@ class Execd:
     def kill_zygote(self) -> None:
         pid = self.zygote_pid()
         if pid is not None:
+            pidfd = os.pidfd_open(pid)
             os.kill(pid, signal.SIGKILL)
+            assert select.select([pidfd], [], [], TIMEOUT)[0]
+            os.close(pidfd)
 
     def log(self) -> str:
         return (self.base / "execd.log").read_text(errors="replace")
@@ -175,9 +180,11 @@ class Execd:
     async def attach(self, container: str, exec_id: str = "", **options: Any) -> Attached:
         answer = await self.call("OpenAttach", exec_pb2.OpenAttachRequest(id=container, exec_id=exec_id))
         options.setdefault("framed", answer.framed)
-        return await asyncio.to_thread(
+        client = await asyncio.to_thread(
             Attached, Path(os.fsdecode(answer.socket_path)), exec_id or "init", **options
         )
+        self.clients.append(client)
+        return client
 
     async def exec(self, container: str, *args: str, attach: bool = True, **process: Any) -> tuple[str, Attached | None]:
         exec_id = new_id()
@@ -223,6 +230,8 @@ async def execd(name: str, **environment: str) -> AsyncIterator[Execd]:
             await service.remove(container.id)
         assert await service.fsck() == []
     finally:
+        for client in service.clients:
+            client.close()
         if service.process is not None:
             await service.stop()
         service.kill_zygote()

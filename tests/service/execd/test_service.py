@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 
 import pytest
 
@@ -159,7 +160,8 @@ async def test_a_privileged_one_has_all_that_the_engine_has_and_no_filter(servic
     )
     await service.wait(container)
     output = (await service.logs(container)).decode()
-    own = next(line for line in open("/proc/self/status") if line.startswith("CapBnd")).split()[1]
+    status = Path("/proc/self/status").read_text().splitlines()
+    own = next(line for line in status if line.startswith("CapBnd")).split()[1]
     assert f"CapEff:\t{own}" in output
     assert "Seccomp:\t0" in output
 
