@@ -64,6 +64,10 @@ AT_RECURSIVE: Final = 0x8000
 # renameat2(2)
 RENAME_NOREPLACE: Final = 0x1
 RENAME_EXCHANGE: Final = 0x2
+# inotify(7)
+IN_MODIFY: Final = 0x2
+IN_MOVED_TO: Final = 0x80
+IN_CREATE: Final = 0x100
 # prctl(2)
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_NAME: Final = 15
@@ -247,6 +251,16 @@ def close_all_but(keep: Iterable[int]) -> None:
 
 def _close_range(first: int, last: int) -> None:
     _syscall(_SYS_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(last), ctypes.c_uint(0))
+
+
+def inotify_init() -> int:
+    """inotify_init1(2): a new descriptor, close-on-exec and non-blocking."""
+    return _check(int(_libc.inotify_init1(ctypes.c_int(os.O_CLOEXEC | os.O_NONBLOCK))))
+
+
+def inotify_add_watch(fd: int, path: bytes, mask: int) -> int:
+    """inotify_add_watch(2): the watch's number; ``mask`` is of IN_*."""
+    return _check(int(_libc.inotify_add_watch(ctypes.c_int(fd), ctypes.c_char_p(path), ctypes.c_uint32(mask))), path)
 
 
 def syncfs(fd: int) -> None:

@@ -1,0 +1,1 @@
+"""execd owns processes: containers, execs, their exit status and their logs."""

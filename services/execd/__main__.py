@@ -1,0 +1,77 @@
+"""execd's wiring."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from chassis.blocking import Pool
+from chassis.events import EventLog
+from chassis.instance import make_private
+from chassis.operations import Operations
+from chassis.service import Runtime, main
+from chassis.store import Store
+from execd.containers import Containers
+from execd.execs import Execs
+from execd.fsck import Fsck
+from execd.lives import Lives
+from execd.places import Places
+from execd.records import MIGRATIONS, Records
+from execd.restart import Restart
+from execd.runtimes import Runtimes
+from execd.service import ContainerService, SandboxService
+from execd.settings import ExecdSettings
+from execd.shims import Zygote
+from execd.start import Starts
+from pier.exec.v1 import exec_pb2_grpc
+
+
+@asynccontextmanager
+async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
+    instance, settings = runtime.instance, runtime.settings
+    places = Places(runtime.state, runtime.run, instance.cgroup_parent)
+    make_private(places.shims)
+    make_private(runtime.run / "runtime")
+    store = await Store.open(runtime.state / "execd.db", MIGRATIONS)
+    events = EventLog(store, runtime.node_id)
+    operations, pool = Operations(), Pool("files", 8)
+    records = Records(store, events)
+    await records.load()
+    zygote = Zygote(instance, settings.python, runtime.run / "zygote.log")
+    await zygote.ensure()
+    runtimes = Runtimes(
+        settings.runtimes, zygote, runtime.run, instance.cgroup_parent, runtime.state / "runtimes.json"
+    )
+    lives = Lives(records, places, zygote, runtimes, operations, pool)
+    starts = Starts(records, lives, places, runtimes, pool, runtime.boot_id)
+    execs = Execs(store, records, places, operations, pool)
+    await execs.load()
+    lives.on_exec_exit = execs.ended
+    restart = Restart(store, records, lives, starts, execs, places, operations, runtime.boot_id)
+    await restart.carry_on()
+    runtime.epoch, runtime.facts = store.epoch, runtimes.probe()
+    runtime.fsck = Fsck(records, lives, restart, places, runtimes).check
+    containers = Containers(records, lives, starts, places, pool, frozenset(runtimes.paths))
+    runtime.server.add(
+        exec_pb2_grpc.add_ContainerServiceServicer_to_server,
+        ContainerService(  # type: ignore[abstract]  # an rpc that is not built is refused by its name
+            store, events, records, containers, starts, execs, lives, places, operations, pool
+        ),
+        "pier.exec.v1.ContainerService",
+    )
+    runtime.server.add(
+        exec_pb2_grpc.add_SandboxServiceServicer_to_server,
+        SandboxService(),  # type: ignore[abstract]  # the same
+        "pier.exec.v1.SandboxService",
+    )
+    try:
+        yield
+    finally:
+        await operations.close()
+        await lives.close()
+        pool.close()
+        await store.close()
+
+
+if __name__ == "__main__":
+    main("execd", ExecdSettings, build, "Pier's container service: processes, their exits and their logs.")

@@ -1,0 +1,273 @@
+"""Container verbs other than start: create, complete, stop, kill, resize, remove, wait, list."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from typing import Final
+
+from chassis import ids
+from chassis.blocking import Pool
+from chassis.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, NotModified, PierError
+from chassis.events import timestamp
+from chassis.stages import stage
+from execd.lives import EXITED, Lives
+from execd.oci import signals, validate
+from execd.places import Places
+from execd.records import Entry, Note, Records, last_exit
+from execd.shims import ShimGone
+from execd.start import CREATED, Starts
+from pier.exec.v1 import exec_pb2
+
+CREATING: Final = exec_pb2.CONTAINER_STATE_CREATING
+REMOVING: Final = exec_pb2.CONTAINER_STATE_REMOVING
+STOP_TIMEOUT: Final = 10
+KILL_WITHIN: Final = 30.0
+_PAGE: Final = 500
+_HANDLED: Final = (REMOVING, exec_pb2.CONTAINER_STATE_DEAD)
+
+
+class Containers:
+    """The verbs over one set of records."""
+
+    def __init__(self, records: Records, lives: Lives, starts: Starts, places: Places, pool: Pool,
+                 runtimes: frozenset[str]) -> None:
+        self._records = records
+        self._lives = lives
+        self._starts = starts
+        self._places = places
+        self._pool = pool
+        self._runtimes = runtimes
+
+    async def create(self, request: exec_pb2.CreateContainerRequest) -> tuple[exec_pb2.Container, list[str]]:
+        """Take id and name. The record and its warnings."""
+        container_id = ids.container_id(request.id)
+        ids.name(request.name)
+        ids.namespace(request.owner.namespace, "owner.namespace")
+        ids.key(request.owner.manager, "owner.manager")
+        warnings = validate.container(request.spec, self._runtimes)
+        container = exec_pb2.Container(
+            id=container_id, name=request.name, owner=request.owner, spec=request.spec, extensions=request.extensions,
+            created_at=timestamp(time.time_ns()), status=exec_pb2.ContainerStatus(state=CREATING),
+        )
+        if validate.log_limits(request.spec.log)[0] == "json":
+            container.log_path = os.fsencode(self._places.log(container_id))
+        fingerprint = request.SerializeToString(deterministic=True)
+        entry = await self._records.create(container, fingerprint)
+        return entry.container, warnings
+
+    async def complete(self, request: exec_pb2.CompleteContainerRequest) -> exec_pb2.Container:
+        """CREATING → CREATED, with the mounts of the root file system."""
+        entry = self._records.need(request.id)
+        if not request.rootfs:
+            raise InvalidArgument("a container needs a root file system", reason="NO_ROOTFS", field="rootfs")
+        async with entry.lock:
+            if entry.state != CREATING:
+                if list(entry.container.rootfs) == list(request.rootfs):
+                    return entry.container
+                raise AlreadyExists(f"container {entry.id[:12]} is complete with another root file system",
+                                    reason="SPEC_DIFFERS", field="rootfs")
+
+            def edit(container: exec_pb2.Container) -> None:
+                container.rootfs.extend(request.rootfs)
+                container.status.state = CREATED
+
+            return await self._records.change(entry, "create.record_rootfs", edit, [Note("create")])
+
+    async def stop(self, request: exec_pb2.StopContainerRequest) -> exec_pb2.Container:
+        """The stop signal, then KILL after the timeout."""
+        entry = self._records.need(request.id)
+        spec = entry.container.spec
+        number = signals.parse(request.signal or spec.stop_signal, signal.SIGTERM, "signal")
+        timeout = request.timeout if request.HasField("timeout") else (
+            spec.stop_timeout if spec.HasField("stop_timeout") else STOP_TIMEOUT
+        )
+        async with entry.lock:
+            if not entry.is_running():
+                raise NotModified(f"container {entry.id[:12]} does not run", field="id")
+            await self._records.change(entry, "stop.record_intent", _stopped_by_hand)
+        incarnation = entry.container.status.incarnation
+        async with stage("stop.signal", signal=number):
+            await self._signal(entry, number)
+        async with stage("stop.wait", timeout=timeout):
+            ended = await self._wait_end(entry, incarnation, None if timeout < 0 else float(timeout))
+        if not ended:
+            async with stage("stop.kill"):
+                await self._kill(entry, incarnation)
+        await self._records.tell(entry, "stop.tell", Note("stop"))
+        return entry.container
+
+    async def kill(self, request: exec_pb2.KillContainerRequest) -> None:
+        """Send a signal; KILL is answered at the process's end."""
+        entry = self._records.need(request.id)
+        number = signals.parse(request.signal, signal.SIGKILL, "signal")
+        if not entry.is_running():
+            raise Conflict(f"container {entry.id[:12]} is not running", reason="NOT_RUNNING", field="id")
+        incarnation = entry.container.status.incarnation
+        await self._records.tell(entry, "kill.tell", Note("kill", {"signal": str(number)}))
+        if number == signal.SIGKILL:
+            async with entry.lock:
+                if entry.is_running():
+                    await self._records.change(entry, "kill.record_intent", _stopped_by_hand)
+            async with stage("kill.wait"):
+                await self._kill(entry, incarnation)
+        else:
+            async with stage("kill.signal", signal=number):
+                await self._signal(entry, number)
+
+    async def resize(self, request: exec_pb2.ResizeTerminalRequest) -> None:
+        """The terminal's size, of the first process or of an exec."""
+        entry = self._records.need(request.id)
+        for name in ("height", "width"):
+            if not 1 <= getattr(request, name) <= 65535:
+                raise InvalidArgument(f"{name}: {getattr(request, name)} is out of range", reason="OUT_OF_RANGE",
+                                      field=name, expected="1 to 65535")
+        if entry.shim is None:
+            raise Conflict(f"container {entry.id[:12]} is not running", reason="NOT_RUNNING", field="id")
+        await entry.shim.ask(
+            "resize", target=request.exec_id or "init", rows=request.height, columns=request.width
+        )
+
+    async def begin_remove(self, request: exec_pb2.BeginRemoveRequest) -> exec_pb2.Container:
+        """No start any more; a running one is killed first where that is asked."""
+        entry = self._records.need(request.id)
+        if entry.is_running():
+            if not request.force:
+                raise Conflict(
+                    f"You cannot remove a running container {entry.id}. Stop the container before attempting removal or "
+                    "force remove", reason="RUNNING", field="force",
+                )
+            async with stage("remove.kill"):
+                await self._kill(entry, entry.container.status.incarnation)
+        async with entry.lock:
+            if entry.is_running():
+                raise Conflict(f"container {entry.id[:12]} was started meanwhile", reason="RUNNING", field="id")
+            if entry.shim is not None:
+                async with stage("remove.shim"):
+                    await self._lives.release(entry, entry.shim)
+            if entry.state in _HANDLED:
+                return entry.container
+
+            def edit(container: exec_pb2.Container) -> None:
+                container.status.state = REMOVING
+
+            return await self._records.change(entry, "remove.record_intent", edit)
+
+    async def finish_remove(self, request: exec_pb2.FinishRemoveRequest) -> None:
+        """The record goes, then what it had on disk."""
+        entry = self._records.get(request.id)
+        if entry is None:
+            if await self._records.tombstone(request.id) is None:
+                self._records.need(request.id)
+            return
+        async with entry.lock:
+            if entry.removed:
+                return
+            if entry.state != REMOVING:
+                raise Conflict(f"the removal of {entry.id[:12]} was not begun", reason="BAD_STATE", field="id")
+            async with stage("remove.files"):
+                await self._pool.run(self._places.remove_home, entry.id)
+            await self._records.remove(entry)
+
+    def list(self, request: exec_pb2.ListContainersRequest) -> tuple[list[exec_pb2.Container], str]:
+        """One page, newest first, and the token of the next."""
+        found = sorted((entry.container for entry in self._records if _matches(entry.container, request)), key=_order)
+        if request.page_token:
+            after = _token(request.page_token)
+            found = [container for container in found if _order(container) > after]
+        size = request.page_size or _PAGE
+        page = found[:size]
+        if len(found) <= size:
+            return page, ""
+        nanoseconds, last = _order(page[-1])
+        return page, base64.urlsafe_b64encode(f"{nanoseconds}/{last}".encode()).decode()
+
+    async def wait(self, request: exec_pb2.WaitRequest) -> AsyncIterator[exec_pb2.WaitResponse]:
+        """``registered``, then the exit that the condition names."""
+        entry = self._records.get(request.id)
+        if entry is None:
+            tomb = await self._records.tombstone(ids.container_id(request.id))
+            if tomb is None:
+                raise NotFound(f"No such container: {request.id}", reason="NO_SUCH_CONTAINER", field="id")
+            yield exec_pb2.WaitResponse(registered=True)
+            yield exec_pb2.WaitResponse(exit=tomb)
+            return
+        seen = entry.exits
+        yield exec_pb2.WaitResponse(registered=True)
+        while not entry.removed and not _is_met(entry, request.condition, seen):
+            await entry.changed()
+        yield exec_pb2.WaitResponse(exit=last_exit(entry.container))
+
+    async def _signal(self, entry: Entry, number: int) -> None:
+        """To the one process, through the shim that has not reaped it; without a shim, through its pidfd."""
+        try:
+            if entry.shim is None:
+                raise ShimGone("no shim")
+            await entry.shim.ask("signal", target="init", signal=number)
+        except ShimGone:
+            if entry.pidfd < 0:
+                raise Conflict(f"container {entry.id[:12]} has no process", reason="NOT_RUNNING", field="id") from None
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(entry.pidfd, number)
+        except PierError as error:
+            if error.reason != "BAD_STATE":  # it has ended: its record is on the way
+                raise
+
+    async def _kill(self, entry: Entry, incarnation: int) -> None:
+        if entry.is_running():
+            await self._signal(entry, signal.SIGKILL)
+            if not await self._wait_end(entry, incarnation, KILL_WITHIN):
+                raise Conflict(f"container {entry.id[:12]} does not end although it was killed", reason="STUCK",
+                               field="id")
+
+    async def _wait_end(self, entry: Entry, incarnation: int, timeout: float | None) -> bool:
+        async def ended() -> None:
+            while entry.is_running() and entry.container.status.incarnation == incarnation and not entry.removed:
+                await entry.changed()
+
+        try:
+            await asyncio.wait_for(ended(), timeout)
+        except TimeoutError:
+            return False
+        return True
+
+
+def _stopped_by_hand(container: exec_pb2.Container) -> None:
+    container.status.stopped_by_hand = True
+
+
+def _is_met(entry: Entry, condition: exec_pb2.WaitCondition.ValueType, seen: int) -> bool:
+    if condition == exec_pb2.WAIT_CONDITION_NEXT_EXIT:
+        return entry.exits > seen
+    if condition == exec_pb2.WAIT_CONDITION_REMOVED:
+        return entry.removed
+    return not entry.is_running() and entry.state in (CREATING, CREATED, EXITED, *_HANDLED)
+
+
+def _matches(container: exec_pb2.Container, request: exec_pb2.ListContainersRequest) -> bool:
+    return (
+        request.manager in ("", container.owner.manager)
+        and request.namespace in ("", container.owner.namespace)
+        and (not request.states or container.status.state in request.states)
+        and all(
+            key in container.spec.labels and value in ("", container.spec.labels[key])
+            for key, value in request.labels.items()
+        )
+    )
+
+
+def _order(container: exec_pb2.Container) -> tuple[int, str]:
+    return -container.created_at.ToNanoseconds(), container.id
+
+
+def _token(text: str) -> tuple[int, str]:
+    try:
+        nanoseconds, _, last = base64.urlsafe_b64decode(text).decode().partition("/")
+        return int(nanoseconds), last
+    except ValueError:
+        raise InvalidArgument("page_token is not one of this listing's", reason="BAD_TOKEN", field="page_token") from None

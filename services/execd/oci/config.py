@@ -1,0 +1,174 @@
+"""The document that the runtime reads: OCI runtime specification 1.1, ``config.json`` and ``process.json``."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from execd.oci import limits, mounts
+from execd.oci.users import User
+from pier.exec.v1 import exec_pb2
+
+PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+MASKED: Final = (
+    "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+)
+READONLY: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_NAMESPACES: Final = {
+    exec_pb2.NAMESPACE_KIND_NETWORK: "network", exec_pb2.NAMESPACE_KIND_PID: "pid",
+    exec_pb2.NAMESPACE_KIND_IPC: "ipc", exec_pb2.NAMESPACE_KIND_UTS: "uts", exec_pb2.NAMESPACE_KIND_CGROUP: "cgroup",
+}
+_DEVICES: Final = (
+    ("c", 1, 3), ("c", 1, 5), ("c", 1, 7), ("c", 1, 8), ("c", 1, 9), ("c", 5, 0), ("c", 5, 1), ("c", 5, 2),
+    ("c", 136, None),
+)
+"""null, zero, full, random, urandom, tty, console, ptmx, pts: what Docker lets every container use."""
+_DEV_SKIPPED: Final = frozenset({"pts", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-mounts", ".udev"})
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where this life of the container is: ``rootfs`` as the shim sees it, the cgroup below each hierarchy, the
+    engine's files by their target, where the shim put cloned binds, and namespaces that the start gave."""
+
+    container: str
+    rootfs: str
+    cgroup: str
+    files: Mapping[str, str]
+    binds: dict[bytes, str]
+    namespaces: tuple[exec_pb2.NamespaceRef, ...]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """The seccomp filter in the form that the runtime is trusted with: OCI's rules, or annotations for crun's own way."""
+
+    rules: Document | None
+    annotations: Mapping[str, str]
+
+
+def config(
+    spec: exec_pb2.ContainerSpec, place: Place, user: User, caps: frozenset[str], seccomp: Filter
+) -> Document:
+    """config.json for one life of the container."""
+    host_name = hostname(spec, place.container)
+    references = _namespaces(spec, place)
+    linux: Document = {
+        "namespaces": [{"type": "mount"}, *references],
+        "cgroupsPath": f"/{place.cgroup}",
+        "resources": {**limits.linux_resources(spec.resources), "devices": _device_rules(spec.privileged)},
+        "rootfsPropagation": mounts.propagation(spec.mounts),
+    }
+    if spec.privileged:
+        linux["devices"] = _host_devices()
+    else:
+        linux["maskedPaths"], linux["readonlyPaths"] = list(MASKED), list(READONLY)
+    if seccomp.rules is not None:
+        linux["seccomp"] = seccomp.rules
+    document: Document = {
+        "ociVersion": "1.0.2",
+        "process": process(spec.process, user, caps, host_name),
+        "root": {"path": place.rootfs, "readonly": spec.read_only_rootfs},
+        "mounts": [
+            *mounts.standard(spec.shm_size, writable_cgroups=spec.privileged),
+            *(mounts.file_bind(source, target) for target, source in place.files.items()),
+            *mounts.from_spec(spec.mounts, place.binds),
+        ],
+        "linux": linux,
+        "annotations": {**spec.annotations, **seccomp.annotations},
+    }
+    if any(item["type"] == "uts" for item in references):
+        document["hostname"] = host_name
+    return document
+
+
+def process(spec: exec_pb2.Process, user: User, caps: frozenset[str], host_name: str) -> Document:
+    """process.json; also the ``process`` of config.json."""
+    names = sorted(caps)
+    document: Document = {
+        "terminal": spec.terminal,
+        "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
+        "args": [os.fsdecode(value) for value in spec.args],
+        "env": environment(spec, user, host_name),
+        "cwd": os.fsdecode(spec.cwd) or "/",
+        # No inheritable and no ambient ones (CVE-2022-27652).
+        "capabilities": {"bounding": names, "effective": names, "permitted": names},
+        "noNewPrivileges": spec.no_new_privileges,
+    }
+    if spec.terminal and spec.terminal_height and spec.terminal_width:
+        document["consoleSize"] = {"height": spec.terminal_height, "width": spec.terminal_width}
+    if spec.HasField("oom_score_adj"):
+        document["oomScoreAdj"] = spec.oom_score_adj
+    return document
+
+
+def environment(spec: exec_pb2.Process, user: User, host_name: str) -> list[str]:
+    """PATH, HOSTNAME, TERM (on a terminal), then the spec's, then HOME, each where the spec has none."""
+    given = [os.fsdecode(value) for value in spec.env]
+    names = {value.partition("=")[0] for value in given}
+    first = [PATH, f"HOSTNAME={host_name}", *(["TERM=xterm"] if spec.terminal else [])]
+    last = [] if "HOME" in names else [f"HOME={user.home or '/'}"]
+    return [*(value for value in first if value.partition("=")[0] not in names), *given, *last]
+
+
+def hostname(spec: exec_pb2.ContainerSpec, container: str) -> str:
+    return spec.hostname or container[:12]
+
+
+def is_v2() -> bool:
+    """Whether the host's cgroups are version 2 alone; Docker then gives each container a cgroup namespace."""
+    return Path("/sys/fs/cgroup/cgroup.controllers").exists()
+
+
+def _namespaces(spec: exec_pb2.ContainerSpec, place: Place) -> list[Document]:
+    given = {reference.kind: reference for reference in (*spec.namespaces, *place.namespaces)}
+    found = []
+    for kind, name in _NAMESPACES.items():
+        reference = given.get(kind)
+        source = reference.WhichOneof("source") if reference is not None else None
+        if reference is not None and source == "path":
+            found.append({"type": name, "path": os.fsdecode(reference.path)})
+        elif source == "fresh" or (source is None and (name != "cgroup" or is_v2())):
+            found.append({"type": name})
+    return found
+
+
+def _device_rules(privileged: bool) -> list[Document]:
+    if privileged:
+        return [{"allow": True, "access": "rwm"}]
+    rules: list[Document] = [{"allow": False, "access": "rwm"}]
+    rules += [{"allow": True, "type": kind, "access": "m"} for kind in ("c", "b")]
+    for kind, major, minor in _DEVICES:
+        rule: Document = {"allow": True, "type": kind, "major": major, "access": "rwm"}
+        if minor is not None:
+            rule["minor"] = minor
+        rules.append(rule)
+    return rules
+
+
+def _host_devices() -> list[Document]:
+    """Every device node of the host's /dev."""
+    found = []
+    for directory, names, files in os.walk("/dev"):
+        names[:] = [name for name in names if name not in _DEV_SKIPPED]
+        for name in files:
+            path = os.path.join(directory, name)
+            try:
+                status = os.lstat(path)
+            except FileNotFoundError:
+                continue
+            if name in _DEV_SKIPPED or not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):
+                continue
+            found.append({
+                "path": path, "type": "c" if stat.S_ISCHR(status.st_mode) else "b",
+                "major": os.major(status.st_rdev), "minor": os.minor(status.st_rdev),
+                "fileMode": stat.S_IMODE(status.st_mode), "uid": status.st_uid, "gid": status.st_gid,
+            })
+    return found

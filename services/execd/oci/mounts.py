@@ -1,0 +1,123 @@
+"""What is mounted into a container: Docker's own set, the engine's files, and the spec's binds."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterable
+from typing import Any, Final
+
+from chassis.errors import InvalidArgument, Unimplemented
+from pier.types.v1 import types_pb2
+
+SHM_SIZE: Final = 64 << 20
+_FLAGS: Final = frozenset({
+    "ro", "rw", "nosuid", "suid", "nodev", "dev", "noexec", "exec", "noatime", "relatime", "nodiratime",
+})
+_PROPAGATIONS: Final = frozenset({"", "private", "rprivate", "slave", "rslave", "shared", "rshared"})
+_TMPFS: Final = frozenset({"size", "mode", "uid", "gid", "nr_inodes"})
+_PROC: Final = "/proc"
+
+
+def standard(shm_size: int, *, writable_cgroups: bool) -> list[dict[str, Any]]:
+    """The kernel's file systems that every container has, as Docker mounts them."""
+    quiet = ["nosuid", "noexec", "nodev"]
+    sys_mode = "rw" if writable_cgroups else "ro"
+    return [
+        {"destination": "/proc", "type": "proc", "source": "proc", "options": quiet},
+        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+         "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]},
+        {"destination": "/dev/pts", "type": "devpts", "source": "devpts",
+         "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]},
+        {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": [*quiet, sys_mode]},
+        {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": [*quiet, sys_mode]},
+        {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": quiet},
+        {"destination": "/dev/shm", "type": "tmpfs", "source": "shm",
+         "options": [*quiet, "mode=1777", f"size={shm_size or SHM_SIZE}"]},
+    ]
+
+
+def file_bind(source: str, target: str) -> dict[str, Any]:
+    """One of the engine's own files in the container."""
+    return {"destination": target, "type": "bind", "source": source, "options": ["rbind", "rprivate"]}
+
+
+def check(entries: Iterable[types_pb2.MountSpec]) -> None:
+    """Judge a spec's mounts: InvalidArgument (BAD_MOUNT) names the first that may not be."""
+    seen: set[str] = set()
+    for index, entry in enumerate(entries):
+        field = f"spec.mounts[{index}]"
+        target = _target(entry, field)
+        if target in seen:
+            raise _bad(f"Duplicate mount point: {target}", f"{field}.target")
+        seen.add(target)
+        if entry.type not in ("bind", "tmpfs"):
+            raise Unimplemented(f"{field}.type: mounts of type {entry.type!a} are not built", field=f"{field}.type",
+                                expected="bind or tmpfs")
+        if entry.uid_maps or entry.gid_maps:
+            raise Unimplemented(f"{field}: id-mapped mounts are not built", field=f"{field}.uid_maps")
+        if entry.propagation not in _PROPAGATIONS:
+            raise _bad(f"invalid propagation {entry.propagation!a}", f"{field}.propagation")
+        allowed = _FLAGS | _TMPFS if entry.type == "tmpfs" else _FLAGS
+        for option in entry.options:
+            if option.key not in allowed or b"," in option.value or (option.key in _FLAGS and option.value):
+                raise _bad(f"invalid option {option.key!a}", f"{field}.options")
+        if entry.type == "bind" and (not entry.source.startswith(b"/") or b"\0" in entry.source):
+            raise _bad(f"invalid mount path: {os.fsdecode(entry.source)!a} must be an absolute path",
+                       f"{field}.source")
+
+
+def check_sources(entries: Iterable[types_pb2.MountSpec]) -> None:
+    """A bind's source must be there when the container is created (Docker's words for it)."""
+    for index, entry in enumerate(entries):
+        if entry.type == "bind" and not os.path.exists(entry.source):
+            raise _bad(
+                f"invalid mount config for type \"bind\": bind source path does not exist: {os.fsdecode(entry.source)}",
+                f"spec.mounts[{index}].source",
+            )
+
+
+def from_spec(entries: Iterable[types_pb2.MountSpec], binds: dict[bytes, str]) -> list[dict[str, Any]]:
+    """OCI's entries, in order. ``binds`` gives the place of those sources that the shim cloned as peers of the host's."""
+    return [_entry(entry, binds) for entry in entries]
+
+
+def is_shared(entry: types_pb2.MountSpec) -> bool:
+    """Whether what is mounted below it in the container must reach the host: the shim then clones the source."""
+    return entry.type == "bind" and entry.propagation in ("shared", "rshared")
+
+
+def propagation(entries: Iterable[types_pb2.MountSpec]) -> str:
+    """OCI's rootfsPropagation: what the most demanding bind needs, else rprivate."""
+    wanted = {entry.propagation.removeprefix("r") for entry in entries}
+    return "rshared" if "shared" in wanted else "rslave" if "slave" in wanted else "rprivate"
+
+
+def _entry(entry: types_pb2.MountSpec, binds: dict[bytes, str]) -> dict[str, Any]:
+    options = [
+        f"{option.key}={os.fsdecode(option.value)}" if option.value else option.key for option in entry.options
+    ]
+    source = os.fsdecode(entry.source)
+    if entry.type == "bind":
+        options = ["rbind" if entry.recursive else "bind", *options, entry.propagation or "rprivate"]
+        source = binds.get(entry.source, source)
+    else:
+        source = source or "tmpfs"
+        options = [*options, *(flag for flag in ("nosuid", "nodev", "noexec") if flag not in options)]
+    return {"destination": _target(entry, "spec.mounts"), "type": entry.type, "source": source, "options": options}
+
+
+def _target(entry: types_pb2.MountSpec, field: str) -> str:
+    target = posixpath.normpath("/" + os.fsdecode(entry.target))
+    if target.startswith("//"):
+        target = target[1:]
+    if b"\0" in entry.target or target == "/":
+        raise _bad("invalid specification: destination can't be '/'", f"{field}.target")
+    if target == _PROC or target.startswith(_PROC + "/"):
+        # What hides or replaces parts of /proc defeats the confinement of everything after it (CVE-2019-16884).
+        raise _bad(f"{target}: nothing may be mounted at or below /proc", f"{field}.target")
+    return target
+
+
+def _bad(message: str, field: str) -> InvalidArgument:
+    return InvalidArgument(message, reason="BAD_MOUNT", field=field)

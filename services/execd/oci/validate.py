@@ -1,0 +1,137 @@
+"""What a container's spec may ask, judged once, when it is created: what is not built is refused by name."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from chassis.errors import InvalidArgument, Unimplemented
+from execd.oci import capabilities, limits, mounts, signals, users
+from pier.exec.v1 import exec_pb2
+
+RESERVED_ANNOTATIONS: Final = ("run.oci.", "org.systemd.property.", "pier.")
+"""Prefixes by which annotations steer the runtime or the engine: never a client's or an image's to give."""
+LOG_OPTIONS: Final = frozenset({"max-size", "max-file"})
+_HOSTNAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_])?")
+_SIZE: Final = re.compile(r"(\d{1,15})([bkmg]?)", re.IGNORECASE)
+_UNITS: Final = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_ARGS_MAX: Final = 1 << 20
+_FRESH_ONLY: Final = frozenset({exec_pb2.NAMESPACE_KIND_USER})
+
+
+def container(spec: exec_pb2.ContainerSpec, runtimes: frozenset[str]) -> list[str]:
+    """Warnings for the caller; InvalidArgument or Unimplemented names the first field that cannot be."""
+    process(spec.process, "spec.process")
+    if spec.process.privileged:
+        raise InvalidArgument("spec.process.privileged is for execs; a container has spec.privileged",
+                              reason="BAD_FIELD", field="spec.process.privileged")
+    capabilities.effective(
+        spec.process.capabilities_add, spec.process.capabilities_drop, privileged=spec.privileged
+    )
+    warnings = limits.check(spec.resources)
+    mounts.check(spec.mounts)
+    mounts.check_sources(spec.mounts)
+    for reference in spec.namespaces:
+        namespace(reference)
+    if spec.hostname and not _HOSTNAME.fullmatch(spec.hostname):
+        raise InvalidArgument(f"invalid hostname {spec.hostname[:80]!a}", reason="BAD_HOSTNAME",
+                              field="spec.hostname", expected="letters, digits, '-', '.', 64 bytes at most")
+    signals.parse(spec.stop_signal, 15, "spec.stop_signal")
+    if spec.HasField("stop_timeout") and spec.stop_timeout < -1:
+        raise InvalidArgument("stop timeout is -1 or more seconds", reason="OUT_OF_RANGE", field="spec.stop_timeout")
+    log_limits(spec.log)
+    if spec.runtime and spec.runtime not in runtimes:
+        raise InvalidArgument(f"unknown or invalid runtime name: {ascii(spec.runtime)[1:-1]}", reason="BAD_RUNTIME",
+                              field="spec.runtime", expected=", ".join(sorted(runtimes)))
+    for key in spec.annotations:
+        if key.lower().startswith(RESERVED_ANNOTATIONS) or not key:
+            raise InvalidArgument(f"annotation {key[:80]!a} is reserved", reason="RESERVED_ANNOTATION",
+                                  field="spec.annotations")
+    if spec.restart_policy.name not in ("", "no"):
+        raise _not_built("restart policies", "spec.restart_policy")
+    if spec.seccomp.WhichOneof("profile") == "custom":
+        raise _not_built("custom seccomp profiles", "spec.seccomp.custom")
+    for name, present in (
+        ("domainname", spec.domainname), ("masked_paths", spec.HasField("masked_paths")),
+        ("readonly_paths", spec.HasField("readonly_paths")), ("sysctls", spec.sysctls), ("devices", spec.devices),
+        ("init", spec.init), ("sandbox_id", spec.sandbox_id), ("cgroup_parent", spec.cgroup_parent),
+        ("health_check", spec.HasField("health_check") and list(spec.health_check.test) not in ([], [b"NONE"])),
+    ):
+        if present:
+            raise _not_built(f"{name} in a container's spec", f"spec.{name}")
+    return warnings
+
+
+def process(spec: exec_pb2.Process, field: str) -> None:
+    """The parts that a container's first process and an exec have in common."""
+    if not spec.args or not spec.args[0]:
+        raise InvalidArgument("no command specified", reason="NO_COMMAND", field=f"{field}.args")
+    size = 0
+    for name, values in (("args", spec.args), ("env", spec.env)):
+        for value in values:
+            size += len(value)
+            if b"\0" in value:
+                raise InvalidArgument(f"{field}.{name}: holds a zero byte", reason="BAD_FIELD", field=f"{field}.{name}")
+    if size > _ARGS_MAX:
+        raise InvalidArgument(f"{field}: {size} bytes of arguments and environment are too many", reason="TOO_LONG",
+                              field=f"{field}.args", expected=f"at most {_ARGS_MAX}")
+    if spec.cwd and (not spec.cwd.startswith(b"/") or b"\0" in spec.cwd):
+        raise InvalidArgument(
+            f"the working directory '{ascii(spec.cwd)[2:-1]}' is invalid, it needs to be an absolute path",
+            reason="BAD_CWD", field=f"{field}.cwd",
+        )
+    users.check(spec.user, f"{field}.user")
+    for group in spec.additional_groups:
+        if ":" in group:
+            raise InvalidArgument(f"{field}.additional_groups: {group!a} is no group", reason="BAD_USER",
+                                  field=f"{field}.additional_groups")
+        users.check(group, f"{field}.additional_groups")
+    capabilities.parse(spec.capabilities_add, f"{field}.capabilities_add")
+    capabilities.parse(spec.capabilities_drop, f"{field}.capabilities_drop")
+    if spec.HasField("oom_score_adj") and not -1000 <= spec.oom_score_adj <= 1000:
+        raise InvalidArgument(f"Invalid value {spec.oom_score_adj}, range for oom score adj is [-1000, 1000]",
+                              reason="OUT_OF_RANGE", field=f"{field}.oom_score_adj")
+    if spec.rlimits:
+        raise _not_built("rlimits", f"{field}.rlimits")
+
+
+def namespace(reference: exec_pb2.NamespaceRef) -> None:
+    """One reference: a kind and a source that are built."""
+    source = reference.WhichOneof("source")
+    if reference.kind == exec_pb2.NAMESPACE_KIND_UNSPECIFIED or source is None:
+        raise InvalidArgument("a namespace needs a kind and a source", reason="BAD_FIELD", field="spec.namespaces")
+    if reference.kind in _FRESH_ONLY or source in ("container", "sandbox"):
+        raise _not_built(f"namespaces of this kind from {source}", "spec.namespaces")
+    if source == "path" and (not reference.path.startswith(b"/") or b"\0" in reference.path):
+        raise InvalidArgument("a namespace's path is absolute", reason="BAD_FIELD", field="spec.namespaces.path")
+    if source == "path" and reference.kind != exec_pb2.NAMESPACE_KIND_NETWORK:
+        raise _not_built("pinned namespaces other than network ones", "spec.namespaces")
+
+
+def log_limits(log: exec_pb2.LogSpec) -> tuple[str, int, int]:
+    """(driver "json" or "none", bytes of one file or 0 for no limit, number of files). 10 MiB × 3 where not given."""
+    if log.driver not in ("", "json-file", "none"):
+        raise Unimplemented(f"logging driver {ascii(log.driver)[1:-1]} is not built", reason="LOG_DRIVER",
+                            field="spec.log.driver", expected="json-file or none")
+    for key in log.options:
+        if key not in LOG_OPTIONS:
+            raise InvalidArgument(f"unknown log opt {key!a} for json-file log driver", reason="BAD_LOG_OPTION",
+                                  field="spec.log.options", expected="max-size, max-file")
+    size = log.options.get("max-size", "10m")
+    files = log.options.get("max-file", "3")
+    match = _SIZE.fullmatch(size)
+    if size == "-1":
+        most = 0
+    elif match and int(match[1]) > 0:
+        most = int(match[1]) * _UNITS[match[2].lower()]
+    else:
+        raise InvalidArgument(f"invalid max-size {size!a}", reason="BAD_LOG_OPTION", field="spec.log.options",
+                              expected='"10m"')
+    if not files.isdigit() or not 1 <= int(files) <= 1000:
+        raise InvalidArgument(f"invalid max-file {files!a}", reason="BAD_LOG_OPTION", field="spec.log.options",
+                              expected="1 to 1000")
+    return ("none" if log.driver == "none" else "json"), most, int(files)
+
+
+def _not_built(what: str, field: str) -> Unimplemented:
+    return Unimplemented(f"{what}: not built yet", reason="NOT_BUILT", field=field)

@@ -1,0 +1,110 @@
+"""What execd does when it is there again: look at shims, exit records and processes, and carry on.
+
+The database says what was meant; what is, the shims and the kernel say.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from chassis import store
+from chassis.errors import PierError
+from chassis.logs import logger
+from chassis.operations import Operations
+from chassis.stages import stage
+from chassis.store import Store
+from execd.execs import Execs
+from execd.lives import Lives
+from execd.places import Places
+from execd.records import Entry, Records
+from execd.shim import protocol, record
+from execd.shims import ShimGone, is_alive
+from execd.start import VERB, Starts
+from pier.exec.v1 import exec_pb2
+
+_REMOVING: Final = exec_pb2.CONTAINER_STATE_REMOVING
+
+
+class Restart:
+    """``carry_on`` runs once, before the service serves."""
+
+    def __init__(self, store_: Store, records: Records, lives: Lives, starts: Starts, execs: Execs, places: Places,
+                 operations: Operations, boot_id: str) -> None:
+        self._store = store_
+        self._records = records
+        self._lives = lives
+        self._starts = starts
+        self._execs = execs
+        self._places = places
+        self._operations = operations
+        self._boot_id = boot_id
+
+    async def carry_on(self) -> None:
+        """Finish or undo what was begun, take up what runs, and let go what nobody owns."""
+        async with stage("restart.intents"):
+            for intent in await self._store.read(store.unfinished):
+                entry = self._records.get(intent.key.partition(":")[2])
+                if intent.verb == VERB and entry is not None:
+                    await self._starts.settle(entry, int(intent.body))
+        async with stage("restart.containers"):
+            for entry in self._records:
+                try:
+                    await self._take_up(entry)
+                except (PierError, OSError) as error:
+                    logger().error("a container could not be taken up", container=entry.id, error=str(error))
+        async with stage("restart.execs"):
+            await self._execs.adopt()
+        async with stage("restart.strays"):
+            for run_dir in self.strays():
+                await self.let_go(run_dir)
+
+    async def _take_up(self, entry: Entry) -> None:
+        status = entry.container.status
+        if entry.is_running():
+            if entry.container.boot_id != self._boot_id:
+                async with entry.lock:
+                    await self._lives.record_end(entry, record.read(self._exit(entry)))
+                return
+            link = entry.shim or await self._lives.adopt(entry, status.incarnation)
+            if link is None:
+                self._operations.spawn("shim.lost", lambda: self._lives.without_shim(entry, status.incarnation))
+                return
+            init = link.description["targets"]["init"]
+            if init["state"] == protocol.ENDED:
+                async with entry.lock:
+                    await self._lives.record_end(entry, protocol.Exit(**init["exit"]))
+                    await self._lives.release(entry, link)
+            else:
+                self._lives.open_pidfd(entry, status.pid)
+            return
+        if status.incarnation and (last := await self._lives.adopt(entry, status.incarnation)) is not None:
+            async with entry.lock:
+                await self._lives.release(entry, last)
+        if entry.state != _REMOVING:
+            # One that an Attach forked and no Start has used yet.
+            await self._lives.adopt(entry, status.incarnation + 1)
+
+    def _exit(self, entry: Entry) -> str:
+        return str(self._places.exit(entry.id, entry.container.status.incarnation))
+
+    def strays(self) -> list[Path]:
+        """Run directories of lives that no record has."""
+        known = set()
+        for entry in self._records:
+            incarnation = entry.container.status.incarnation
+            known |= {self._places.run_dir(entry.id, incarnation), self._places.run_dir(entry.id, incarnation + 1)}
+        if not self._places.shims.exists():
+            return []
+        return [path for path in self._places.shims.iterdir() if path not in known]
+
+    async def let_go(self, run_dir: Path) -> None:
+        """End a stray shim and what it holds."""
+        logger().warning("a shim without a record is let go", shim=str(run_dir))
+        if is_alive(run_dir):
+            try:
+                await self._lives.end_stray(run_dir)
+            except (PierError, ShimGone) as error:
+                logger().error("a stray shim does not go", shim=str(run_dir), error=str(error))
+                return
+        self._places.remove_run_dir(run_dir)

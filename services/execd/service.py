@@ -1,0 +1,222 @@
+"""pier.exec.v1.ContainerService: each rpc names its operation and hands over."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from chassis import attach
+from chassis.blocking import Pool
+from chassis.errors import Conflict, InvalidArgument, Unimplemented
+from chassis.events import EventLog
+from chassis.operations import Operations
+from chassis.store import Store
+from execd import attachment, logs
+from execd.containers import Containers
+from execd.execs import Execs
+from execd.lives import Lives
+from execd.oci import validate
+from execd.places import Places
+from execd.records import Records
+from execd.start import Starts
+from pier.exec.v1 import exec_pb2, exec_pb2_grpc
+from pier.types.v1 import types_pb2
+
+_TRACES: Final = 16
+
+
+class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
+    """What is not overridden here answers UNIMPLEMENTED by its name."""
+
+    def __init__(
+        self, store: Store, events: EventLog, records: Records, containers: Containers, starts: Starts, execs: Execs,
+        lives: Lives, places: Places, operations: Operations, pool: Pool,
+    ) -> None:
+        self._store = store
+        self._events = events
+        self._records = records
+        self._containers = containers
+        self._starts = starts
+        self._execs = execs
+        self._lives = lives
+        self._places = places
+        self._operations = operations
+        self._pool = pool
+
+    async def _do(self, verb: str, request: Any, work: Any) -> Any:
+        """Start or join the operation: it goes on to its end when this call is cancelled."""
+        fingerprint = request.SerializeToString(deterministic=True)
+        return await self._operations.run(f"{verb}:{request.id}", fingerprint, lambda: work(request))
+
+    async def _do_each(self, verb: str, request: Any, work: Any) -> Any:
+        """The same for verbs of which calls that differ may run beside one another."""
+        fingerprint = request.SerializeToString(deterministic=True)
+        key = f"{verb}:{fingerprint.hex()}"
+        return await self._operations.run(key, fingerprint, lambda: work(request))
+
+    def _shown(self, container: exec_pb2.Container) -> exec_pb2.Container:
+        """The record with the execs that run now."""
+        running = self._execs.running_in(container.id)
+        if not running:
+            return container
+        shown = exec_pb2.Container()
+        shown.CopyFrom(container)
+        shown.exec_ids.extend(running)
+        return shown
+
+    async def CreateContainer(
+        self, request: exec_pb2.CreateContainerRequest, context: Any
+    ) -> exec_pb2.CreateContainerResponse:
+        container, warnings = await self._do("create", request, self._containers.create)
+        return exec_pb2.CreateContainerResponse(container=container, warnings=warnings)
+
+    async def CompleteContainer(
+        self, request: exec_pb2.CompleteContainerRequest, context: Any
+    ) -> exec_pb2.CompleteContainerResponse:
+        container = await self._do("complete", request, self._containers.complete)
+        return exec_pb2.CompleteContainerResponse(container=container)
+
+    async def StartContainer(
+        self, request: exec_pb2.StartContainerRequest, context: Any
+    ) -> exec_pb2.StartContainerResponse:
+        if not request.operation_id:
+            raise InvalidArgument("a start needs an operation_id", reason="BAD_FIELD", field="operation_id")
+        work = self._starts.start
+        key = f"start:{request.id}:{request.operation_id}"
+        fingerprint = request.SerializeToString(deterministic=True)
+        container = await self._operations.run(key, fingerprint, lambda: work(request))
+        return exec_pb2.StartContainerResponse(container=self._shown(container))
+
+    async def StopContainer(
+        self, request: exec_pb2.StopContainerRequest, context: Any
+    ) -> exec_pb2.StopContainerResponse:
+        return exec_pb2.StopContainerResponse(container=await self._do_each("stop", request, self._containers.stop))
+
+    async def KillContainer(
+        self, request: exec_pb2.KillContainerRequest, context: Any
+    ) -> exec_pb2.KillContainerResponse:
+        await self._do_each("kill", request, self._containers.kill)
+        return exec_pb2.KillContainerResponse()
+
+    async def ResizeTerminal(
+        self, request: exec_pb2.ResizeTerminalRequest, context: Any
+    ) -> exec_pb2.ResizeTerminalResponse:
+        await self._containers.resize(request)
+        return exec_pb2.ResizeTerminalResponse()
+
+    async def BeginRemove(self, request: exec_pb2.BeginRemoveRequest, context: Any) -> exec_pb2.BeginRemoveResponse:
+        container = await self._do_each("begin_remove", request, self._containers.begin_remove)
+        return exec_pb2.BeginRemoveResponse(container=container)
+
+    async def FinishRemove(self, request: exec_pb2.FinishRemoveRequest, context: Any) -> exec_pb2.FinishRemoveResponse:
+        await self._do("finish_remove", request, self._containers.finish_remove)
+        self._execs.forget(request.id)
+        return exec_pb2.FinishRemoveResponse()
+
+    async def GetContainer(self, request: exec_pb2.GetContainerRequest, context: Any) -> exec_pb2.GetContainerResponse:
+        entry = self._records.find(request.namespace, request.container)
+        return exec_pb2.GetContainerResponse(container=self._shown(entry.container))
+
+    async def ListContainers(
+        self, request: exec_pb2.ListContainersRequest, context: Any
+    ) -> exec_pb2.ListContainersResponse:
+        found, token = self._containers.list(request)
+        return exec_pb2.ListContainersResponse(containers=found, next_page_token=token)
+
+    async def RecordTrace(self, request: exec_pb2.RecordTraceRequest, context: Any) -> exec_pb2.RecordTraceResponse:
+        entry = self._records.need(request.id)
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT INTO traces (container, body) VALUES (?, ?)",
+                               (entry.id, request.root.SerializeToString()))
+            connection.execute(
+                "DELETE FROM traces WHERE container=? AND sequence NOT IN "
+                "(SELECT sequence FROM traces WHERE container=? ORDER BY sequence DESC LIMIT ?)",
+                (entry.id, entry.id, _TRACES),
+            )
+
+        await self._store.write("trace.record", write)
+        return exec_pb2.RecordTraceResponse()
+
+    async def ListTraces(self, request: exec_pb2.ListTracesRequest, context: Any) -> exec_pb2.ListTracesResponse:
+        entry = self._records.need(request.id)
+        rows = await self._store.read(lambda connection: connection.execute(
+            "SELECT body FROM traces WHERE container=? ORDER BY sequence DESC", (entry.id,)
+        ).fetchall())
+        return exec_pb2.ListTracesResponse(roots=[types_pb2.Span.FromString(body) for (body,) in rows])
+
+    async def Wait(self, request: exec_pb2.WaitRequest, context: Any) -> AsyncIterator[exec_pb2.WaitResponse]:
+        async for response in self._containers.wait(request):
+            yield response
+
+    async def ReadLogs(
+        self, request: exec_pb2.ReadLogsRequest, context: Any
+    ) -> AsyncIterator[exec_pb2.ReadLogsResponse]:
+        entry = self._records.need(request.id)
+        if validate.log_limits(entry.container.spec.log)[0] != "json":
+            raise Unimplemented("configured logging driver does not support reading", reason="LOG_NOT_READABLE",
+                                field="id")
+        if not (request.stdout or request.stderr):
+            raise InvalidArgument("Bad parameters: you must choose at least one stream", reason="BAD_FIELD",
+                                  field="stdout")
+        wanted = logs.Wanted(
+            frozenset(number for number, asked in ((1, request.stdout), (2, request.stderr)) if asked),
+            request.since.ToNanoseconds() if request.HasField("since") else None,
+            request.until.ToNanoseconds() if request.HasField("until") else None,
+            request.tail if request.HasField("tail") else None,
+        )
+        async for batch in logs.read(entry, self._places.log(entry.id), wanted, request.follow, self._pool):
+            yield batch
+
+    async def Events(self, request: exec_pb2.EventsRequest, context: Any) -> AsyncIterator[exec_pb2.EventsResponse]:
+        async for event in self._events.stream(request.selector):
+            yield exec_pb2.EventsResponse(event=event)
+
+    async def OpenAttach(self, request: exec_pb2.OpenAttachRequest, context: Any) -> exec_pb2.OpenAttachResponse:
+        if request.exec_id:
+            _, link, made = await self._execs.attach_target(request.exec_id)
+            framed = not made.process.terminal
+        else:
+            entry = self._records.need(request.id)
+            async with entry.lock:
+                link_ = entry.shim if entry.is_running() else await self._lives.shim_for_next(
+                    entry, "attach.shim_fork"
+                )
+            if link_ is None:
+                raise Conflict(f"container {entry.id[:12]} runs without its shim: it cannot be attached to",
+                               reason="SHIM_GONE", field="id")
+            link, framed = link_, not entry.container.spec.process.terminal
+        return exec_pb2.OpenAttachResponse(
+            socket_path=str(link.attach_socket).encode(), framed=framed, incarnation=link.incarnation
+        )
+
+    async def Attach(
+        self, request_iterator: AsyncIterator[exec_pb2.AttachRequest], context: Any
+    ) -> AsyncIterator[exec_pb2.AttachResponse]:
+        first = await anext(aiter(request_iterator), None)
+        if first is None or first.WhichOneof("message") != "open":
+            raise InvalidArgument("the first message opens the attachment", reason="BAD_FIELD", field="open")
+        opened = first.open
+        answer = await self.OpenAttach(
+            exec_pb2.OpenAttachRequest(id=opened.id, exec_id=opened.exec_id), context
+        )
+        target = opened.exec_id or attach.INIT
+        path = self._places.shims / answer.socket_path.decode().rpartition("/shims/")[2]
+        async for response in attachment.serve(path, target, answer.framed, opened, request_iterator):
+            yield response
+
+    async def ExecCreate(self, request: exec_pb2.ExecCreateRequest, context: Any) -> exec_pb2.ExecCreateResponse:
+        return exec_pb2.ExecCreateResponse(exec=await self._do("exec_create", request, self._execs.create))
+
+    async def ExecStart(self, request: exec_pb2.ExecStartRequest, context: Any) -> exec_pb2.ExecStartResponse:
+        if not request.operation_id:
+            raise InvalidArgument("a start needs an operation_id", reason="BAD_FIELD", field="operation_id")
+        return exec_pb2.ExecStartResponse(exec=await self._do_each("exec_start", request, self._execs.start))
+
+    async def GetExec(self, request: exec_pb2.GetExecRequest, context: Any) -> exec_pb2.GetExecResponse:
+        return exec_pb2.GetExecResponse(exec=await self._execs.get(request.id))
+
+
+class SandboxService(exec_pb2_grpc.SandboxServiceServicer):
+    """Pods come later: each rpc answers UNIMPLEMENTED by its name."""

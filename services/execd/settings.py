@@ -1,0 +1,15 @@
+"""What execd can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chassis.config import Settings, option
+
+
+@dataclass(frozen=True)
+class ExecdSettings(Settings):
+    runtimes: tuple[str, ...] = option(
+        ("crun=/usr/bin/crun", "runc=/usr/bin/runc"), "OCI runtimes as NAME=PATH; the first that is there is the default"
+    )
+    python: str = option("/usr/bin/python3", "interpreter of the zygote, and so of every shim")

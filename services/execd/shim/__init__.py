@@ -1,0 +1,12 @@
+"""The shim: the one process between a container and the void. It outlives every service.
+
+It holds the container's pipes or terminal, writes its log, serves attach clients, records exits durably and reaps.
+Only ``os, sys, socket, select, struct, json, signal, fcntl, termios, errno, time, ctypes`` and what those bring are
+imported, so that a shim costs little more than the pages it writes to.
+
+``protocol``  the vocabulary between execd and a shim      ``shim``     the verbs
+``loop``      readiness, timers, children                  ``process``  one process, its streams and clients
+``lines``     JSON-line connections                        ``clients``  attach clients
+``mounts``    the private mount namespace                  ``runtime``  calls of the OCI runtime
+``jsonlog``   the log file                                 ``record``   durable exit records
+"""

@@ -1,0 +1,103 @@
+"""Where the shim itself stands among the cgroups, and what the container's say about memory.
+
+Hierarchies are found in /proc/self/mountinfo, so that cgroup v1, v2 and both at once are all read the same way.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final, NamedTuple
+
+_SHIMS: Final = "shims"
+
+
+class Hierarchy(NamedTuple):
+    """One mounted hierarchy: its mount point, and its controllers as /proc/self/cgroup names them ("" for v2)."""
+
+    mount: str
+    controllers: str
+
+
+def hierarchies() -> list[Hierarchy]:
+    """Every cgroup hierarchy that is mounted whole, each once."""
+    names = {frozenset(controllers.split(",")): controllers for controllers, _ in _memberships()}
+    found: dict[str, Hierarchy] = {}
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            left, _, right = line.partition(" - ")
+            fields, kind = left.split(), right.split()
+            if fields[3] != "/" or kind[0] not in ("cgroup", "cgroup2"):
+                continue
+            controllers = ""
+            if kind[0] == "cgroup":
+                options = set(kind[2].split(","))
+                controllers = next((name for key, name in names.items() if name and key <= options), "?")
+            found.setdefault(controllers, Hierarchy(fields[4], controllers))
+    found.pop("?", None)
+    return list(found.values())
+
+
+def _memberships() -> list[tuple[str, str]]:
+    with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+        parts = (line.rstrip("\n").split(":", 2) for line in file)
+        return [(controllers, path) for _, controllers, path in parts]
+
+
+def _is_tracking(hierarchy: Hierarchy) -> bool:
+    """Whether a service manager tracks its units here: systemd's own v1 hierarchy, or v2."""
+    return hierarchy.controllers in ("", "name=systemd")
+
+
+def leave(parent: str, tracking: bool) -> None:
+    """Move this process to ``parent``/shims, in the hierarchies where units are tracked, or in all the others.
+
+    The zygote moves itself in the others once, and every shim is born there; where units are tracked it stays in its
+    unit, and each shim leaves by itself.
+    """
+    own = dict(_memberships())
+    for hierarchy in hierarchies():
+        if _is_tracking(hierarchy) is not tracking:
+            continue
+        path = f"/{parent}/{_SHIMS}"
+        if own.get(hierarchy.controllers) == path:
+            continue
+        directory = hierarchy.mount + path
+        os.makedirs(directory, mode=0o755, exist_ok=True)
+        if hierarchy.controllers == "cpuset":
+            _inherit_cpuset(hierarchy.mount, [parent, f"{parent}/{_SHIMS}"])
+        with open(f"{directory}/cgroup.procs", "w", encoding="ascii") as file:
+            file.write("0")
+
+
+def _inherit_cpuset(mount: str, paths: list[str]) -> None:
+    """A new v1 cpuset has no processors and takes no process until it is given its parent's."""
+    for path in paths:
+        for name in ("cpuset.cpus", "cpuset.mems"):
+            with open(f"{mount}/{path}/{name}", "r+", encoding="ascii") as file:
+                if not file.read().strip():
+                    with open(f"{mount}/{os.path.dirname(path)}/{name}", encoding="ascii") as above:
+                        value = above.read()
+                    file.seek(0)
+                    file.write(value)
+
+
+def oom_kills(cgroup: str) -> int:
+    """How many processes the kernel killed in ``cgroup`` for want of memory; 0 where it cannot be read."""
+    total = 0
+    for hierarchy in hierarchies():
+        controllers = hierarchy.controllers.split(",")
+        if "memory" in controllers:
+            name = "memory.oom_control"
+        elif hierarchy.controllers == "":
+            name = "memory.events"
+        else:
+            continue
+        try:
+            with open(f"{hierarchy.mount}/{cgroup}/{name}", encoding="ascii") as file:
+                for line in file:
+                    key, _, value = line.partition(" ")
+                    if key == "oom_kill":
+                        total += int(value)
+        except OSError:
+            continue
+    return total

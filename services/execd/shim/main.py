@@ -1,0 +1,91 @@
+"""What a forked child does to become a shim."""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from typing import Final
+
+from chassis import kernel
+from execd.shim import cgroups, protocol
+from execd.shim.loop import Loop
+from execd.shim.protocol import ShimSpec
+from execd.shim.runtime import Children
+from execd.shim.shim import Shim
+
+_IGNORED: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)
+"""A host that shuts down ends containers, not shims: each stays to record its container's end."""
+_NICE_NAME: Final = b"pier-shim"
+
+
+def become(sock: socket.socket, seq: object, spec: ShimSpec) -> int:
+    """Serve as ``spec``'s shim on the connection ``sock`` and all that come; the exit status when it is done.
+
+    The caller has just forked and closed every descriptor but ``sock``'s.
+    """
+    _detach_from_parent()
+    try:
+        lock = _lock(spec)
+        cgroups.leave(spec.cgroup_parent, tracking=True)
+        children = Children()
+        loop = Loop(children.reaped)
+        shim = Shim(loop, children, spec)
+    except (OSError, protocol.ProtocolError) as error:
+        _refuse(sock, seq, error)
+        return 1
+    try:
+        shim.adopt(sock, seq)
+        loop.run()
+    except BaseException:
+        _last_words(spec)
+        raise
+    for name in (protocol.CONTROL_SOCKET, protocol.ATTACH_SOCKET):
+        os.unlink(os.path.join(spec.run_dir, name))
+    os.close(lock)
+    return 0
+
+
+def _detach_from_parent() -> None:
+    os.setsid()
+    os.umask(0o077)
+    os.chdir("/")
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in (0, 1, 2):
+        if fd != null:
+            os.dup2(null, fd)
+    if null > 2:
+        os.close(null)
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    kernel.set_process_name(_NICE_NAME)
+    kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+    gc.enable()
+
+
+def _lock(spec: ShimSpec) -> int:
+    """The lock that a living shim holds: whoever can take it knows that there is none."""
+    os.makedirs(spec.run_dir, mode=0o700, exist_ok=True)
+    fd = os.open(os.path.join(spec.run_dir, protocol.LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise protocol.ProtocolError(f"a shim of {spec.id} is there already", "ALREADY_RUNNING") from error
+    return fd
+
+
+def _refuse(sock: socket.socket, seq: object, error: Exception) -> None:
+    reason = error.reason if isinstance(error, protocol.ProtocolError) else "INTERNAL"
+    sock.setblocking(True)
+    sock.sendall(json.dumps({"seq": seq, "ok": False, "error": str(error), "reason": reason}).encode() + b"\n")
+
+
+def _last_words(spec: ShimSpec) -> None:
+    """A shim that dies of a fault leaves its traceback in the run directory."""
+    with open(os.path.join(spec.run_dir, "fault"), "w", encoding="utf-8", errors="backslashreplace") as file:
+        traceback.print_exception(*sys.exc_info(), file=file)

@@ -1,0 +1,238 @@
+"""The shim's own mount namespace: the host's mounts as a slave, the rootfs on top, seen by nobody else.
+
+When shim and container are gone the kernel takes these mounts away, whatever died in which order.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from typing import Final
+
+from chassis import kernel
+from execd.shim.protocol import MountEntry, ProtocolError
+
+_HYBRID: Final = b"/sys/fs/cgroup/unified"
+_FLAGS: Final = {"ro": 0x1, "nosuid": 0x2, "nodev": 0x4, "noexec": 0x8, "noatime": 0x10}
+"""mount(8)'s words as MOUNT_ATTR_*, which equal MS_* but for noatime."""
+_MS_NOATIME: Final = 0x400
+_PROPAGATION: Final = {
+    "shared": kernel.MS_SHARED, "rshared": kernel.MS_SHARED, "slave": kernel.MS_SLAVE, "rslave": kernel.MS_SLAVE,
+    "private": kernel.MS_PRIVATE, "rprivate": kernel.MS_PRIVATE,
+}
+_OPTION_MAX: Final = 255
+_PAGE: Final = 4095
+_BINDS: Final = "@/"
+
+
+def enter() -> None:
+    """Leave the host's mount namespace for a copy into which the host's later mounts propagate, and nothing back.
+
+    On a hybrid cgroup layout the empty v2 hierarchy is taken off here: crun 1.8 refuses a machine that shows both.
+    """
+    kernel.unshare(kernel.CLONE_NEWNS)
+    kernel.mount(None, b"/", None, kernel.MS_REC | kernel.MS_SLAVE)
+    if os.path.exists(_HYBRID + b"/cgroup.procs"):
+        kernel.umount(_HYBRID, kernel.MNT_DETACH)
+
+
+def prepare(entries: Iterable[MountEntry]) -> dict[MountEntry, int]:
+    """Detached copies of the binds that ask for shared propagation, taken before ``enter``: only so are they peers of
+    the host's mounts, and mounts made below them inside the container reach the host."""
+    peers: dict[MountEntry, int] = {}
+    for entry in entries:
+        if entry.type == "bind" and {"shared", "rshared"} & set(entry.options):
+            peers[entry] = _clone(entry)
+    return peers
+
+
+def mount_all(entries: Iterable[MountEntry], peers: dict[MountEntry, int], run_dir: str) -> None:
+    """Make every mount, in order. ProtocolError (MOUNT_FAILED) names the first that the kernel refused, and why."""
+    root = os.path.join(run_dir, "rootfs")
+    os.makedirs(root, mode=0o755, exist_ok=True)
+    for entry in entries:
+        try:
+            target = _open_target(entry, root, run_dir)
+            try:
+                _mount(entry, target, peers)
+            finally:
+                os.close(target)
+        except OSError as error:
+            raise ProtocolError(
+                f"mount {entry.type} {entry.source} at {entry.target or '/'}: {error.strerror or error}", "MOUNT_FAILED"
+            ) from error
+
+
+def leave(run_dir: str) -> None:
+    """Take the rootfs and the clones off again, so that its upper directory is free for the next life although this
+    shim may stay for a slow client."""
+    targets = [os.path.join(run_dir, "rootfs")]
+    binds = os.path.join(run_dir, "binds")
+    if os.path.isdir(binds):
+        targets += [os.path.join(binds, name) for name in os.listdir(binds)]
+    for target in targets:
+        try:
+            kernel.umount(os.fsencode(target), kernel.MNT_DETACH | kernel.UMOUNT_NOFOLLOW)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOENT):
+                raise
+
+
+def _open_target(entry: MountEntry, root: str, run_dir: str) -> int:
+    """The mount point as a descriptor, found below the rootfs whatever links an image planted there."""
+    if entry.target.startswith(_BINDS):
+        base, name = os.path.join(run_dir, "binds"), entry.target[len(_BINDS) :]
+        if not name.isalnum():
+            raise OSError(errno.EINVAL, "a bind's name is letters and digits")
+        os.makedirs(base, mode=0o700, exist_ok=True)
+        path = os.path.join(base, name)
+        if os.path.isdir(entry.source):
+            os.makedirs(path, exist_ok=True)
+        else:
+            os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        return os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    directory = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    if not entry.target.strip("/"):
+        return directory
+    try:
+        resolve = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
+        return kernel.openat2(directory, os.fsencode(entry.target.strip("/")), os.O_PATH, resolve)
+    finally:
+        os.close(directory)
+
+
+def _mount(entry: MountEntry, target: int, peers: dict[MountEntry, int]) -> None:
+    if entry.type == "bind":
+        tree = peers.pop(entry, -1)
+        _attach_bind(entry, tree if tree >= 0 else _clone(entry), target)
+    elif entry.type == "overlay":
+        _mount_overlay(entry, target)
+    elif entry.type == "tmpfs":
+        flags, data = _split_options(entry.options)
+        kernel.mount(
+            os.fsencode(entry.source), b"/proc/self/fd/%d" % target, b"tmpfs", _mount_flags(flags),
+            os.fsencode(",".join(data)),
+        )
+    else:
+        raise OSError(errno.EINVAL, f"mounts of type {entry.type} are not built")
+
+
+def _split_options(options: Iterable[str]) -> tuple[int, list[str]]:
+    """(MOUNT_ATTR_* flags, the file system's own options)."""
+    flags, rest = 0, []
+    for option in options:
+        if option in _FLAGS:
+            flags |= _FLAGS[option]
+        elif option not in ("rw", "bind", "rbind") and option not in _PROPAGATION:
+            rest.append(option)
+    return flags, rest
+
+
+def _mount_flags(attributes: int) -> int:
+    flags = attributes & 0xF
+    return flags | _MS_NOATIME if attributes & _FLAGS["noatime"] else flags
+
+
+def _clone(entry: MountEntry) -> int:
+    flags = kernel.OPEN_TREE_CLONE | (kernel.AT_RECURSIVE if "rbind" in entry.options else 0)
+    return kernel.open_tree(kernel.AT_FDCWD, os.fsencode(entry.source), flags)
+
+
+def _attach_bind(entry: MountEntry, tree: int, target: int) -> None:
+    try:
+        flags, unknown = _split_options(entry.options)
+        if unknown:
+            raise OSError(errno.EINVAL, f"unknown option {unknown[0]}")
+        propagation = next((_PROPAGATION[o] for o in entry.options if o in _PROPAGATION), kernel.MS_SLAVE)
+        recursive = kernel.AT_RECURSIVE if "rbind" in entry.options else 0
+        if flags or propagation != kernel.MS_SHARED:
+            kernel.mount_setattr(
+                tree, b"", kernel.AT_EMPTY_PATH | recursive, set_=flags,
+                propagation=0 if propagation == kernel.MS_SHARED else propagation,
+            )
+        kernel.move_mount(tree, target, b"")
+    finally:
+        os.close(tree)
+
+
+def _mount_overlay(entry: MountEntry, target: int) -> None:
+    flags, options = _split_options(entry.options)
+    lowers = [option[len("lowerdir+=") :] for option in options if option.startswith("lowerdir+=")]
+    others = [option for option in options if not option.startswith("lowerdir+=")]
+    if not lowers or any(option.startswith("lowerdir=") for option in others):
+        raise OSError(errno.EINVAL, "an overlay names its layers by lowerdir+=")
+    try:
+        mount = _new_overlay(entry, lowers, others, flags)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS) or error.filename is None:
+            raise
+        _old_overlay(entry, lowers, others, flags, target)
+        return
+    try:
+        kernel.move_mount(mount, target, b"")
+    finally:
+        os.close(mount)
+
+
+def _new_overlay(entry: MountEntry, lowers: list[str], others: list[str], flags: int) -> int:
+    """Through fsopen(2): any number of layers (Linux 6.5). An OSError without a file name is the kernel's last word;
+    one with the name of a layer may mean that this kernel does not know ``lowerdir+``."""
+    context = kernel.fsopen(b"overlay")
+    held: list[int] = []
+    try:
+        kernel.fsconfig_string(context, b"source", os.fsencode(entry.source)[:_OPTION_MAX])
+        for lower in lowers:
+            kernel.fsconfig_string(context, b"lowerdir+", _short(os.fsencode(lower), held))
+        for option in others:
+            name, equals, value = option.partition("=")
+            if equals:
+                raw = os.fsencode(value)
+                kernel.fsconfig_string(context, name.encode(), _short(raw, held) if value.startswith("/") else raw)
+            else:
+                kernel.fsconfig_flag(context, name.encode())
+        try:
+            kernel.fsconfig_create(context)
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror}{_kernel_says(context)}") from error
+        return kernel.fsmount(context, flags)
+    finally:
+        os.close(context)
+        for fd in held:
+            os.close(fd)
+
+
+def _short(path: bytes, held: list[int]) -> bytes:
+    """``path``, or a name for it that fsconfig(2)'s 255 bytes can hold."""
+    if len(path) <= _OPTION_MAX:
+        return path
+    held.append(os.open(path, os.O_PATH | os.O_CLOEXEC))
+    return b"/proc/self/fd/%d" % held[-1]
+
+
+def _kernel_says(context: int) -> str:
+    """The messages that the kernel left in the configuration context."""
+    said = []
+    try:
+        while True:
+            said.append(os.read(context, 4096).decode(errors="replace").strip())
+    except OSError:
+        pass
+    return ": " + "; ".join(said) if said else ""
+
+
+def _old_overlay(entry: MountEntry, lowers: list[str], others: list[str], flags: int, target: int) -> None:
+    """Through mount(2), for kernels before 6.5: one page of options, so paths are relative to what they share."""
+    home = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    common = os.path.commonpath([os.path.dirname(lower) for lower in lowers])
+    try:
+        os.chdir(common)
+        names = [os.path.relpath(lower, common) for lower in lowers]
+        joined = ":".join(name.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,") for name in names)
+        data = os.fsencode(",".join([*others, f"lowerdir={joined}"]))
+        if len(data) > _PAGE:
+            raise OSError(errno.E2BIG, f"{len(lowers)} layers are too many for this kernel (before 6.5)")
+        kernel.mount(os.fsencode(entry.source), b"/proc/self/fd/%d" % target, b"overlay", _mount_flags(flags), data)
+    finally:
+        os.fchdir(home)
+        os.close(home)

@@ -1,0 +1,439 @@
+"""The shim's verbs: what execd asks, done with the process, the mounts and the runtime. See protocol for the words."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from chassis import attach
+from execd.shim import cgroups, mounts, protocol, record
+from execd.shim.clients import Client, Handshake
+from execd.shim.jsonlog import JsonLog
+from execd.shim.lines import LineConnection
+from execd.shim.loop import READ, Loop
+from execd.shim.process import Process
+from execd.shim.protocol import CREATED, ENDED, RUNNING, STARTING, MountEntry, ProtocolError, RuntimeSpec, ShimSpec
+from execd.shim.runtime import Children, Runtime, read_pid
+from execd.shim.stdio import ConsoleSocket
+
+INIT: Final = attach.INIT
+_HANDSHAKES_MAX: Final = 256
+_RECORD_RETRY: Final = 1.0
+Message = Mapping[str, object]
+Reply = Callable[[Mapping[str, object]], None]
+
+
+class Steps:
+    """The steps of one verb as [name, start in ns of CLOCK_MONOTONIC, duration in ns], for execd's trace."""
+
+    def __init__(self) -> None:
+        self.list: list[list[object]] = []
+        self._begun = time.monotonic_ns()
+
+    def done(self, name: str) -> None:
+        now = time.monotonic_ns()
+        self.list.append([name, self._begun, now - self._begun])
+        self._begun = now
+
+
+class Shim:
+    """One container's shim. ``run`` serves until it is released and everybody has everything."""
+
+    def __init__(self, loop: Loop, children: Children, spec: ShimSpec) -> None:
+        self._loop = loop
+        self._children = children
+        self._spec = spec
+        self._connections: list[LineConnection] = []
+        self._handshakes: list[Handshake] = []
+        self._execs: dict[str, Process] = {}
+        self._runtime: Runtime | None = None
+        self._cgroup = ""
+        self._entered = False
+        self._oom_seen = 0
+        self._released = False
+        self._verb = ""
+        self._answer: Mapping[str, object] = {}
+        self._joined: list[Reply] = []
+        self._exec_replies: dict[str, Reply] = {}
+        self._log = self._open_log()
+        self._init = Process(
+            loop, INIT, tty=spec.tty, stdin=spec.stdin, stdin_once=spec.stdin_once, exit_path=spec.exit_path,
+            log=self._log, on_gone=self._gone,
+        )
+        self._verbs: dict[str, Callable[[LineConnection, Message, Reply], None]] = {
+            "describe": lambda _connection, _message, reply: reply(self._describe()),
+            "watch": self._watch,
+            "mount": self._mount_verb,
+            "run": lambda _connection, message, reply: self._make(message, reply, "run"),
+            "create": lambda _connection, message, reply: self._make(message, reply, "create"),
+            "start": self._start,
+            "signal": self._signal,
+            "resize": self._resize,
+            "exec.create": self._exec_create,
+            "exec.start": self._exec_start,
+            "release": self._release,
+        }
+        self._sockets = [
+            self._listen(protocol.CONTROL_SOCKET, self._accept_control),
+            self._listen(protocol.ATTACH_SOCKET, self._accept_attach),
+        ]
+
+    def adopt(self, sock: socket.socket, seq: object) -> None:
+        """The connection on which the zygote was asked for this shim: its answer is ours to give."""
+        connection = self._connect(sock)
+        connection.send({"seq": seq, "ok": True, **self._describe()})
+
+    def _open_log(self) -> JsonLog | None:
+        log = self._spec.log
+        if log.driver == "none":
+            return None
+        return JsonLog(log.path, log.max_bytes, log.max_files, self._log_lost)
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._spec.run_dir, name)
+
+    # Connections.
+
+    def _listen(self, name: str, handler: Callable[[socket.socket], None]) -> socket.socket:
+        path = self._path(name)
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(path)
+        os.chmod(path, 0o600)
+        listener.listen(64)
+        listener.setblocking(False)
+
+        def accept(_events: int) -> None:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            handler(connection)
+
+        self._loop.add(listener.fileno(), READ, accept)
+        return listener
+
+    def _accept_control(self, sock: socket.socket) -> None:
+        self._connect(sock)
+
+    def _connect(self, sock: socket.socket) -> LineConnection:
+        connection = LineConnection(self._loop, sock, self._request, self._connections.remove)
+        self._connections.append(connection)
+        return connection
+
+    def _accept_attach(self, sock: socket.socket) -> None:
+        handshake = Handshake(self._loop, sock, self._attach, self._handshakes.remove)
+        self._handshakes.append(handshake)
+        if len(self._handshakes) > _HANDSHAKES_MAX:
+            self._handshakes[0].refuse("attach: too many connections without a handshake", "TOO_MANY")
+
+    def _attach(self, handshake: Handshake, request: attach.AttachRequest, early: bytes) -> None:
+        process = self._init if request.target == INIT else self._execs.get(request.target)
+        if process is None:
+            handshake.refuse(f"attach: no process {request.target} here", "NO_SUCH_TARGET")
+        elif process.is_over():
+            handshake.refuse(f"attach: process {request.target} has ended", "ENDED")
+        else:
+            patient = process.state in (CREATED, STARTING)
+            client = Client(self._loop, handshake.accept(), request, process, patient)
+            process.attach(client)
+            client.greet(early)
+
+    def _request(self, connection: LineConnection, message: Message) -> None:
+        seq = message.get("seq")
+
+        def reply(answer: Message) -> None:
+            connection.send({"seq": seq, "ok": True, **answer})
+
+        try:
+            if message.get("version") != protocol.VERSION:
+                raise ProtocolError(f"version {message.get('version')!r} is not spoken", "BAD_VERSION")
+            verb = self._verbs.get(protocol.text(message, "verb"))
+            if verb is None:
+                raise ProtocolError(f"unknown verb {message.get('verb')!r}", "UNKNOWN_VERB")
+            verb(connection, message, reply)
+        except ProtocolError as error:
+            connection.send({"seq": seq, "ok": False, "error": str(error), "reason": error.reason})
+        except OSError as error:
+            connection.send({"seq": seq, "ok": False, "error": str(error), "reason": "INTERNAL"})
+
+    def _tell(self, event: str, **facts: object) -> None:
+        for connection in list(self._connections):
+            if connection.watching:
+                connection.send({"event": event, **facts})
+
+    # Verbs.
+
+    def _describe(self) -> Message:
+        targets = {process.target: _described(process) for process in (self._init, *self._execs.values())}
+        log = self._log
+        return {
+            "version": protocol.VERSION, "pid": os.getpid(), "id": self._spec.id, "state": self._init.state,
+            "targets": targets, "released": self._released,
+            "log": {
+                "lost_bytes": log.lost_bytes if log else 0, "lost_records": log.lost_records if log else 0,
+                "error": log.last_error if log else "",
+            },
+        }
+
+    def _watch(self, connection: LineConnection, message: Message, reply: Reply) -> None:
+        reply(self._describe())
+        connection.watching = True
+
+    def _make(self, message: Message, reply: Reply, verb: str) -> None:
+        """``run`` or ``create``: the same verb again joins the first."""
+        if self._verb == verb:
+            self._join(reply)
+            return
+        if self._verb or self._init.state != CREATED:
+            raise ProtocolError(f"the container is {self._init.state}", "BAD_STATE")
+        spec = protocol.run_spec(message)
+        steps = Steps()
+        self._verb = verb
+        self._init.state = STARTING
+        self._joined.append(reply)
+        try:
+            if not self._entered:
+                self._mount(spec.mounts, steps)
+            self._cgroup = spec.cgroup
+            self._runtime = Runtime(self._loop, self._children, spec.runtime, self._spec.id, self._spec.run_dir)
+            command = ["run", "--detach"] if verb == "run" else ["create"]
+            self._spawn(self._init, [*command, "--bundle", spec.bundle], steps, verb)
+        except (ProtocolError, OSError) as error:
+            reason = error.reason if isinstance(error, ProtocolError) else "INTERNAL"
+            self._make_failed(str(error), reason)
+
+    def _join(self, reply: Reply) -> None:
+        if self._answer:
+            reply(self._answer)
+        else:
+            self._joined.append(reply)
+
+    def _settle(self, answer: Message) -> None:
+        self._answer = answer
+        for reply in self._joined:
+            reply(answer)
+        self._joined.clear()
+
+    def _make_failed(self, error: str, reason: str) -> None:
+        self._settle({"ok": False, "error": error, "reason": reason})
+        self._init.failed(error)
+
+    def _mount_verb(self, connection: LineConnection, message: Message, reply: Reply) -> None:
+        """``mount``: once; again it has nothing to do."""
+        steps = Steps()
+        if self._init.state != CREATED:
+            raise ProtocolError(f"the container is {self._init.state}", "BAD_STATE")
+        if not self._entered:
+            self._mount(protocol.mount_entries(message), steps)
+        reply({"steps": steps.list})
+
+    def _mount(self, entries: tuple[MountEntry, ...], steps: Steps) -> None:
+        peers = mounts.prepare(entries)
+        mounts.enter()
+        self._entered = True
+        steps.done("namespace")
+        mounts.mount_all(entries, peers, self._spec.run_dir)
+        steps.done("mount")
+
+    def _spawn(self, process: Process, command: list[str], steps: Steps, verb: str) -> None:
+        """Let the runtime make ``process``; the answer follows when the runtime has ended."""
+        assert self._runtime is not None
+        runtime = self._runtime
+        pid_file = runtime.scratch("pid")
+        console = ConsoleSocket(runtime.scratch("tty")) if process.tty else None
+        if console is not None:
+            command = [*command, "--console-socket", console.path]
+
+        def done(code: int, error: str) -> None:
+            steps.done("runtime")
+            try:
+                if code:
+                    raise ProtocolError(error, "RUNTIME_FAILED")
+                pid = read_pid(pid_file)
+                process.running(pid, console.receive() if console else -1)
+            except (ProtocolError, OSError, ValueError) as problem:
+                self._failed(process, str(problem))
+                return
+            finally:
+                if console is not None:
+                    console.close()
+            answer = {"pid": pid, "started": process.started, "steps": steps.list}
+            if verb == "create":
+                process.state = CREATED
+            else:
+                self._tell("started", target=process.target, pid=pid, started=process.started)
+            self._spawned(process, answer)
+            self._children.wait(pid, lambda status, time_ns: self._ended(process, status, time_ns))
+
+        try:
+            runtime.call([*command, "--pid-file", pid_file], process.child_fds(), done)
+        except ProtocolError:
+            if console is not None:
+                console.close()
+            raise
+
+    def _spawned(self, process: Process, answer: Message) -> None:
+        if process is self._init:
+            self._settle(answer)
+        else:
+            self._exec_replies.pop(process.target)(answer)
+
+    def _failed(self, process: Process, error: str) -> None:
+        if process is self._init:
+            self._make_failed(error, "RUNTIME_FAILED")
+        else:
+            self._exec_replies.pop(process.target)({"ok": False, "error": error, "reason": "RUNTIME_FAILED"})
+            process.failed(error)
+
+    def _start(self, connection: LineConnection, message: Message, reply: Reply) -> None:
+        """Let a created container go."""
+        init, runtime = self._init, self._runtime
+        if init.state == RUNNING:
+            reply({"pid": init.pid, "started": init.started, "steps": []})
+            return
+        if runtime is None or init.state != CREATED or not init.pid:
+            raise ProtocolError(f"the container is {init.state}", "BAD_STATE")
+        steps = Steps()
+        init.state = STARTING
+
+        def done(code: int, error: str) -> None:
+            steps.done("runtime_start")
+            if code:
+                init.error = error
+                reply({"ok": False, "error": error, "reason": "RUNTIME_FAILED"})
+                return
+            if init.state == STARTING:
+                init.state = RUNNING
+            init.started = time.time_ns()
+            self._tell("started", target=INIT, pid=init.pid, started=init.started)
+            reply({"pid": init.pid, "started": init.started, "steps": steps.list})
+
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            runtime.call(["start"], [null, null, null], done)
+        finally:
+            os.close(null)
+
+    def _signal(self, connection: LineConnection, message: Message, reply: Reply) -> None:
+        process = self._target(message)
+        if not process.pid or process.exit is not None:
+            raise ProtocolError(f"process {process.target} is {process.state}", "BAD_STATE")
+        # Not reaped yet, so that the pid is still this process's.
+        os.kill(process.pid, protocol.number(message, "signal"))
+        reply({})
+
+    def _resize(self, connection: LineConnection, message: Message, reply: Reply) -> None:
+        process = self._target(message)
+        rows, columns = protocol.number(message, "rows"), protocol.number(message, "columns")
+        if not process.tty or process.is_over():
+            raise ProtocolError(f"process {process.target} has no terminal", "BAD_STATE")
+        if not (0 <= rows < 65536 and 0 <= columns < 65536):
+            raise ProtocolError("rows and columns are 0 to 65535", "BAD_REQUEST")
+        process.resize(rows, columns)
+        reply({})
+
+    def _target(self, message: Message) -> Process:
+        name = protocol.text(message, "target")
+        process = self._init if name == INIT else self._execs.get(name)
+        if process is None:
+            raise ProtocolError(f"no process {name} here", "NO_SUCH_TARGET")
+        return process
+
+    def _exec_create(self, connection: LineConnection, message: Message, reply: Reply) -> None:
+        target = protocol.text(message, "target")
+        if self._init.state != RUNNING:
+            raise ProtocolError(f"the container is {self._init.state}", "BAD_STATE")
+        if target not in self._execs:
+            self._execs[target] = Process(
+                self._loop, target, tty=protocol.flag(message, "tty"), stdin=protocol.flag(message, "stdin"),
+                stdin_once=True, exit_path=protocol.text(message, "exit_path"), log=None, on_gone=self._gone,
+            )
+        reply({})
+
+    def _exec_start(self, connection: LineConnection, message: Message, reply: Reply) -> None:
+        process = self._target(message)
+        if process is self._init or process.state != CREATED or self._runtime is None:
+            raise ProtocolError(f"process {process.target} is {process.state}", "BAD_STATE")
+        command = ["exec", "--detach", "--process", protocol.text(message, "process")]
+        process.state = STARTING
+        self._exec_replies[process.target] = reply
+        try:
+            self._spawn(process, command, Steps(), "exec")
+        except (ProtocolError, OSError) as error:
+            self._failed(process, str(error))
+
+    def _release(self, connection: LineConnection, message: Message, reply: Reply) -> None:
+        """Delete the container from the runtime, and leave."""
+        if self._init.state in (RUNNING, STARTING):
+            raise ProtocolError(f"the container is {self._init.state}", "BAD_STATE")
+        runtime = protocol.group(message, "runtime")
+        spec = RuntimeSpec(protocol.text(runtime, "path"), protocol.text(runtime, "root"))
+        if not self._entered:
+            mounts.enter()
+            self._entered = True
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+
+        def done(code: int, error: str) -> None:
+            if code and os.path.exists(os.path.join(spec.root, self._spec.id)):
+                reply({"ok": False, "error": error, "reason": "RUNTIME_FAILED"})
+                return
+            mounts.leave(self._spec.run_dir)
+            self._released = True
+            reply({})
+            if self._init.state == CREATED and not self._init.pid:
+                self._init.failed("")
+            self._leave_if_done()
+
+        try:
+            Runtime(self._loop, self._children, spec, self._spec.id, self._spec.run_dir).call(
+                ["delete", "--force"], [null, null, null], done
+            )
+        finally:
+            os.close(null)
+
+    # Ends.
+
+    def _ended(self, process: Process, status: int, time_ns: int) -> None:
+        oom = False
+        if process is self._init or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == 9):
+            kills = cgroups.oom_kills(self._cgroup)
+            oom, self._oom_seen = kills > (0 if process is self._init else self._oom_seen), kills
+        process.ended(record.from_status(status, oom, time_ns))
+        self._record(process)
+
+    def _record(self, process: Process) -> None:
+        """Write the exit record; a full disk delays the news, since an exit that is not durable is not told."""
+        assert process.exit is not None
+        try:
+            record.write(process.exit_path, process.exit)
+        except OSError:
+            self._loop.later(_RECORD_RETRY, lambda: self._record(process))
+            return
+        self._tell("exit", target=process.target, pid=process.pid, exit=process.exit._asdict())
+        process.recorded()
+
+    def _log_lost(self, count: int, records: int, error: str) -> None:
+        self._tell("log_lost", bytes=count, records=records, error=error)
+
+    def _gone(self, process: Process) -> None:
+        self._execs.pop(process.target, None)
+        self._leave_if_done()
+
+    def _leave_if_done(self) -> None:
+        if self._released and self._init.is_over() and not self._init.clients and not self._execs:
+            self._loop.stop()
+
+
+def _described(process: Process) -> Message:
+    return {
+        "state": process.state, "pid": process.pid, "started": process.started, "error": process.error,
+        "exit": process.exit._asdict() if process.state == ENDED and process.exit else None,
+        "clients": len(process.clients),
+    }

@@ -1,0 +1,84 @@
+"""What a shim costs: memory, wake-ups, time."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.service.execd.driver import Engine
+
+
+def pss(pid: int) -> int:
+    """Proportional set size in KiB."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("Pss:")).split()[1])
+
+
+def switches(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
+
+
+def test_a_shim_with_attach_and_an_exec_behind_it_is_small_and_wakes_for_nothing(engine: Engine, capsys) -> None:
+    shim = engine.shim(stdin=True)
+    client = shim.attach()
+    shim.run("/bin/cat")
+    shim.exec("/bin/echo", "x")[1].read_all()
+    client.send(b"x" * 100000)
+    client.take(100000)
+    before = switches(shim.pid)
+    time.sleep(1.0)  # a rate needs a stretch of time to be measured over
+    woken = switches(shim.pid) - before
+    with capsys.disabled():
+        print(f" shim PSS {pss(shim.pid)} KiB, zygote {pss(engine.zygote.pid)} KiB")
+    assert pss(shim.pid) <= 2560
+    assert woken <= 1
+    client.half_close()
+    shim.wait()
+    shim.release()
+
+
+def test_a_full_pipe_to_a_client_that_does_not_read_costs_no_time(engine: Engine) -> None:
+    shim = engine.shim(log={"driver": "none"})
+    client = shim.attach(stdin=False)
+    shim.run("/bin/sh", "-c", "dd if=/dev/zero bs=1M count=8 2>/dev/null")
+    stat = Path(f"/proc/{shim.pid}/stat")
+    previous, ticks = -1, 0
+    while ticks != previous:  # until it is at rest
+        previous = ticks
+        time.sleep(0.2)
+        ticks = sum(map(int, stat.read_text().rsplit(")", 1)[1].split()[11:13]))
+    before = switches(shim.pid)
+    time.sleep(0.5)
+    assert switches(shim.pid) - before <= 1
+    client.read_all()
+    shim.wait()
+    shim.release()
+
+
+@pytest.mark.bench
+def test_the_path_from_fork_to_pid(engine: Engine, capsys) -> None:
+    spawn: list[float] = []
+    start: list[float] = []
+    release: list[float] = []
+    steps: dict[str, list[float]] = {}
+    for _ in range(int(os.environ.get("PIER_STARTS", "30"))):
+        begun = time.perf_counter()
+        shim = engine.shim()
+        forked = time.perf_counter()
+        answer = shim.run("/bin/true")
+        spawn.append(forked - begun)
+        start.append(time.perf_counter() - forked)
+        for name, _, duration in answer["steps"]:
+            steps.setdefault(name, []).append(duration / 1e9)
+        shim.wait()
+        ended = time.perf_counter()
+        shim.release()
+        release.append(time.perf_counter() - ended)
+    with capsys.disabled():
+        for name, values in (("fork to answer", spawn), ("run (with writing the bundle)", start), *steps.items(), ("release", release)):
+            print(f"\n{name}: median {statistics.median(values) * 1e3:.2f} ms, least {min(values) * 1e3:.2f}", end="")

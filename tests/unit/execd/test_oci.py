@@ -1,0 +1,217 @@
+"""The document for the runtime, and what a spec may not ask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chassis.errors import InvalidArgument, PierError, Unimplemented
+from execd.oci import capabilities, config, limits, mounts, signals, users, validate
+from execd.oci.users import User
+from pier.exec.v1 import exec_pb2
+from pier.types.v1 import types_pb2
+
+PASSWD = b"root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1001:,,,:/home/alice:/bin/sh\nbroken\n12:x:77:78::/n:/s\n"
+GROUP = b"root:x:0:\nalice:x:1001:\nwheel:x:10:root,alice\nvideo:x:44:alice\n"
+RUNTIMES = frozenset({"crun", "runc"})
+ID = "ab" * 32
+
+
+def spec(**fields) -> exec_pb2.ContainerSpec:
+    made = exec_pb2.ContainerSpec(process=exec_pb2.Process(args=[b"sh"]))
+    made.MergeFrom(exec_pb2.ContainerSpec(**fields))
+    return made
+
+
+@pytest.mark.parametrize(
+    "text, uid, gid, groups, home",
+    [
+        ("", 0, 0, (0, 10), "/root"), ("root", 0, 0, (0, 10), "/root"), ("alice", 1000, 1001, (1001, 10, 44), "/home/alice"),
+        ("1000", 1000, 1001, (1001, 10, 44), "/home/alice"), ("1000:0", 1000, 0, (0,), "/home/alice"),
+        ("alice:wheel", 1000, 10, (10,), "/home/alice"), ("4242", 4242, 0, (0,), ""), ("4242:4343", 4242, 4343, (4343,), ""),
+        ("12", 77, 78, (78,), "/n"), ("2147483647", 2147483647, 0, (0,), ""),
+    ],
+)
+def test_users_are_resolved_as_docker_does(text, uid, gid, groups, home) -> None:
+    assert users.resolve(text, [], PASSWD, GROUP) == User(uid, gid, groups, home)
+
+
+@pytest.mark.parametrize(
+    "text", ["1:", ":1", ":", "+1", "-1", " 1", "1 ", "4294967296", "2147483648", "99999999999999", "a:b:c", "a b", "a\nb", "a/b"]
+)
+def test_users_outside_the_grammar_are_refused(text) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        users.resolve(text, [], PASSWD, GROUP)
+    assert refused.value.reason == "BAD_USER"
+
+
+@pytest.mark.parametrize("text", ["1e3", "nobody", "alice:nogroup", "0x10"])
+def test_names_that_nobody_has_are_told_in_dockers_words(text) -> None:
+    with pytest.raises(InvalidArgument, match="unable to find"):
+        users.resolve(text, [], PASSWD, GROUP)
+
+
+@given(st.text(), st.binary(), st.binary())
+def test_no_user_string_and_no_file_gives_a_number_out_of_range(text, passwd, group) -> None:
+    try:
+        user = users.resolve(text, [], passwd, group)
+    except InvalidArgument:
+        return
+    assert all(0 <= number < 2**31 for number in (user.uid, user.gid, *user.groups))
+
+
+def test_capabilities_are_added_and_dropped_upon_dockers_fourteen() -> None:
+    everything = frozenset(capabilities.NAMES)
+    assert len(capabilities.DEFAULT) == 14
+    assert capabilities.effective([], [], privileged=False, available=everything) == capabilities.DEFAULT
+    assert capabilities.effective(["sys_admin"], ["CAP_CHOWN"], privileged=False, available=everything) == (
+        capabilities.DEFAULT | {"CAP_SYS_ADMIN"}
+    ) - {"CAP_CHOWN"}
+    assert capabilities.effective(["net_admin"], ["all"], privileged=False, available=everything) == {"CAP_NET_ADMIN"}
+    assert capabilities.effective(["ALL"], ["kill"], privileged=False, available=everything) == everything - {"CAP_KILL"}
+    assert capabilities.effective([], [], privileged=True, available=frozenset({"CAP_KILL"})) == {"CAP_KILL"}
+
+
+def test_a_capability_that_the_engine_has_not_is_refused_by_name() -> None:
+    with pytest.raises(InvalidArgument, match="CAP_SYS_RESOURCE"):
+        capabilities.effective(["SYS_RESOURCE"], [], privileged=False, available=capabilities.DEFAULT)
+    with pytest.raises(InvalidArgument, match='unknown capability: "CAP_FLY"'):
+        capabilities.effective(["fly"], [], privileged=False)
+
+
+@pytest.mark.parametrize(
+    "fields, word",
+    [
+        ({"memory": 1 << 20}, "Minimum memory limit"), ({"nano_cpus": 10**13}, "Range of CPUs"),
+        ({"memory": 1 << 30, "memory_swap": 1 << 29}, "memoryswap"), ({"memory_swap": 1 << 29}, "Memory limit"),
+        ({"nano_cpus": 10**9, "cpu_quota": 1}, "Conflicting"), ({"pids": -2}, "PIDs"), ({"cpuset_cpus": "0;1"}, "cpuset"),
+    ],
+)
+def test_limits_out_of_range_are_told_in_dockers_words(fields, word) -> None:
+    with pytest.raises(InvalidArgument, match=word):
+        limits.check(exec_pb2.Resources(**fields))
+
+
+def test_cpus_become_a_quota() -> None:
+    made = limits.linux_resources(exec_pb2.Resources(nano_cpus=1_500_000_000, pids=100))
+    assert made == {"cpu": {"period": 100_000, "quota": 150_000}, "pids": {"limit": 100}}
+
+
+@pytest.mark.parametrize(
+    "key", ["run.oci.handler", "run.oci.seccomp_bpf_data", "RUN.OCI.hooks.stdout", "org.systemd.property.x", "pier.owner"]
+)
+def test_annotations_that_steer_the_runtime_are_refused(key) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        validate.container(spec(annotations={key: "1"}), RUNTIMES)
+    assert refused.value.reason == "RESERVED_ANNOTATION"
+
+
+@given(st.text(min_size=1))
+def test_no_annotation_under_a_reserved_prefix_gets_through(rest) -> None:
+    for prefix in validate.RESERVED_ANNOTATIONS:
+        with pytest.raises(InvalidArgument):
+            validate.container(spec(annotations={prefix + rest: ""}), RUNTIMES)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"restart_policy": {"name": "always"}}, {"sysctls": {"net.x": "1"}}, {"devices": [{"path_on_host": b"/dev/kvm"}]},
+        {"init": True}, {"sandbox_id": "x"}, {"health_check": {"test": [b"CMD", b"x"]}}, {"seccomp": {"custom": b"{}"}},
+        {"log": {"driver": "syslog"}}, {"cgroup_parent": "x"}, {"masked_paths": {}},
+        {"namespaces": [{"kind": exec_pb2.NAMESPACE_KIND_PID, "container": ID}]},
+    ],
+)
+def test_what_is_not_built_is_refused_by_name(fields) -> None:
+    with pytest.raises(Unimplemented) as refused:
+        validate.container(spec(**fields), RUNTIMES)
+    assert refused.value.field.startswith("spec.")
+
+
+@pytest.mark.parametrize(
+    "entry, reason",
+    [
+        ({"type": "bind", "source": b"/tmp", "target": b"/"}, "BAD_MOUNT"),
+        ({"type": "bind", "source": b"/tmp", "target": b"/x/.."}, "BAD_MOUNT"),
+        ({"type": "bind", "source": b"/tmp", "target": b"/proc"}, "BAD_MOUNT"),
+        ({"type": "bind", "source": b"/tmp", "target": b"/x/../proc/sys"}, "BAD_MOUNT"),
+        ({"type": "bind", "source": b"tmp", "target": b"/x"}, "BAD_MOUNT"),
+        ({"type": "bind", "source": b"/nonexistent", "target": b"/x"}, "BAD_MOUNT"),
+        ({"type": "bind", "source": b"/tmp", "target": b"/x", "propagation": "loud"}, "BAD_MOUNT"),
+        ({"type": "bind", "source": b"/tmp", "target": b"/x", "options": [{"key": "ro,suid"}]}, "BAD_MOUNT"),
+        ({"type": "tmpfs", "target": b"/x", "options": [{"key": "size", "value": b"1,mode=7777"}]}, "BAD_MOUNT"),
+        ({"type": "overlay", "target": b"/x"}, "UNIMPLEMENTED"),
+    ],
+)
+def test_bad_mounts_are_refused(entry, reason) -> None:
+    with pytest.raises(PierError) as refused:
+        validate.container(spec(mounts=[entry]), RUNTIMES)
+    assert refused.value.reason == reason
+
+
+def test_a_read_only_bind_keeps_its_propagation() -> None:
+    entry = types_pb2.MountSpec(type="bind", source=b"/tmp", target=b"/data", recursive=True,
+                                options=[types_pb2.MountOption(key="ro")], propagation="rslave")
+    assert mounts.from_spec([entry], {}) == [
+        {"destination": "/data", "type": "bind", "source": "/tmp", "options": ["rbind", "ro", "rslave"]}
+    ]
+    assert mounts.propagation([entry]) == "rslave"
+
+
+def document(**fields) -> dict[str, Any]:
+    place = config.Place(ID, "/r", "pier/x", {"/etc/hosts": "/h"}, {}, ())
+    made = spec(**fields)
+    caps = capabilities.effective([], [], privileged=made.privileged, available=capabilities.DEFAULT)
+    return config.config(made, place, User(0, 0, (0,), "/root"), caps, config.Filter({"defaultAction": "x"}, {}))
+
+
+def test_the_document_has_dockers_defaults() -> None:
+    made = document()
+    assert made["process"]["env"] == [config.PATH, f"HOSTNAME={ID[:12]}", "HOME=/root"]
+    assert made["process"]["capabilities"].keys() == {"bounding", "effective", "permitted"}
+    assert "/proc/kcore" in made["linux"]["maskedPaths"]
+    assert made["linux"]["resources"]["devices"][0] == {"allow": False, "access": "rwm"}
+    assert made["linux"]["seccomp"] == {"defaultAction": "x"}
+    assert {item["type"] for item in made["linux"]["namespaces"]} >= {"mount", "network", "pid", "ipc", "uts"}
+    assert [item["destination"] for item in made["mounts"]][-1] == "/etc/hosts"
+    shm = next(item for item in made["mounts"] if item["destination"] == "/dev/shm")
+    assert "size=67108864" in shm["options"]
+
+
+def test_the_hosts_namespaces_are_left_out_and_a_path_is_joined() -> None:
+    kinds = [{"kind": exec_pb2.NAMESPACE_KIND_NETWORK, "path": b"/run/netns/x"}, {"kind": exec_pb2.NAMESPACE_KIND_UTS, "host": True}]
+    made = document(namespaces=kinds)
+    assert {"type": "network", "path": "/run/netns/x"} in made["linux"]["namespaces"]
+    assert "uts" not in {item["type"] for item in made["linux"]["namespaces"]}
+    assert "hostname" not in made
+
+
+def test_the_specs_environment_wins() -> None:
+    made = document(process={"env": [b"PATH=/x", b"HOME=", b"A=\xff"], "terminal": True})
+    assert made["process"]["env"] == [f"HOSTNAME={ID[:12]}", "TERM=xterm", "PATH=/x", "HOME=", "A=\udcff"]
+
+
+@pytest.mark.parametrize("text, number", [("", 15), ("KILL", 9), ("sigkill", 9), ("9", 9), ("SIGRTMIN+3", 37), ("RTMAX", 64)])
+def test_signals_by_name_and_number(text, number) -> None:
+    assert signals.parse(text, 15, "signal") == number
+
+
+@pytest.mark.parametrize("text", ["0", "65", "-1", "HUPP", "SIG", "9 ", "９"])
+def test_what_is_no_signal_is_refused(text) -> None:
+    with pytest.raises(InvalidArgument, match="Invalid signal"):
+        signals.parse(text, 15, "signal")
+
+
+@pytest.mark.parametrize("options", [{"max-size": "0"}, {"max-size": "x"}, {"max-file": "0"}, {"labels": "x"}])
+def test_bad_log_options_are_refused(options) -> None:
+    with pytest.raises(InvalidArgument):
+        validate.log_limits(exec_pb2.LogSpec(options=options))
+
+
+def test_log_limits() -> None:
+    assert validate.log_limits(exec_pb2.LogSpec()) == ("json", 10 << 20, 3)
+    assert validate.log_limits(exec_pb2.LogSpec(options={"max-size": "1k", "max-file": "1"})) == ("json", 1024, 1)
+    assert validate.log_limits(exec_pb2.LogSpec(driver="none")) == ("none", 10 << 20, 3)
