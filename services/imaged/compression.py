@@ -16,6 +16,7 @@ import zstandard
 from isal import igzip_lib
 
 from chassis.errors import InvalidArgument, Unimplemented
+from imaged.zstd_frames import Frames
 
 _PIECE: Final = 1 << 20
 _WINDOW_MAX: Final = 128 << 20
@@ -47,6 +48,7 @@ class _Counted:
         self._chunks = iter(chunks)
         self._front = b""
         self.total = 0
+        self.frames: Frames | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -79,6 +81,8 @@ class _Counted:
         if 0 < size < len(chunk):
             self.total -= len(chunk) - size
             chunk, self._front = chunk[:size], chunk[size:]
+        if self.frames is not None:
+            self.frames.feed(chunk)
         return chunk
 
 
@@ -163,6 +167,7 @@ def _gunzip(source: _Counted) -> Iterator[bytes]:
 
 def _unzstd(source: _Counted) -> Iterator[bytes]:
     context = zstandard.ZstdDecompressor(max_window_size=_WINDOW_MAX)
+    source.frames = Frames()
     reader = context.stream_reader(cast("IO[bytes]", source), read_across_frames=True)
     while True:
         try:
@@ -170,5 +175,7 @@ def _unzstd(source: _Counted) -> Iterator[bytes]:
         except zstandard.ZstdError as error:
             raise bad(f"zstd: {error}") from error
         if not piece:
-            return
+            break
         yield piece
+    if not source.frames.between:
+        raise bad("zstd: it ends in the middle of a frame")

@@ -54,8 +54,10 @@ def test_nothing_is_nothing() -> None:
 @pytest.mark.parametrize("raw", [
     gzip.compress(b"x" * 10_000)[:-1], gzip.compress(b"x" * 10_000)[:-8], gzip.compress(b"x") + b"garbage",
     gzip.compress(b"x" * 100)[:-6] + b"\0" * 6, b"\x1f\x8b\x08" + b"\xff" * 40,
+    zstandard.ZstdCompressor().compress(bytes(range(256)) * 100)[:-1], b"\x28\xb5\x2f\xfd", b"\x28\xb5\x2f\xfd\x04",
     zstandard.ZstdCompressor().compress(b"x" * 10_000) + b"garbage", b"\x28\xb5\x2f\xfd" + b"\xff" * 40,
-], ids=["cut", "no trailer", "gzip garbage", "wrong checksum", "no gzip", "zstd garbage", "no zstd"])
+], ids=["cut", "no trailer", "gzip garbage", "wrong checksum", "no gzip", "zstd cut", "zstd magic alone",
+        "zstd header cut", "zstd garbage", "no zstd"])
 def test_what_is_damaged_is_refused(raw: bytes) -> None:
     with pytest.raises(InvalidArgument) as caught:
         b"".join(Decompressor(pieces(raw, 1000)))
@@ -99,3 +101,25 @@ def test_40_a_bomb_is_refused_at_its_cap_and_costs_no_memory(name: str, caps: Ca
 def test_40_an_honest_file_of_zeros_passes() -> None:
     raw = gzip.compress(bytes(300 << 20), 1)
     assert sum(map(len, Decompressor([raw]))) == 300 << 20
+
+
+@given(
+    parts=st.lists(st.binary(max_size=3000), min_size=1, max_size=4), level=st.integers(1, 19), checksum=st.booleans(),
+    sized=st.booleans(), size=st.integers(1, 700), data=st.data(),
+)
+def test_a_zstd_stream_that_is_cut_anywhere_within_a_frame_is_refused(
+    parts: list[bytes], level: int, checksum: bool, sized: bool, size: int, data: st.DataObject
+) -> None:
+    compressor = zstandard.ZstdCompressor(level=level, write_checksum=checksum, write_content_size=sized)
+    frames = [compressor.compress(part * 3) for part in parts]
+    ends = {0}
+    for frame in frames:
+        ends.add(max(ends) + len(frame))
+    raw = b"".join(frames)
+    cut = data.draw(st.integers(5, len(raw)))
+    decompressor = Decompressor(pieces(raw[:cut], size))
+    if cut in ends:
+        list(decompressor)
+    else:
+        with pytest.raises(InvalidArgument, match="zstd"):
+            list(decompressor)
