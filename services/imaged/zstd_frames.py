@@ -1,4 +1,4 @@
-"""Where zstd frames end (RFC 8878, section 3.1): the library does not tell a stream that was cut short from a whole one."""
+"""Where zstd frames end (RFC 8878, section 3.1): the library does not tell a stream that was cut short from a whole."""
 
 from __future__ import annotations
 
