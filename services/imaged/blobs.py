@@ -36,6 +36,10 @@ class Ingest:
             self.offset += len(part)
 
     @property
+    def closed(self) -> bool:
+        return self._fd < 0
+
+    @property
     def digest(self) -> Digest:
         """Of the bytes so far."""
         return check_digest("sha256:" + self._hash.hexdigest())
@@ -163,6 +167,13 @@ class BlobStore:
         if len(content) > limit:
             raise InvalidArgument(f"blob {digest} is longer than {limit} bytes", reason="TOO_LARGE")
         return content
+
+    def modified(self, digest: Digest) -> float:
+        """When the blob was written, in seconds of the epoch; infinity where it is not there."""
+        try:
+            return self.path(digest).stat().st_mtime
+        except FileNotFoundError:
+            return float("inf")
 
     def verify(self, digest: Digest) -> bool:
         """Whether the bytes on disk still have their digest."""
