@@ -71,8 +71,24 @@ IN_CREATE: Final = 0x100
 # prctl(2)
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_NAME: Final = 15
+PR_CAPBSET_DROP: Final = 24
 PR_SET_CHILD_SUBREAPER: Final = 36
 PR_SET_NO_NEW_PRIVS: Final = 38
+# capabilities(7)
+CAP_CHOWN: Final = 0
+CAP_DAC_OVERRIDE: Final = 1
+CAP_FOWNER: Final = 3
+CAP_FSETID: Final = 4
+CAP_SYS_ADMIN: Final = 21
+CAP_MKNOD: Final = 27
+CAP_SETFCAP: Final = 31
+_CAPABILITY_VERSION_3: Final = 0x20080522
+_CAPABILITIES: Final = 64
+# mount_setattr(2)
+MOUNT_ATTR_RDONLY: Final = 0x1
+MOUNT_ATTR_NOSUID: Final = 0x2
+MOUNT_ATTR_NODEV: Final = 0x4
+MOUNT_ATTR_NOEXEC: Final = 0x8
 # close_range(2)
 CLOSE_RANGE_CLOEXEC: Final = 0x4
 
@@ -234,6 +250,29 @@ def prctl(option: int, value: int) -> None:
 def set_process_name(name: bytes) -> None:
     """prctl(2) PR_SET_NAME: the 15 bytes that ``ps -o comm`` shows."""
     _check(_libc.prctl(ctypes.c_int(PR_SET_NAME), ctypes.c_char_p(name[:15])))
+
+
+def keep_capabilities(keep: Iterable[int]) -> None:
+    """capset(2) and PR_CAPBSET_DROP: this process has at most the capabilities ``keep`` (CAP_*), and never more again.
+
+    Nothing is inherited by a program that it executes.
+    """
+    wanted = sum(1 << capability for capability in set(keep))
+    head = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    now = ctypes.create_string_buffer(24)
+    _check(_libc.capget(head, now))
+    _, low, _, _, high, _ = struct.unpack("=6I", now.raw)
+    for capability in range(_CAPABILITIES):
+        if not wanted >> capability & 1:
+            try:
+                prctl(PR_CAPBSET_DROP, capability)
+            except OSError as error:
+                if error.errno == errno.EINVAL:  # past the kernel's last one
+                    break
+                raise
+    wanted &= low | high << 32
+    low, high = wanted & 0xFFFFFFFF, wanted >> 32
+    _check(_libc.capset(head, struct.pack("=6I", low, low, 0, high, high, 0)))
 
 
 def close_all_but(keep: Iterable[int]) -> None:

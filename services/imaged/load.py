@@ -1,0 +1,93 @@
+"""Load: images from an archive, as ``docker save`` or an OCI tool wrote it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from chassis.ids import Digest
+from chassis.ids import namespace as check_namespace
+from chassis.stages import stage
+from imaged import archive, catalog, images, manifest
+from imaged.archive import Contents, LoadedImage
+from imaged.bridge import from_thread
+from imaged.catalog import Ref
+from imaged.compression import Caps
+from imaged.install import install, wanted_layers
+from imaged.state import State
+from pier.image.v1 import image_pb2 as pb
+
+
+async def load(
+    state: State, namespace: str, data: AsyncIterator[bytes]
+) -> AsyncIterator[pb.LoadResponse]:
+    """The messages of a load, as the contract says; what of the archive no image wants is dropped at its end."""
+    namespace = check_namespace(namespace)
+    loop = asyncio.get_running_loop()
+    async with stage("load.archive"):
+        caps = Caps(output=state.settings.layer_max_bytes, ratio=state.settings.layer_max_ratio)
+        contents = await _in_thread(state, loop, data, caps)
+    kept: set[Digest] = set()
+    try:
+        async with state.gate.pinned(set(contents.files.values())):
+            found = await state.streams.run(archive.read, state.blobs, contents)
+            async with state.gate.pinned([digest for one in found for digest in one.documents]):
+                for one in found:
+                    messages: asyncio.Queue[pb.LoadResponse | None] = asyncio.Queue()
+                    task = asyncio.create_task(_install(state, namespace, one, messages))
+                    task.add_done_callback(_closer(messages))
+                    try:
+                        while (message := await messages.get()) is not None:
+                            yield message
+                        kept.update(images.digests_of(await task))
+                    finally:
+                        task.cancel()
+                        await asyncio.gather(task, return_exceptions=True)
+    finally:
+        await asyncio.shield(_drop(state, contents, kept))
+
+
+def _closer(messages: asyncio.Queue[pb.LoadResponse | None]) -> Callable[[object], None]:
+    return lambda _: messages.put_nowait(None)
+
+
+async def _in_thread(
+    state: State, loop: asyncio.AbstractEventLoop, data: AsyncIterator[bytes], caps: Caps
+) -> Contents:
+    """Parse on a thread of its own, and see it end even where the caller is cancelled."""
+    work = asyncio.ensure_future(state.streams.run(archive.store, state.blobs, from_thread(loop, data), caps))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        # The stream fails for the thread as well, since its call is gone.
+        await asyncio.gather(work, return_exceptions=True)
+        raise
+
+
+async def _install(
+    state: State, namespace: str, one: LoadedImage, messages: asyncio.Queue[pb.LoadResponse | None]
+) -> catalog.ImageRow:
+    chain = manifest.chain_ids(one.config.diff_ids)
+    blobs = [(layer.checked, layer.size) for layer in one.layers]
+
+    def report(progress: pb.LayerProgress) -> None:
+        messages.put_nowait(pb.LoadResponse(layer=progress))
+
+    async with state.gate.pinned([*chain, *(digest for digest, _ in blobs), one.config_digest]):
+        await install(state, "load", wanted_layers(one.config.diff_ids, chain, blobs), report)
+        row = images.row_of(namespace, one.config, one.config_digest, one.descriptor, one.layers, one.documents)
+        refs = [Ref(named.canonical, row.id, row.body.manifest) for named in one.references]
+        name = one.references[0].familiar if one.references else row.id
+        await state.store.write(
+            "load.record", lambda connection: images.record(state, connection, row, refs, "load", name))
+    messages.put_nowait(pb.LoadResponse(image=await images.message(state, row)))
+    return row
+
+
+async def _drop(state: State, contents: Contents, kept: Sequence[Digest] | set[Digest]) -> None:
+    """Remove what this load alone brought and no image wants: tables, and everything of a load that failed."""
+    wanted = await state.store.read(
+        lambda connection: {digest for row in catalog.all_images(connection) for digest in images.digests_of(row)})
+    async with state.gate.sweeping() as pinned:
+        for digest in contents.new - set(kept) - wanted - pinned:
+            await state.files.run(state.blobs.remove, digest)

@@ -1,0 +1,121 @@
+"""After a crash, and for fsck: what the catalogue says against what is on disk, both ways.
+
+Every act of imaged ends with a rename or with a record, so an interruption leaves few things: a layer half filled, a
+layer or a snapshot's directories without a record, an ingest. None of them is ever what a caller was promised.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chassis.logs import logger
+from chassis.stages import stage
+from imaged import catalog, gc
+from imaged.layers import name_of
+from imaged.state import State
+from pier.system.v1 import system_pb2
+from pier.types.v1 import types_pb2
+
+
+@dataclass(frozen=True)
+class _Records:
+    layers: list[catalog.LayerRow]
+    snapshots: list[catalog.SnapshotRow]
+    blobs: set[str]
+
+
+def _records(connection: sqlite3.Connection) -> _Records:
+    return _Records(catalog.layers(connection), catalog.snapshots(connection), gc.marked_blobs(connection))
+
+
+async def recover(state: State) -> None:
+    """Undo what was broken off. Nothing else runs yet, and no worker of an earlier life lives any more."""
+    async with stage("recover.layers"):
+        half = await state.files.run(state.layers.recover)
+    findings = await check(state, repair=True)
+    if half or findings:
+        logger().warning("recovered", half_filled=half, findings=[finding.reason for finding in findings])
+
+
+async def check(state: State, *, repair: bool) -> list[system_pb2.Finding]:
+    """What differs. ``repair`` undoes what can be undone without taking anything that is in use."""
+    # While this holds the gate nothing new is begun; what is under way is pinned and passed over.
+    async with state.gate.sweeping() as pinned:
+        records = await state.store.read(_records)
+        return [
+            *await _layers(state, records, pinned, repair),
+            *await _snapshots(state, records, repair),
+            *await _blobs(state, records, pinned),
+        ]
+
+
+async def _layers(
+    state: State, records: _Records, pinned: frozenset[str], repair: bool
+) -> list[system_pb2.Finding]:
+    there = await state.files.run(state.layers.names)
+    known = {name_of(row.chain_id): row for row in records.layers}
+    being_made = {name.removeprefix("sha256:")[:32] for name in pinned}
+    found = []
+    for name in sorted(there - set(known) - being_made):
+        if repair:
+            await state.files.run(state.layers.remove_named, name)
+        found.append(_finding("LAYER_WITHOUT_RECORD", name, "an unpacked layer that nothing knows", repair))
+    for name in sorted(set(known) - there):
+        row = known[name]
+        if repair:
+            async with stage("recover.forget_layer", chain_id=row.chain_id):
+                await state.store.write("recover.record", _forget(row))
+        found.append(_finding(
+            "RECORD_WITHOUT_LAYER", row.chain_id, "a layer's directory is gone; pulling its image again brings it back",
+            repair))
+    return found
+
+
+def _forget(row: catalog.LayerRow) -> Callable[[sqlite3.Connection], None]:
+    return lambda connection: catalog.drop_layer(connection, row.chain_id)
+
+
+async def _snapshots(state: State, records: _Records, repair: bool) -> list[system_pb2.Finding]:
+    there = await state.files.run(state.rootfs.names)
+    rows = {row.key: row for row in records.snapshots}
+    found = []
+    for key in sorted(there - set(rows)):
+        if state.operations.is_running(f"prepare:{key}") or state.operations.is_running(f"remove:{key}"):
+            continue
+        if repair:
+            await state.files.run(state.rootfs.bin, key)
+        found.append(_finding("DIRECTORY_WITHOUT_SNAPSHOT", key, "directories of a snapshot that is gone", repair))
+    for key, row in rows.items():
+        if row.writable and not await state.files.run(state.rootfs.has, key):
+            if repair:
+                await state.files.run(state.rootfs.make, key)
+            found.append(_finding(
+                "SNAPSHOT_WITHOUT_DIRECTORY", key, "a snapshot's writable directories are gone", repair, row))
+    chains = {row.chain_id for row in records.layers}
+    for key, row in rows.items():
+        if row.parent and row.parent not in chains:
+            found.append(_finding("SNAPSHOT_WITHOUT_LAYER", key, f"its layer {row.parent} is gone", False, row))
+    return found
+
+
+async def _blobs(state: State, records: _Records, pinned: frozenset[str]) -> list[system_pb2.Finding]:
+    there = {str(digest) for digest in await state.files.run(lambda: list(state.blobs))}
+    lost = records.blobs - there - pinned
+    # A layer's blob may be left out where its layer was unpacked already; the documents of an image may not.
+    needed = await state.store.read(lambda connection: {
+        str(digest) for row in catalog.all_images(connection) for digest in (row.id, row.body.manifest)})
+    return [
+        _finding("RECORD_WITHOUT_BLOB", digest, "a blob that an image needs is gone", False)
+        for digest in sorted(lost & needed)
+    ]
+
+
+def _finding(
+    reason: str, subject: str, text: str, repaired: bool, row: catalog.SnapshotRow | None = None
+) -> system_pb2.Finding:
+    finding = system_pb2.Finding(reason=reason, subject=subject, message=text, repaired=repaired)
+    if row is not None:
+        finding.owner.CopyFrom(types_pb2.Owner(manager=row.manager, namespace=row.namespace, id=row.owner_id))
+    return finding

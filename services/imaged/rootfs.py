@@ -1,0 +1,60 @@
+"""The directories of snapshots: ``s/KEY/upper`` and ``s/KEY/work`` beside the layers, on one file system."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from chassis import trees
+from chassis.instance import make_private
+from imaged.layers import LayerStore
+
+_ROOT_MODE: Final = 0o755
+
+
+class RootfsStore:
+    """Writable directories below ``root``. All calls block."""
+
+    def __init__(self, root: Path, layers: LayerStore) -> None:
+        self._snapshots = root / "s"
+        self._layers = layers
+        self.empty = root / "empty"
+        """A lower directory with nothing in it: overlayfs wants at least one."""
+        for directory in (self._snapshots, self.empty):
+            make_private(directory)
+        self.empty.chmod(_ROOT_MODE)
+
+    def upper(self, key: str) -> Path:
+        return self._snapshots / key / "upper"
+
+    def work(self, key: str) -> Path:
+        return self._snapshots / key / "work"
+
+    def make(self, key: str) -> None:
+        """Make the directories where they are missing. A container's ``/`` is 0755, as Docker's."""
+        make_private(self._snapshots / key)
+        for directory in (self.work(key), self.upper(key)):
+            try:
+                directory.mkdir()
+            except FileExistsError:
+                continue
+            directory.chmod(_ROOT_MODE)
+
+    def has(self, key: str) -> bool:
+        return self.upper(key).is_dir() and self.work(key).is_dir()
+
+    def bin(self, key: str) -> None:
+        """Move the directories out of the way; nothing where they are not there."""
+        self._layers.bin(self._snapshots / key)
+
+    def names(self) -> set[str]:
+        return set(os.listdir(self._snapshots))
+
+    def usage(self, key: str) -> trees.Usage:
+        """What the writable layer occupies."""
+        here = os.open(self._snapshots / key, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return trees.usage(here, b"upper")
+        finally:
+            os.close(here)

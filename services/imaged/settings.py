@@ -1,0 +1,23 @@
+"""imaged's settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chassis.config import Settings, option
+
+
+@dataclass(frozen=True)
+class ImagedSettings(Settings):
+    """Sizes in bytes, times in seconds."""
+
+    unpack_workers: int = option(3, "how many layers are unpacked at once")
+    downloads: int = option(3, "how many blobs are downloaded at once")
+    layer_max_bytes: int = option(1 << 40, "the largest unpacked layer")
+    layer_max_entries: int = option(5_000_000, "the most entries of a layer")
+    layer_max_ratio: int = option(500, "how many times its compressed size a layer beyond 1 GiB may be")
+    disk_reserve_bytes: int = option(64 << 20, "what stays free on the disk whatever is unpacked")
+    insecure_registries: str = option("", "hosts (with port) spoken to by plain HTTP besides loopback, comma-separated")
+    registry_timeout: float = option(30.0, "seconds for a registry to accept a connection, and between its bytes")
+    gc_interval: float = option(3600.0, "seconds between sweeps of what nothing refers to")
+    gc_grace: float = option(3600.0, "how old an unreferenced blob or unfinished download must be to be swept")

@@ -1,0 +1,185 @@
+"""Snapshots: root file systems in use, as mounts to make.
+
+The record is what makes a snapshot exist. Prepare makes the directories first and then the record, Remove takes the
+record away first and then the directories: directories without a record are always left-overs.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from chassis import trees
+from chassis.errors import AlreadyExists, NotFound, Unimplemented
+from chassis.ids import digest as check_digest
+from chassis.ids import key as check_key
+from chassis.ids import namespace as check_namespace
+from chassis.stages import stage
+from imaged import catalog, images
+from imaged.catalog import LayerRow, SnapshotRow
+from imaged.state import State
+from pier.image.v1 import image_pb2 as pb
+from pier.types.v1 import types_pb2
+
+# What lower layers say about redirects, metacopies or indexes is an attacker's word.
+_OPTIONS: Final = (("redirect_dir", b"nofollow"), ("metacopy", b"off"), ("index", b"off"))
+
+Request = pb.PrepareSnapshotRequest | pb.ViewSnapshotRequest
+
+
+async def prepare(state: State, request: Request, *, writable: bool) -> pb.Snapshot:
+    """Make a snapshot, or answer the one that is there; AlreadyExists where that has another parent or owner."""
+    key = check_key(request.key)
+    owner = check_owner(request.owner)
+    asked = _asked(request)
+
+    def find(connection: sqlite3.Connection) -> SnapshotRow | None:
+        return catalog.snapshot(connection, key)
+
+    async def make() -> pb.Snapshot:
+        async with state.locks.hold(f"snapshot:{key}"):
+            row = await state.store.read(find)
+            if row is None:
+                verb = "prepare" if writable else "view"
+                if writable:
+                    async with stage(f"{verb}.directories", key=key):
+                        await state.files.run(state.rootfs.make, key)
+                row = await state.store.write(f"{verb}.record", lambda connection: _write(
+                    connection, key, owner, asked, writable))
+        _check_same(row, owner, asked, writable)
+        return await message(state, row)
+
+    return await state.operations.run(f"prepare:{key}", _fingerprint(request, writable), make)
+
+
+def _fingerprint(request: Request, writable: bool) -> bytes:
+    return bytes([writable]) + request.SerializeToString(deterministic=True)
+
+
+def check_owner(owner: types_pb2.Owner) -> types_pb2.Owner:
+    """``owner`` if its three words are ones."""
+    check_key(owner.manager, "owner.manager")
+    check_namespace(owner.namespace, "owner.namespace")
+    check_key(owner.id, "owner.id")
+    return owner
+
+
+def _asked(request: Request) -> str:
+    match request.WhichOneof("parent"):
+        case "image":
+            return f"image:{request.image}"
+        case "chain_id":
+            return f"layer:{check_digest(request.chain_id, 'chain_id')}"
+        case "snapshot":
+            raise Unimplemented("snapshot: a committed snapshot as parent is not supported yet", reason="NOT_BUILT",
+                                field="snapshot")
+        case _:
+            return ""
+
+
+def _write(
+    connection: sqlite3.Connection, key: str, owner: types_pb2.Owner, asked: str, writable: bool
+) -> SnapshotRow:
+    """Resolve the parent and write the record in one transaction: the layers cannot be swept in between."""
+    parent = ""
+    kind, _, name = asked.partition(":")
+    if kind == "image":
+        image, _ = images.resolve(connection, owner.namespace, name)
+        parent = image.body.layers[-1].chain_id if image.body.layers else ""
+    elif kind == "layer":
+        parent = name
+    catalog.chain(connection, parent)
+    row = SnapshotRow(key, owner.manager, owner.namespace, owner.id, time.time_ns(), parent, writable, asked)
+    catalog.put_snapshot(connection, row)
+    return row
+
+
+def _check_same(row: SnapshotRow, owner: types_pb2.Owner, asked: str, writable: bool) -> None:
+    there = (row.manager, row.namespace, row.owner_id, row.asked, row.writable)
+    if there != (owner.manager, owner.namespace, owner.id, asked, writable):
+        raise AlreadyExists(f"snapshot {row.key} is there already, with another parent or owner", reason="SPEC_DIFFERS",
+                            field="key")
+
+
+async def message(state: State, row: SnapshotRow, *, strict: bool = True) -> pb.Snapshot:
+    """The snapshot as its message. Where a layer is lost it has no mounts, or with ``strict`` that is NotFound."""
+    try:
+        layers = await state.store.read(lambda connection: catalog.chain(connection, row.parent))
+        mounts = [_mount(state, row, layers)]
+    except NotFound:
+        if strict:
+            raise
+        mounts = []
+    snapshot = pb.Snapshot(
+        key=row.key, owner=types_pb2.Owner(manager=row.manager, namespace=row.namespace, id=row.owner_id),
+        parent=row.parent, writable=row.writable, mounts=mounts,
+        upper=bytes(state.rootfs.upper(row.key)) if row.writable else b"",
+    )
+    snapshot.created_at.FromNanoseconds(row.created_ns)
+    return snapshot
+
+
+def _mount(state: State, row: SnapshotRow, layers: Sequence[LayerRow]) -> types_pb2.MountSpec:
+    lowers = [bytes(state.layers.path(layer.chain_id)) for layer in layers]
+    # overlayfs wants a lower directory, and two where nothing is writable.
+    if len(lowers) < (1 if row.writable else 2):
+        lowers.append(bytes(state.rootfs.empty))
+    options = [types_pb2.MountOption(key="lowerdir", value=lower) for lower in lowers]
+    if row.writable:
+        options.append(types_pb2.MountOption(key="upperdir", value=bytes(state.rootfs.upper(row.key))))
+        options.append(types_pb2.MountOption(key="workdir", value=bytes(state.rootfs.work(row.key))))
+    else:
+        options.append(types_pb2.MountOption(key="ro"))
+    options += [types_pb2.MountOption(key=key, value=value) for key, value in _OPTIONS]
+    return types_pb2.MountSpec(type="overlay", options=options)
+
+
+async def get(state: State, key: str) -> pb.Snapshot:
+    """NotFound where there is none."""
+    return await message(state, await _row(state, key))
+
+
+async def _row(state: State, key: str) -> SnapshotRow:
+    checked = check_key(key)
+    row = await state.store.read(lambda connection: catalog.snapshot(connection, checked))
+    if row is None:
+        raise NotFound(f"no such snapshot: {checked}", reason="NO_SNAPSHOT", field="key")
+    return row
+
+
+async def usage(state: State, key: str) -> trees.Usage:
+    """Bytes and inodes of the writable layer."""
+    row = await _row(state, key)
+    if not row.writable:
+        return trees.Usage(0, 0)
+    return await state.files.run(state.rootfs.usage, row.key)
+
+
+async def remove(state: State, key: str) -> None:
+    """Take a snapshot away; nothing where it is not there. Its files are deleted afterwards, by the service."""
+    checked = check_key(key)
+
+    async def work() -> None:
+        async with state.locks.hold(f"snapshot:{checked}"):
+            await state.store.write("remove.record", lambda connection: catalog.drop_snapshot(connection, checked))
+            async with stage("remove.directories", key=checked):
+                await state.files.run(state.rootfs.bin, checked)
+        state.operations.spawn("trash", lambda: state.files.run(state.layers.empty_trash))
+
+    await state.operations.run(f"remove:{checked}", b"", work)
+
+
+async def listing(
+    state: State, request: pb.ListSnapshotsRequest, page_size: int
+) -> tuple[list[pb.Snapshot], str]:
+    """A page of snapshots, and the token of the next."""
+    after = request.page_token
+    if after:
+        check_key(after, "page_token")
+    rows = await state.store.read(lambda connection: catalog.snapshots(
+        connection, request.manager, request.namespace, page_size + 1, after))
+    page = rows[:page_size]
+    found = [await message(state, row, strict=False) for row in page]
+    return found, page[-1].key if len(rows) > page_size else ""

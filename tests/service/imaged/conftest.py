@@ -1,0 +1,17 @@
+"""Fixtures of imaged's service tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.service.imaged.served import Served, serving
+
+
+@pytest.fixture
+async def imaged(tmp_path: Path) -> AsyncIterator[Served]:
+    """A fresh imaged."""
+    async with serving(tmp_path) as served:
+        yield served

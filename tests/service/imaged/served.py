@@ -1,0 +1,188 @@
+"""A real imaged process for tests, driven over gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from chassis import stages
+from chassis.client import Peer
+from chassis.errors import Unavailable
+from chassis.instance import instance
+from pier.image.v1 import image_pb2 as pb
+from pier.image.v1 import image_pb2_grpc as rpc
+from pier.system.v1 import system_pb2, system_pb2_grpc
+from pier.types.v1 import types_pb2
+
+NAMESPACE = "docker"
+_CHUNK = 256 << 10
+
+
+class Served:
+    """imaged of instance ``itest`` below a directory. ``start`` may arm a fault; after a death, ``start`` again."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.instance = instance("itest", directory / "root", directory / "run")
+        self.state = self.instance.state("imaged")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._peer: Peer | None = None
+
+    async def start(self, fault: str = "", **settings: object) -> None:
+        environment = {
+            **os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PIER_FAULT": fault}
+        command = [
+            sys.executable, "-m", "imaged", "--instance", "itest", "--root", str(self.directory / "root"),
+            "--run", str(self.directory / "run"), "--metrics-port", "0", "--log-level", "debug",
+        ]
+        for key, value in settings.items():
+            command += [f"--{key.replace('_', '-')}", str(value)]
+        with (self.directory / "log").open("ab") as log:
+            self._process = await asyncio.to_thread(
+                subprocess.Popen, command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        self._peer = Peer("imaged", self.instance.socket("imaged"))
+        health = health_pb2_grpc.HealthStub(self._peer.channel)
+        async with asyncio.timeout(20):
+            while True:
+                assert self._process.poll() is None, self.log()[-3000:]
+                try:
+                    answer = await self._peer.call(health.Check, health_pb2.HealthCheckRequest(), timeout=5)
+                    if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                        return
+                except Unavailable:
+                    await asyncio.sleep(0.01)  # its socket is not there yet, and no event tells of it
+
+    def log(self) -> str:
+        return (self.directory / "log").read_text(errors="replace")
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def peer(self) -> Peer:
+        assert self._peer is not None
+        return self._peer
+
+    async def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it; its exit status, negative for a signal."""
+        if self._peer is not None:
+            await self._peer.close()
+            self._peer = None
+        if self._process is None:
+            return 0
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+        status = await asyncio.to_thread(self._process.wait, 20)
+        self._process = None
+        return status
+
+    # -- calls ------------------------------------------------------------------------------------------------------
+
+    async def call(self, stub: Any, name: str, request: Any, timeout: float = 60) -> Any:
+        return await self.peer.call(getattr(stub(self.peer.channel), name), request, timeout)
+
+    async def pull(self, reference: str, **fields: Any) -> list[pb.PullResponse]:
+        request = pb.PullRequest(namespace=NAMESPACE, reference=reference, **fields)
+        return [one async for one in self.peer.stream(rpc.ImageServiceStub(self.peer.channel).Pull, request, 30)]
+
+    async def pulled(self, reference: str, **fields: Any) -> pb.Image:
+        return (await self.pull(reference, **fields))[-1].end.image
+
+    async def load(self, raw: bytes) -> list[pb.Image]:
+        stub = rpc.ImageServiceStub(self.peer.channel)
+        answers = [one async for one in self.peer.stream(stub.Load, _load_requests(raw), 30)]
+        return [one.image for one in answers if one.WhichOneof("event") == "image"]
+
+    async def import_(self, raw: bytes, **options: Any) -> pb.Image:
+        given = pb.ImportOptions(namespace=NAMESPACE, **options)
+        answer = await self.call(rpc.ImageServiceStub, "Import", _import_requests(given, raw))
+        return answer.image  # type: ignore[no-any-return]
+
+    async def image(self, name: str) -> pb.Image:
+        request = pb.GetImageRequest(namespace=NAMESPACE, image=name)
+        return (await self.call(rpc.ImageServiceStub, "GetImage", request)).image  # type: ignore[no-any-return]
+
+    async def images(self) -> list[pb.Image]:
+        answer = await self.call(rpc.ImageServiceStub, "ListImages", pb.ListImagesRequest(namespace=NAMESPACE))
+        return list(answer.images)
+
+    async def remove(self, name: str, *, force: bool = False, uses: Iterable[pb.ImageUse] = ()) -> list[str]:
+        answer = await self.call(rpc.ImageServiceStub, "RemoveImage", pb.RemoveImageRequest(
+            namespace=NAMESPACE, image=name, force=force, uses=uses))
+        return [f"Untagged: {one.untagged}" if one.untagged else f"Deleted: {one.deleted}" for one in answer.removed]
+
+    async def tag(self, image: str, reference: str) -> pb.Image:
+        request = pb.TagImageRequest(namespace=NAMESPACE, image=image, reference=reference)
+        return (await self.call(rpc.ImageServiceStub, "TagImage", request)).image  # type: ignore[no-any-return]
+
+    async def prepare(self, key: str, image: str = "", **parent: str) -> pb.Snapshot:
+        request = pb.PrepareSnapshotRequest(key=key, owner=owner(key), **({"image": image} if image else parent))
+        answer = await self.call(rpc.SnapshotServiceStub, "PrepareSnapshot", request)
+        return answer.snapshot  # type: ignore[no-any-return]
+
+    async def remove_snapshot(self, key: str) -> None:
+        await self.call(rpc.SnapshotServiceStub, "RemoveSnapshot", pb.RemoveSnapshotRequest(key=key))
+
+    async def collect(self) -> pb.CollectGarbageResponse:
+        request = pb.CollectGarbageRequest()
+        return await self.call(rpc.ImageServiceStub, "CollectGarbage", request)  # type: ignore[no-any-return]
+
+    async def fsck(self, *, repair: bool = False) -> list[str]:
+        answer = await self.call(
+            system_pb2_grpc.SystemServiceStub, "Fsck", system_pb2.FsckRequest(repair=repair))
+        return [f"{one.reason} {one.subject}" for one in answer.findings]
+
+    def directories(self) -> dict[str, list[str]]:
+        """What is on disk, by kind."""
+        return {name: sorted(os.listdir(self.state / name)) for name in ("l", "s", "trash", "ingest", "blobs/sha256")}
+
+
+def owner(id_: str) -> types_pb2.Owner:
+    return types_pb2.Owner(manager="gateway", namespace=NAMESPACE, id=id_)
+
+
+async def _load_requests(raw: bytes) -> AsyncIterator[pb.LoadRequest]:
+    yield pb.LoadRequest(namespace=NAMESPACE)
+    for start in range(0, len(raw), _CHUNK):
+        yield pb.LoadRequest(data=raw[start : start + _CHUNK])
+
+
+async def _import_requests(options: pb.ImportOptions, raw: bytes) -> AsyncIterator[pb.ImportRequest]:
+    yield pb.ImportRequest(options=options)
+    for start in range(0, len(raw), _CHUNK):
+        yield pb.ImportRequest(data=raw[start : start + _CHUNK])
+
+
+def stage_names(node: stages.Node) -> list[str]:
+    """Every stage below ``node``, in order, each once."""
+    found: dict[str, None] = {}
+
+    def visit(span: types_pb2.Span) -> None:
+        for child in span.children:
+            found[child.name] = None
+            visit(child)
+
+    visit(node.to_span())
+    return list(found)
+
+
+@asynccontextmanager
+async def serving(directory: Path, **settings: object) -> AsyncIterator[Served]:
+    """imaged for as long as the block lasts."""
+    served = Served(directory)
+    await served.start(**settings)  # type: ignore[arg-type]
+    try:
+        yield served
+    finally:
+        await served.stop()

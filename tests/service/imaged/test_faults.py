@@ -1,0 +1,172 @@
+"""imaged is killed at every boundary of every stage: the same call after its restart succeeds, and fsck finds nothing.
+
+The boundaries are those of a run that succeeded, read from its trace: none is named here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from chassis import stages
+from chassis.errors import PierError
+from deploy.busybox_image import Image, docker_archive, layer
+from tests.images import Entry, pack
+from tests.registry import Registry
+from tests.service.imaged.served import Served, stage_names
+
+Verb = Callable[[Served], Awaitable[object]]
+IMAGE = Image([layer([Entry(f"f{index}", data=random.Random(index).randbytes(200_000))]) for index in range(3)])
+NOTHING = {"l": [], "s": [], "trash": [], "ingest": [], "blobs/sha256": []}
+
+
+async def _nothing(_served: Served) -> None:
+    return
+
+
+async def _clean(served: Served) -> None:
+    """Take away whatever there is, and see that it is away."""
+    for key in served.directories()["s"]:
+        await served.remove_snapshot(key)
+    for image in await served.images():
+        await served.remove(image.id, force=True)
+    await served.collect()
+    assert served.directories() == NOTHING
+
+
+async def _boundaries(served: Served, verb: Verb) -> list[str]:
+    with stages.trace("test") as root:
+        await verb(served)
+    names = stage_names(root)
+    assert names
+    return [point for name in names for point in (name, name + "@end")]
+
+
+async def _survives(directory: Path, before: Verb, verb: Verb, check: Verb, least: int) -> None:
+    served = Served(directory)
+    try:
+        await served.start()
+        await before(served)
+        points = await _boundaries(served, verb)
+        assert len(points) >= least, points
+        await _clean(served)
+        await served.stop()
+        for point in points:
+            await served.start()
+            await before(served)
+            await served.stop()
+            await served.start(fault=f"imaged:{point}:kill")
+            with pytest.raises(PierError):
+                await verb(served)
+                pytest.fail(f"{point}: was not reached")
+            assert await served.stop() == -signal.SIGKILL, point
+            await served.start()
+            assert await served.fsck() == [], point
+            await verb(served)
+            await check(served)
+            assert await served.fsck() == [], point
+            await _clean(served)
+            await served.stop()
+    finally:
+        await served.stop()
+
+
+async def test_pull_survives_being_killed_at_every_boundary(tmp_path: Path, registry: Registry) -> None:
+    registry.push("killed", "v1", pack(IMAGE))
+    name = f"{registry.host}/killed:v1"
+
+    async def check(served: Served) -> None:
+        assert (await served.image(name)).size == 600_000
+        assert len(served.directories()["l"]) == 3
+        assert await served.prepare("after", name)
+
+    await _survives(tmp_path, _nothing, lambda served: served.pulled(name), check, least=18)
+
+
+async def test_load_survives_being_killed_at_every_boundary(tmp_path: Path) -> None:
+    raw = docker_archive({"loaded:v1": IMAGE})
+
+    async def check(served: Served) -> None:
+        assert (await served.image("loaded:v1")).size == 600_000
+
+    await _survives(tmp_path, _nothing, lambda served: served.load(raw), check, least=12)
+
+
+async def test_import_survives_being_killed_at_every_boundary(tmp_path: Path) -> None:
+    raw = IMAGE.layers[0]
+
+    async def check(served: Served) -> None:
+        assert (await served.image("imported:v1")).size == 200_000
+
+    await _survives(tmp_path, _nothing, lambda served: served.import_(raw, reference="imported:v1"), check, least=8)
+
+
+async def _load(served: Served) -> None:
+    await served.load(docker_archive({"used:v1": IMAGE}))
+
+
+async def test_prepare_survives_being_killed_at_every_boundary(tmp_path: Path) -> None:
+    async def check(served: Served) -> None:
+        snapshot = await served.prepare("container", "used:v1")
+        assert Path(os.fsdecode(snapshot.upper)).is_dir()
+
+    await _survives(tmp_path, _load, lambda served: served.prepare("container", "used:v1"), check, least=4)
+
+
+async def test_remove_survives_being_killed_at_every_boundary(tmp_path: Path) -> None:
+    async def prepare(served: Served) -> None:
+        await _load(served)
+        snapshot = await served.prepare("container", "used:v1")
+        (Path(os.fsdecode(snapshot.upper)) / "file").write_bytes(b"x")
+
+    async def check(served: Served) -> None:
+        assert served.directories()["s"] == []
+
+    await _survives(tmp_path, prepare, lambda served: served.remove_snapshot("container"), check, least=4)
+
+
+async def test_removing_an_image_survives_being_killed_at_every_boundary(tmp_path: Path) -> None:
+    async def remove(served: Served) -> None:
+        # Removing what is removed already is an error of Docker's; the second time it may be.
+        if any("used:v1" in image.familiar for image in await served.images()):
+            await served.remove("used:v1")
+
+    async def check(served: Served) -> None:
+        await served.collect()
+        assert served.directories() == NOTHING
+
+    await _survives(tmp_path, _load, remove, check, least=6)
+
+
+async def test_pull_survives_being_killed_at_random_moments(tmp_path: Path, registry: Registry) -> None:
+    seed = int(os.environ.get("PIER_TEST_SEED", str(random.SystemRandom().randrange(1 << 32))))
+    print(f"PIER_TEST_SEED={seed}")
+    generator = random.Random(seed)
+    registry.push("random", "v1", pack(IMAGE))
+    name = f"{registry.host}/random:v1"
+    served = Served(tmp_path)
+    try:
+        for _ in range(10):
+            await served.start()
+            assert await served.fsck() == []
+            await _pull_until(served, name, generator.uniform(0, 0.5))
+            await served.stop(signal.SIGKILL)
+        await served.start()
+        assert await served.fsck() == []
+        assert (await served.pulled(name)).size == 600_000
+        await _clean(served)
+    finally:
+        await served.stop()
+
+
+async def _pull_until(served: Served, name: str, seconds: float) -> None:
+    task = asyncio.create_task(served.pulled(name))
+    await asyncio.wait([task], timeout=seconds)
+    os.kill(served.pid, signal.SIGKILL)
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,592 @@
+"""imaged over gRPC: images come, are named, are used and go."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from chassis import kernel
+from chassis.errors import (
+    AlreadyExists,
+    Conflict,
+    DataLoss,
+    InvalidArgument,
+    NotFound,
+    Unavailable,
+    Unimplemented,
+)
+from deploy.busybox_image import Image, docker_archive, dump, layer
+from pier.image.v1 import image_pb2 as pb
+from pier.image.v1 import image_pb2_grpc as rpc
+from pier.types.v1 import types_pb2
+from tests import images
+from tests.images import Entry, busybox, layered, pack, pack_index
+from tests.registry import Registry
+from tests.service.imaged.served import NAMESPACE, Served, owner
+
+LAYERED = {
+    "data/kept": b"first", "data/changed": b"third", "data/opaque/new": b"third", "data/back": b"fourth",
+    "data/linked": b"first",
+}
+
+
+def shown(snapshot: pb.Snapshot) -> dict[str, bytes]:
+    """The regular files below /data of a snapshot's root file system, mounted as its MountSpec says."""
+    (mount,) = snapshot.mounts
+    options = b",".join(
+        key.encode() + b"=" + b":".join(one.value for one in mount.options if one.key == key)
+        for key in dict.fromkeys(one.key for one in mount.options if one.value))
+    inside = f"""
+import json, os
+from chassis import kernel
+kernel.unshare(kernel.CLONE_NEWNS)
+kernel.mount(None, b"/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+kernel.mount(b"overlay", b"/mnt", b"overlay", 0, {options!r})
+found = {{}}
+for top, _, names in os.walk("/mnt/data"):
+    for name in names:
+        path = os.path.join(top, name)
+        if not os.path.islink(path):
+            found[path[5:]] = open(path).read()
+print(json.dumps(found))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", inside], check=True, capture_output=True, text=True,
+        env={"PYTHONPATH": str(Path(kernel.__file__).parents[1])})
+    return {name: content.encode() for name, content in json.loads(run.stdout).items()}
+
+
+@pytest.mark.parametrize("schema2", [False, True], ids=["oci", "schema2"])
+async def test_an_image_is_pulled_from_a_registry(imaged: Served, registry: Registry, schema2: bool) -> None:
+    digest = registry.push(f"pull/{schema2}".lower(), "v1", pack(layered(), schema2=schema2))
+    name = f"{registry.host}/pull/{schema2}:v1".lower()
+    messages = await imaged.pull(name)
+    kinds = [message.WhichOneof("event") for message in messages]
+    assert kinds[0] == "begin"
+    assert kinds[-1] == "end"
+    assert messages[0].begin.familiar == name
+    assert len(messages[0].begin.layers) == 4
+    phases = {message.layer.phase for message in messages if message.WhichOneof("event") == "layer"}
+    assert pb.LAYER_PHASE_DONE in phases
+    end = messages[-1].end
+    assert end.digest == digest
+    assert not end.up_to_date
+    assert end.image.id == "sha256:" + hashlib.sha256(layered().configuration).hexdigest()
+    assert list(end.image.familiar) == [name]
+    assert list(end.image.digests) == [f"{name.removesuffix(':v1')}@{digest}"]
+    assert end.image.config == layered().configuration
+    assert [one.diff_id for one in end.image.layers] == [
+        "sha256:" + hashlib.sha256(tar).hexdigest() for tar in layered().layers]
+    assert shown(await imaged.prepare("a", name)) == LAYERED
+    again = (await imaged.pull(name))[-1].end
+    assert again.up_to_date
+    assert await imaged.fsck() == []
+
+
+async def test_the_manifest_for_this_platform_is_taken_from_an_index(imaged: Served, registry: Registry) -> None:
+    other = Image(busybox().layers, {"Cmd": ["other"]}, architecture="s390x")
+    digest = registry.push("index", "v1", pack_index([other, layered()]))
+    image = await imaged.pulled(f"{registry.host}/index:v1")
+    assert image.platform.architecture == layered().architecture
+    assert image.digests == [f"{registry.host}/index@{digest}"]
+    by_digest = await imaged.pulled(f"{registry.host}/index@{digest}")
+    assert by_digest.id == image.id
+    foreign = await imaged.pulled(
+        f"{registry.host}/index:v1", platform=pb.Platform(os="linux", architecture="s390x"))
+    assert foreign.platform.architecture == "s390x"
+    with pytest.raises(NotFound, match="no matching manifest for linux/mips"):
+        await imaged.pull(f"{registry.host}/index:v1", platform=pb.Platform(os="linux", architecture="mips"))
+
+
+@pytest.mark.parametrize("name, pack_layer, suffix", [
+    ("plain", bytes, ""), ("zstd", zstandard.ZstdCompressor().compress, "+zstd"), ("gz", gzip.compress, "+gzip")])
+async def test_layers_of_every_compression_are_pulled(
+    imaged: Served, registry: Registry, name: str, pack_layer: object, suffix: str
+) -> None:
+    tar = layered().layers[0]
+    blob = images.Blob(images.OCI_LAYER + suffix, pack_layer(tar))  # type: ignore[operator]
+    config = images.Blob("application/vnd.oci.image.config.v1+json", Image([tar]).configuration)
+    top = images.Blob("application/vnd.oci.image.manifest.v1+json", dump({
+        "schemaVersion": 2, "config": config.descriptor, "layers": [blob.descriptor]}))
+    registry.push(name, "v1", images.Packed((config, blob), (), top))
+    image = await imaged.pulled(f"{registry.host}/{name}:v1")
+    assert image.layers[0].diff_id == "sha256:" + hashlib.sha256(tar).hexdigest()
+    assert image.layers[0].blob.media_type == images.OCI_LAYER + suffix
+
+
+async def test_what_is_not_in_the_registry_is_said_in_dockers_words(imaged: Served, registry: Registry) -> None:
+    registry.push("there", "v1", pack(busybox()))
+    with pytest.raises(NotFound, match=f"manifest for {registry.host}/there:v2 not found: manifest unknown"):
+        await imaged.pull(f"{registry.host}/there:v2")
+    with pytest.raises(NotFound, match="not found: "):
+        await imaged.pull(f"{registry.host}/nowhere:v1")
+    with pytest.raises(InvalidArgument, match="must be lowercase"):
+        await imaged.pull(f"{registry.host}/There:v1")
+    with pytest.raises(Unimplemented):
+        await imaged.pull(f"{registry.host}/there:v1", auth=pb.RegistryAuth(username="u", password="p"))
+    assert await imaged.images() == []
+
+
+async def test_a_registry_that_is_down_is_said_in_dockers_words(imaged: Served) -> None:
+    with pytest.raises(Unavailable, match=r'Get "http://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connec'):
+        await imaged.pull("127.0.0.1:1/a:b")
+
+
+async def test_35_a_blob_that_is_not_its_digest_is_refused_and_the_next_pull_works(
+    imaged: Served, registry: Registry
+) -> None:
+    image = Image([layer([Entry("spoilt", data=os.urandom(100_000))])])
+    packed = pack(image)
+    registry.push("spoilt", "v1", packed)
+    path = registry.blob_path(packed.blobs[1].descriptor["digest"])
+    good = path.read_bytes()
+    path.write_bytes(good[:50_000] + b"\0" + good[50_001:])
+    with pytest.raises((DataLoss, InvalidArgument)):
+        await imaged.pull(f"{registry.host}/spoilt:v1")
+    assert await imaged.images() == []
+    assert imaged.directories()["l"] == []
+    path.write_bytes(good)
+    assert (await imaged.pulled(f"{registry.host}/spoilt:v1")).size == 100_000
+    assert await imaged.fsck() == []
+
+
+async def test_a_layer_that_is_not_its_diff_id_is_refused(imaged: Served, registry: Registry) -> None:
+    good, evil = layer([Entry("a", data=b"good")]), layer([Entry("a", data=b"evil")])
+    config = images.Blob("application/vnd.oci.image.config.v1+json", Image([good]).configuration)
+    blob = images.Blob(images.OCI_LAYER + "+gzip", gzip.compress(evil))
+    top = images.Blob("application/vnd.oci.image.manifest.v1+json", dump({
+        "schemaVersion": 2, "config": config.descriptor, "layers": [blob.descriptor]}))
+    registry.push("lying", "v1", images.Packed((config, blob), (), top))
+    with pytest.raises(DataLoss, match="unpacks to"):
+        await imaged.pull(f"{registry.host}/lying:v1")
+    assert imaged.directories()["l"] == []
+    assert await imaged.fsck() == []
+
+
+async def test_an_image_pulled_many_times_at_once_is_fetched_once(imaged: Served, registry: Registry) -> None:
+    image = Image([layer([Entry(f"f{index}", data=os.urandom(300_000))]) for index in range(4)])
+    packed = pack(image)
+    registry.push("together", "v1", packed)
+    before = len(registry.requests())
+    pulled = await asyncio.gather(*(imaged.pulled(f"{registry.host}/together:v1") for _ in range(6)))
+    assert len({one.id for one in pulled}) == 1
+    asked = registry.requests()[before:]
+    for blob in packed.blobs[1:]:
+        path = f"GET /v2/together/blobs/{blob.descriptor['digest']}"
+        assert asked.count(path) == 1
+
+
+async def test_a_cancelled_pull_leaves_a_part_that_the_next_goes_on_with(imaged: Served, registry: Registry) -> None:
+    image = Image([layer([Entry("big", data=os.urandom(64 << 20))])])
+    registry.push("resumed", "v1", pack(image, compressed=False))
+    stub = rpc.ImageServiceStub(imaged.peer.channel)
+    request = pb.PullRequest(namespace=NAMESPACE, reference=f"{registry.host}/resumed:v1")
+    stream = imaged.peer.stream(stub.Pull, request, 60)
+    async for message in stream:
+        if message.layer.phase == pb.LAYER_PHASE_DOWNLOADING and message.layer.current:
+            break
+    await stream.aclose()  # type: ignore[attr-defined]
+    async with asyncio.timeout(10):
+        while any(name.startswith("tmp-") for name in imaged.directories()["l"]):
+            await asyncio.sleep(0.01)  # the service undoes it by itself; nothing tells us
+    assert len(imaged.directories()["ingest"]) == 1
+    assert imaged.directories()["l"] == []
+    assert (await imaged.pulled(f"{registry.host}/resumed:v1")).size == 64 << 20
+    assert imaged.directories()["ingest"] == []
+    assert await imaged.fsck() == []
+
+
+async def test_images_are_loaded_from_a_docker_archive_of_any_compression(imaged: Served) -> None:
+    raw = docker_archive({"one:v1": layered(), "two:v2": busybox()})
+    for packed in (raw, gzip.compress(raw, 1), zstandard.ZstdCompressor().compress(raw)):
+        loaded = await imaged.load(packed)
+        assert sorted(name for image in loaded for name in image.familiar) == ["one:v1", "two:v2"]
+    assert shown(await imaged.prepare("a", "one:v1")) == LAYERED
+    image = await imaged.image("one:v1")
+    # What the archive has besides (its tables) is not kept.
+    wanted = {image.id, (await imaged.image("two:v2")).id}
+    for one in (image, await imaged.image("two:v2")):
+        wanted |= {one.manifest.digest, *(each.blob.digest for each in one.layers)}
+    assert {f"sha256:{name}" for name in imaged.directories()["blobs/sha256"]} == wanted
+    assert await imaged.fsck() == []
+
+
+async def test_an_image_is_loaded_from_an_oci_layout(imaged: Served, tmp_path: Path) -> None:
+    layout = tmp_path / "layout"
+    script = Path(images.__file__).parents[1] / "deploy" / "busybox_image.py"
+    subprocess.run(  # noqa: ASYNC221 - a short helper
+        [sys.executable, str(script), "--name", "oci:v1", "--format", "oci-layout", str(layout)], check=True)
+    raw = subprocess.run(["tar", "-c", "-C", str(layout), "."], check=True, capture_output=True).stdout  # noqa: ASYNC221
+    (image,) = await imaged.load(raw)
+    assert image.layers
+    assert (await imaged.image(image.id)).id == image.id
+
+
+async def test_a_root_file_system_is_imported(imaged: Served) -> None:
+    tar = layered().layers[1]
+    for raw in (tar, gzip.compress(tar)):
+        image = await imaged.import_(raw, reference="imported:v1", message="from a test")
+        assert list(image.familiar) == ["imported:v1"]
+        assert image.layers[0].diff_id == "sha256:" + hashlib.sha256(tar).hexdigest()
+        config = json.loads(image.config)
+        assert config["history"][0]["comment"] == "from a test"
+    assert shown(await imaged.prepare("a", "imported:v1"))["data/kept"] == b"first"
+    unnamed = await imaged.import_(tar)
+    assert list(unnamed.familiar) == []
+    with pytest.raises(Unimplemented):
+        await imaged.import_(tar, changes=["CMD sh"])
+    assert await imaged.fsck() == []
+
+
+async def test_an_image_is_found_by_every_name_it_has(imaged: Served) -> None:
+    (image,) = await imaged.load(docker_archive({"busybox:latest": busybox()}))
+    digits = image.id.removeprefix("sha256:")
+    for name in ("busybox", "busybox:latest", "docker.io/library/busybox", image.id, digits, digits[:12],
+                 "sha256:" + digits[:12]):
+        assert (await imaged.image(name)).id == image.id
+    for name in ("busybox:other", "nothing", "sha256:" + "0" * 64):
+        with pytest.raises(NotFound, match="No such image"):
+            await imaged.image(name)
+    for name in ("", "Busy", "sha256:../../x", "../x"):
+        with pytest.raises(InvalidArgument):
+            await imaged.image(name)
+
+
+async def test_namespaces_do_not_see_one_another(imaged: Served) -> None:
+    await imaged.load(docker_archive({"busybox:latest": busybox()}))
+    other = pb.ListImagesRequest(namespace="k8s.io")
+    answer = await imaged.call(rpc.ImageServiceStub, "ListImages", other)
+    assert list(answer.images) == []
+    with pytest.raises(NotFound):
+        await imaged.call(rpc.ImageServiceStub, "GetImage", pb.GetImageRequest(namespace="k8s.io", image="busybox"))
+
+
+async def test_a_tag_moves_and_leaves_the_old_image_without_a_name(imaged: Served) -> None:
+    await imaged.load(docker_archive({"a:1": busybox()}))
+    await imaged.load(docker_archive({"b:1": layered()}))
+    await imaged.tag("b:1", "a:1")
+    assert (await imaged.image("a:1")).id == (await imaged.image("b:1")).id
+    assert sorted(len(image.familiar) for image in await imaged.images()) == [0, 2]
+
+
+async def test_images_are_listed_in_pages(imaged: Served) -> None:
+    for index in range(5):
+        one = Image([layer([Entry(f"f{index}")])])
+        await imaged.load(docker_archive({f"page{index}:1": one}))
+    token, seen = "", []
+    while True:
+        answer = await imaged.call(rpc.ImageServiceStub, "ListImages", pb.ListImagesRequest(
+            namespace=NAMESPACE, page_size=2, page_token=token))
+        assert len(answer.images) <= 2
+        seen += [image.id for image in answer.images]
+        token = answer.next_page_token
+        if not token:
+            break
+    assert len(seen) == len(set(seen)) == 5
+
+
+async def test_an_image_is_removed_with_its_last_name(imaged: Served) -> None:
+    (image,) = await imaged.load(docker_archive({"a:1": layered()}))
+    await imaged.tag("a:1", "b:1")
+    assert await imaged.remove("a:1") == ["Untagged: a:1"]
+    removed = await imaged.remove("b:1")
+    chain = [one.chain_id for one in image.layers]
+    assert removed == ["Untagged: b:1", f"Deleted: {image.id}", *(f"Deleted: {one}" for one in reversed(chain))]
+    with pytest.raises(NotFound, match="No such image: b:1"):
+        await imaged.remove("b:1")
+    assert imaged.directories()["blobs/sha256"] == []
+    assert imaged.directories()["l"] == []
+    assert await imaged.fsck() == []
+
+
+async def test_layers_that_another_image_shares_stay(imaged: Served) -> None:
+    await imaged.load(docker_archive({"base:1": busybox(), "child:1": layered()}))
+    removed = await imaged.remove("child:1")
+    assert len([line for line in removed if line.startswith("Deleted")]) == 1 + 3
+    assert shown(await imaged.prepare("a", "base:1")) == {}
+
+
+async def test_conflicts_are_dockers(imaged: Served) -> None:
+    (image,) = await imaged.load(docker_archive({"a:1": busybox()}))
+    running = pb.ImageUse(image_id=image.id, container_id="c" * 64, running=True)
+    stopped = pb.ImageUse(image_id=image.id, container_id="d" * 64)
+    short = image.id.removeprefix("sha256:")[:12]
+    unable = f"unable to delete {short}"
+    with pytest.raises(Conflict, match=r'unable to remove repository reference "a:1" \(must force\) - container d{12} '
+                                       f"is using its referenced image {short}"):
+        await imaged.remove("a:1", uses=[stopped])
+    with pytest.raises(Conflict, match=rf"{unable} \(must be forced\) - image is being used by stopped container d"):
+        await imaged.remove(short, uses=[stopped])
+    with pytest.raises(Conflict, match=rf"{unable} \(cannot be forced\) - image is being used by running container c"):
+        await imaged.remove(short, force=True, uses=[running])
+    await imaged.tag("a:1", "other/b:1")
+    with pytest.raises(Conflict, match="image is referenced in multiple repositories"):
+        await imaged.remove(short)
+    assert await imaged.remove("a:1", uses=[running]) == ["Untagged: a:1"]
+    assert await imaged.remove("other/b:1", force=True, uses=[running]) == ["Untagged: other/b:1"]
+    assert len(await imaged.images()) == 1
+    assert (await imaged.remove(image.id, force=True, uses=[stopped]))[0] == f"Deleted: {image.id}"
+
+
+async def test_a_snapshot_is_prepared_once_and_keeps_its_layers(imaged: Served) -> None:
+    (image,) = await imaged.load(docker_archive({"a:1": layered()}))
+    first = await imaged.prepare("key", "a:1")
+    assert await imaged.prepare("key", "a:1") == first
+    together = await asyncio.gather(*(imaged.prepare("other", "a:1") for _ in range(5)))
+    assert len({one.SerializeToString(deterministic=True) for one in together}) == 1
+    with pytest.raises(AlreadyExists):
+        await imaged.prepare("key", image.id)
+    keys = [option.key for option in first.mounts[0].options]
+    assert keys == ["lowerdir"] * 4 + ["upperdir", "workdir", "redirect_dir", "metacopy", "index"]
+    await imaged.remove("a:1", force=True)
+    await imaged.collect()
+    assert shown(first) == LAYERED
+    assert await imaged.fsck() == []
+    await imaged.remove_snapshot("key")
+    await imaged.remove_snapshot("key")
+    await imaged.remove_snapshot("other")
+    await imaged.collect()
+    assert imaged.directories() == {"l": [], "s": [], "trash": [], "ingest": [], "blobs/sha256": []}
+    with pytest.raises(NotFound):
+        await imaged.call(rpc.SnapshotServiceStub, "GetSnapshot", pb.GetSnapshotRequest(key="key"))
+
+
+async def test_a_snapshot_over_nothing_is_an_empty_directory(imaged: Served) -> None:
+    assert shown(await imaged.prepare("empty")) == {}
+    with pytest.raises(NotFound):
+        await imaged.prepare("x", "nothing:1")
+    with pytest.raises(InvalidArgument):
+        await imaged.prepare("../x")
+
+
+async def test_a_view_is_read_only_and_has_no_directories(imaged: Served) -> None:
+    await imaged.load(docker_archive({"a:1": layered(), "b:1": busybox()}))
+    for name in ("a:1", "b:1"):
+        answer = await imaged.call(rpc.SnapshotServiceStub, "ViewSnapshot", pb.ViewSnapshotRequest(
+            key=f"v-{name[0]}", owner=owner("v"), image=name))
+        assert shown(answer.snapshot) == (LAYERED if name == "a:1" else {})
+        assert "upperdir" not in [option.key for option in answer.snapshot.mounts[0].options]
+    assert imaged.directories()["s"] == []
+
+
+async def test_usage_counts_what_was_written(imaged: Served) -> None:
+    await imaged.load(docker_archive({"a:1": busybox()}))
+    snapshot = await imaged.prepare("key", "a:1")
+    Path(os.fsdecode(snapshot.upper), "file").write_bytes(b"x" * 1_000_000)
+    used = await imaged.call(rpc.SnapshotServiceStub, "SnapshotUsage", pb.SnapshotUsageRequest(key="key"))
+    assert 1_000_000 <= used.bytes < 1_100_000
+    assert used.inodes == 2
+
+
+async def test_snapshots_are_listed_by_owner(imaged: Served) -> None:
+    for index in range(3):
+        await imaged.prepare(f"k{index}")
+    answer = await imaged.call(rpc.SnapshotServiceStub, "ListSnapshots", pb.ListSnapshotsRequest(
+        manager="gateway", page_size=2))
+    assert [one.key for one in answer.snapshots] == ["k0", "k1"]
+    answer = await imaged.call(rpc.SnapshotServiceStub, "ListSnapshots", pb.ListSnapshotsRequest(
+        manager="gateway", page_size=2, page_token=answer.next_page_token))
+    assert [one.key for one in answer.snapshots] == ["k2"]
+    answer = await imaged.call(rpc.SnapshotServiceStub, "ListSnapshots", pb.ListSnapshotsRequest(manager="kubelet"))
+    assert list(answer.snapshots) == []
+
+
+async def test_a_blob_is_written_in_parts_and_read_from_an_offset(imaged: Served) -> None:
+    content = os.urandom(3_000_000)
+    digest = "sha256:" + hashlib.sha256(content).hexdigest()
+    await imaged.call(rpc.ContentServiceStub, "CreateLease", pb.CreateLeaseRequest(id="lease", owner=owner("x")))
+
+    stub = rpc.ContentServiceStub(imaged.peer.channel)
+    there = asyncio.Event()
+
+    async def requests(offset: int, end: int) -> AsyncIterator[pb.WriteBlobRequest]:
+        yield pb.WriteBlobRequest(ref="r", digest=digest, offset=offset, lease="lease")
+        for start in range(offset, end, 500_000):
+            yield pb.WriteBlobRequest(data=content[start : min(end, start + 500_000)])
+        if end < len(content):
+            there.set()
+            await asyncio.Event().wait()
+
+    async def write(offset: int, end: int) -> None:
+        await imaged.call(rpc.ContentServiceStub, "WriteBlob", requests(offset, end))
+
+    broken = asyncio.create_task(write(0, 1_000_000))
+    await asyncio.wait_for(there.wait(), 20)
+    broken.cancel()
+    await asyncio.gather(broken, return_exceptions=True)
+    status = await imaged.call(rpc.ContentServiceStub, "BlobStatus", pb.BlobStatusRequest(ref="r"))
+    with pytest.raises(InvalidArgument, match="goes on at"):
+        await write(status.offset + 1, len(content))
+    await write(status.offset, len(content))
+    request = pb.ReadBlobRequest(digest=digest, offset=1_234_567, length=1_000_000)
+    read = b"".join([one.data async for one in imaged.peer.stream(stub.ReadBlob, request)])
+    assert read == content[1_234_567:2_234_567]
+    await imaged.collect()
+    assert imaged.directories()["blobs/sha256"] == [digest.removeprefix("sha256:")]
+    await imaged.call(rpc.ContentServiceStub, "DeleteLease", pb.DeleteLeaseRequest(id="lease"))
+    assert (await imaged.collect()).blobs == 1
+    with pytest.raises(NotFound):
+        [one async for one in imaged.peer.stream(stub.ReadBlob, request)]
+
+
+@pytest.mark.parametrize(
+    "digest", ["sha256:../../x", "../../../etc/passwd", "sha256:" + "0" * 63, "md5:" + "0" * 32, ""])
+async def test_36_a_digest_that_is_none_reaches_no_path(imaged: Served, digest: str) -> None:
+    stub = rpc.ContentServiceStub(imaged.peer.channel)
+    with pytest.raises(InvalidArgument):
+        [one async for one in imaged.peer.stream(stub.ReadBlob, pb.ReadBlobRequest(digest=digest))]
+
+
+async def test_events_tell_what_happened_to_images(imaged: Served) -> None:
+    (image,) = await imaged.load(docker_archive({"a:1": busybox()}))
+    await imaged.tag("a:1", "b:1")
+    await imaged.remove("a:1")
+    await imaged.remove("b:1")
+    stub = rpc.ImageServiceStub(imaged.peer.channel)
+    selector = types_pb2.EventSelector()
+    selector.after.sequence = 0
+    selector.until.GetCurrentTime()
+    events = [one.event async for one in imaged.peer.stream(stub.Events, pb.EventsRequest(selector=selector))]
+    assert [(event.action, event.attributes["name"]) for event in events] == [
+        ("load", "a:1"), ("tag", "b:1"), ("untag", "a:1"), ("untag", "b:1"), ("delete", image.id)]
+    assert {event.id for event in events} == {image.id}
+
+
+async def test_what_is_not_built_says_so(imaged: Served) -> None:
+    for stub, name, request in (
+        (rpc.SnapshotServiceStub, "Hash", pb.HashRequest(key="k")),
+        (rpc.SnapshotServiceStub, "CommitSnapshot", pb.CommitSnapshotRequest(key="k")),
+    ):
+        with pytest.raises(Unimplemented, match="not supported yet"):
+            await imaged.call(stub, name, request)
+    for method, push in ((rpc.ImageServiceStub(imaged.peer.channel).Push, pb.PushRequest()),):
+        with pytest.raises(Unimplemented, match="not supported yet"):
+            [one async for one in imaged.peer.stream(method, push)]
+
+
+HOSTILE_ARCHIVES = {
+    "not a tar": b"hello" * 1000,
+    "empty": b"",
+    "no tables": layer([Entry("a", data=b"b")]),
+    "a config that climbs": layer([
+        Entry("manifest.json", data=json.dumps([{"Config": "../../../etc/passwd", "Layers": []}]).encode())]),
+    "a config that is not there": layer([
+        Entry("manifest.json", data=json.dumps([{"Config": "x.json", "Layers": []}]).encode())]),
+    "a name that climbs": layer([Entry("../manifest.json", data=b"[]")]),
+    "a link that climbs": layer([
+        Entry("c.json", type=b"2", target="../../../../etc/passwd"),
+        Entry("manifest.json", data=json.dumps([{"Config": "c.json", "Layers": []}]).encode())]),
+    "a loop of links": layer([
+        Entry("c.json", type=b"2", target="d.json"), Entry("d.json", type=b"2", target="c.json"),
+        Entry("manifest.json", data=json.dumps([{"Config": "c.json", "Layers": []}]).encode())]),
+    "tables that are no JSON": layer([Entry("manifest.json", data=b"[" * 100_000)]),
+    "a table larger than any": layer([Entry("manifest.json", data=b" " * (5 << 20))]),
+    "a bad tag": layer([
+        Entry("c.json", data=Image([]).configuration),
+        Entry("manifest.json", data=json.dumps(
+            [{"Config": "c.json", "Layers": [], "RepoTags": ["../../x:1"]}]).encode())]),
+    "a layer with a name that climbs": docker_archive({"x:1": Image([layer([Entry("../../evil", data=b"x")])])}),
+    "an index that names a path": layer([Entry("index.json", data=json.dumps({
+        "schemaVersion": 2, "manifests": [{"mediaType": "application/vnd.oci.image.manifest.v1+json",
+                                           "digest": "sha256:../../x", "size": 1}]}).encode())]),
+}
+
+
+@pytest.mark.parametrize("raw", HOSTILE_ARCHIVES.values(), ids=HOSTILE_ARCHIVES.keys())
+async def test_21_36_a_hostile_archive_is_refused_and_leaves_nothing(imaged: Served, raw: bytes) -> None:
+    with pytest.raises(InvalidArgument):
+        await imaged.load(raw)
+    assert imaged.directories() == {"l": [], "s": [], "trash": [], "ingest": [], "blobs/sha256": []}
+    assert await imaged.fsck() == []
+    assert await imaged.load(docker_archive({"good:1": busybox()}))
+
+
+async def test_21_a_hostile_import_is_refused_and_leaves_nothing(imaged: Served) -> None:
+    for raw in (layer([Entry("../evil", data=b"x")]), b"no tar at all" * 100, gzip.compress(b"x" * 5000)[:-9]):
+        with pytest.raises(InvalidArgument):
+            await imaged.import_(raw, reference="evil:1")
+    assert imaged.directories() == {"l": [], "s": [], "trash": [], "ingest": [], "blobs/sha256": []}
+
+
+@pytest.mark.parametrize("fields, error", [
+    ({"manifests": []}, InvalidArgument), ({"mediaType": "application/vnd.oci.image.index.v1+json"}, InvalidArgument),
+    ({"schemaVersion": 1}, Unimplemented),
+], ids=["both shapes", "wrong media type", "schema 1"])
+async def test_33_an_ambiguous_manifest_from_a_registry_is_refused(
+    imaged: Served, fields: dict[str, object], error: type[Exception]
+) -> None:
+    document = json.dumps({
+        "schemaVersion": 2, "config": {"mediaType": "application/vnd.oci.image.config.v1+json",
+                                       "digest": "sha256:" + "0" * 64, "size": 2}, "layers": []} | fields).encode()
+    async with _answering(document, "application/vnd.oci.image.manifest.v1+json") as host:
+        with pytest.raises(error):
+            await imaged.pull(f"{host}/a:1")
+
+
+async def test_34_a_manifest_of_a_gibibyte_is_not_read(imaged: Served) -> None:
+    before = _rss(imaged.pid)
+    async with _answering(b"", "application/vnd.oci.image.manifest.v1+json", endless=True) as host:
+        with pytest.raises(InvalidArgument, match="more than 4194304 bytes"):
+            await imaged.pull(f"{host}/a:1")
+    assert _rss(imaged.pid) - before < 64 << 20
+
+
+async def test_34_a_sparse_entry_of_ten_gibibytes_is_imported_as_a_hole(imaged: Served, tmp_path: Path) -> None:
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(10 << 30)
+    raw = subprocess.run(  # noqa: ASYNC221 - a short helper
+        ["tar", "-S", "--format=posix", "-c", "-C", str(tmp_path), "huge"], check=True, capture_output=True).stdout
+    before = _rss(imaged.pid)
+    image = await imaged.import_(raw, reference="huge:1")
+    assert image.size == 10 << 30
+    (name,) = imaged.directories()["l"]
+    assert (imaged.state / "l" / name / "huge").stat().st_blocks < 1000
+    assert _rss(imaged.pid) - before < 32 << 20
+    (tmp_path / "huge").unlink()
+
+
+def _rss(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) << 10
+    raise AssertionError("no VmRSS")
+
+
+class _answering:  # noqa: N801 - reads as what it does
+    """A registry that answers everything with one document, or without end."""
+
+    def __init__(self, document: bytes, media_type: str, *, endless: bool = False) -> None:
+        self._document, self._media_type, self._endless = document, media_type, endless
+        self._server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> str:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        length = 1 << 30 if self._endless else len(self._document)
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: {self._media_type}\r\nContent-Length: {length}\r\n\r\n"
+        writer.write(head.encode())
+        writer.write(self._document)
+        try:
+            while self._endless:
+                writer.write(bytes(1 << 20))
+                await writer.drain()
+        except ConnectionError:
+            pass
+        writer.close()
