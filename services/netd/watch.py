@@ -1,0 +1,82 @@
+"""Who else changes nftables: a netlink subscription in place of polling.
+
+The kernel tells every committed change with the netlink port of the socket that made it, so netd's own changes are
+told apart. A foreign change of the instance's table, or a lost notification, calls back once per batch.
+
+Source: <linux/netfilter/nf_tables.h>; in all messages of interest attribute 1 is the table's name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from netd import netlink, nft
+
+_NFNLGRP_NFTABLES: Final = 7
+_SUBSYSTEM: Final = 10
+_TABLE_NAME: Final = 1
+_NFGENMSG: Final = 4
+_NEWGEN: Final = 15
+_RECEIVE_BUFFER: Final = 1 << 20
+_MESSAGES_AT_ONCE: Final = 256
+
+
+class NftWatch:
+    """Calls ``on_foreign_change`` on the event loop when somebody else touched the table called ``table``."""
+
+    def __init__(self, table: str, on_foreign_change: Callable[[], None]) -> None:
+        self._table = table
+        self._callback = on_foreign_change
+        self._own = nft.own_ports()
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.NETLINK_NETFILTER
+        )
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+            self._socket.bind((0, 0))
+            self._socket.setsockopt(netlink.SOL_NETLINK, netlink.NETLINK_ADD_MEMBERSHIP, _NFNLGRP_NFTABLES)
+        except BaseException:
+            self._socket.close()
+            raise
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Begin to listen on the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._socket.fileno(), self._read)
+
+    def stop(self) -> None:
+        if self._loop is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._loop = None
+        self._socket.close()
+
+    def _read(self) -> None:
+        foreign = False
+        for _ in range(_MESSAGES_AT_ONCE):
+            try:
+                data = self._socket.recv(1 << 18)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                foreign = True
+                continue
+            foreign = foreign or any(self._is_foreign(message) for message in netlink.parse_messages(data))
+        if foreign:
+            self._callback()
+
+    def _is_foreign(self, message: netlink.Message) -> bool:
+        if message.kind >> 8 != _SUBSYSTEM or message.kind & 0xFF >= _NEWGEN:
+            return False
+        name = netlink.string_of(netlink.parse_attributes(message.body[_NFGENMSG:]).get(_TABLE_NAME))
+        if name != self._table or message.port in self._own:
+            return False
+        # libnftables opens a new socket after some errors: look again before somebody else is blamed.
+        self._own = nft.own_ports()
+        return message.port not in self._own
