@@ -223,9 +223,8 @@ def renameat2(old_dirfd: int, old: bytes, new_dirfd: int, new: bytes, flags: int
 
 def prctl(option: int, value: int) -> None:
     """prctl(2) with one integer argument."""
-    _check(
-        _libc.prctl(ctypes.c_int(option), ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
-    )
+    zero = ctypes.c_ulong(0)
+    _check(_libc.prctl(ctypes.c_int(option), ctypes.c_ulong(value), zero, zero, zero))
 
 
 def set_process_name(name: bytes) -> None:
