@@ -77,7 +77,7 @@ def choose_subnet(pools: Sequence[Pool], taken: Iterable[IPv4Network], start: in
 
 
 def check_subnet(subnet: IPv4Network, taken: Iterable[IPv4Network]) -> None:
-    """Raises Conflict where a subnet that was asked for overlaps one that is taken, InvalidArgument where it is too small."""
+    """Raises Conflict where the subnet that was asked for overlaps a taken one, InvalidArgument for one too small."""
     if subnet.prefixlen > _SMALLEST:
         raise InvalidArgument(f"subnet {subnet} has no room", field="subnet", expected=f"/{_SMALLEST} or larger")
     for other in taken:

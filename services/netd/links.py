@@ -108,9 +108,9 @@ def add_bridge(name: str, mac: str, mtu: int) -> Request:
 
 
 def set_link(
-    name: str, *, up: bool | None = None, master: int | None = None, alias: str | None = None, mac: str = "", mtu: int = 0
+    name: str, *, up: bool | None = None, master: int | None = None, alias: str | None = None, mac: str = ""
 ) -> Request:
-    """Change what is given: up or down, bridge (0: none), alias ("" takes it away), MAC, MTU in bytes."""
+    """Change what is given: up or down, bridge (0: none), alias ("" takes it away), MAC."""
     flags, change = (_IFF_UP if up else 0, _IFF_UP if up is not None else 0)
     body = _info(0, flags, change) + text(_IFLA_IFNAME, name)
     if master is not None:
@@ -119,8 +119,6 @@ def set_link(
         body += text(_IFLA_IFALIAS, alias) if alias else attribute(_IFLA_IFALIAS, b"\0")
     if mac:
         body += attribute(_IFLA_ADDRESS, _mac(mac))
-    if mtu:
-        body += u32(_IFLA_MTU, mtu)
     return Request(RTM_NEWLINK, 0, body, f"set link {name}")
 
 

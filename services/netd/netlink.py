@@ -17,7 +17,7 @@ import struct
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 NLMSG_ERROR: Final = 2
 NLMSG_DONE: Final = 3
@@ -141,7 +141,7 @@ class NetlinkSocket:
         """The socket holds its network namespace alive until it is closed."""
         self._socket.close()
 
-    def __enter__(self) -> NetlinkSocket:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -180,10 +180,11 @@ class NetlinkSocket:
 
     def dump(self, kind: int, body: bytes, what: str) -> list[Message]:
         """All messages of a dump; asked again where the kernel's table changed meanwhile."""
+        messages, interrupted = self._dump_once(kind, body, what)
         for _ in range(16):
-            messages, interrupted = self._dump_once(kind, body, what)
             if not interrupted:
-                return messages
+                break
+            messages, interrupted = self._dump_once(kind, body, what)
         return messages
 
     def get(self, kind: int, body: bytes, what: str) -> Message:

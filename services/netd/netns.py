@@ -14,9 +14,9 @@ import errno
 import fcntl
 import os
 import secrets
-
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -40,21 +40,18 @@ class Netns:
 
 def _in_thread(function: Callable[[], T]) -> T:
     """The result of ``function``, run in a thread that ends right after it: it may change the thread's namespace."""
-    results: list[T] = []
-    errors: list[BaseException] = []
+    future: Future[T] = Future()
 
     def body() -> None:
         try:
-            results.append(function())
-        except BaseException as error:
-            errors.append(error)
+            future.set_result(function())
+        except BaseException as error:  # noqa: BLE001 - handed to the caller, whatever it is
+            future.set_exception(error)
 
     thread = threading.Thread(target=body, name="netns", daemon=True)
     thread.start()
     thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
+    return future.result()
 
 
 def make(directory: Path) -> tuple[Netns, NetlinkSocket]:

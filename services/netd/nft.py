@@ -47,7 +47,7 @@ class Nft:
         lib.nft_ctx_get_output_buffer.restype = ctypes.c_char_p
         lib.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
         self._context = ctypes.c_void_p(lib.nft_ctx_new(ctypes.c_uint32(0)))
-        if not self._context:
+        if self._context.value is None:
             raise Unavailable("libnftables gives no context", reason="NO_LIBNFTABLES")
         lib.nft_ctx_buffer_output(self._context)
         lib.nft_ctx_buffer_error(self._context)
@@ -56,14 +56,14 @@ class Nft:
 
     def close(self) -> None:
         with self._lock:
-            if self._context:
+            if self._context.value is not None:
                 self._library.nft_ctx_free(self._context)
                 self._context = ctypes.c_void_p(None)
 
     def run_text(self, commands: str) -> str:
         """One batch in nft's syntax; returns the output (JSON where a listing was asked for). Raises NftError."""
         with self._lock:
-            if not self._context:
+            if self._context.value is None:
                 raise NftError("the nft context is closed")
             failed = self._library.nft_run_cmd_from_buffer(self._context, ctypes.c_char_p(commands.encode()))
             output = (self._library.nft_ctx_get_output_buffer(self._context) or b"").decode(errors="replace")

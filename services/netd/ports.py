@@ -81,8 +81,7 @@ class HostPorts:
         """Hold all or none; returns them in order with their real numbers. Raises as Reservation does."""
         held: list[Reservation] = []
         try:
-            for port in wanted:
-                held.append(Reservation(port))
+            held.extend(map(Reservation, wanted))
         except BaseException:
             for reservation in held:
                 reservation.release()

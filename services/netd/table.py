@@ -1,6 +1,6 @@
 """The instance's nft table: a fixed schema, and sets and maps whose elements say what exists.
 
-A network adds its bridge to three sets; a published port is one element of a map. So a packet's cost does not grow
+A network adds its bridge to four sets; a published port is one element of a map. So a packet's cost does not grow
 with the number of ports, and each change is one small transaction. Every element's comment names its owner: a network
 id or an endpoint id.
 
@@ -23,20 +23,21 @@ import json
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
 from chassis.errors import Internal
 from netd.nft import JsonObject, Nft, NftError
 
 FAMILY: Final = "inet"
-ANY: Final = IPv4Address("0.0.0.0")  # noqa: S104 - a key of a map, nothing is bound
+ANY: Final = IPv4Address("0.0.0.0")
 
 _SCHEMA: Final = """
 table inet {table} {{
     set bridges {{ type ifname; }}
     set routed {{ type ifname; }}
     set within {{ type ifname . ifname; }}
+    set subnets {{ type ifname . ipv4_addr; flags interval; }}
     map published {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
     map published_at {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
     chain guard {{
@@ -60,7 +61,7 @@ table inet {table} {{
     chain postrouting {{
         type nat hook postrouting priority srcnat; policy accept;
         oifname @bridges ip saddr 127.0.0.0/8 masquerade
-        iifname . oifname @within ct status dnat masquerade
+        oifname . ip saddr @subnets ct status dnat masquerade
         iifname @routed oifname != @bridges masquerade
     }}
     chain forward {{
@@ -82,6 +83,7 @@ class Bridge:
 
     network_id: str
     link: str
+    subnet: IPv4Network
     routed: bool
 
 
@@ -216,6 +218,9 @@ class Table:
             pair: object = {"elem": {"val": {"concat": [bridge.link, bridge.link]}, "comment": comment}}
             elements.append(self._elements("bridges", [one]))
             elements.append(self._elements("within", [pair]))
+            prefix = {"prefix": {"addr": str(bridge.subnet.network_address), "len": bridge.subnet.prefixlen}}
+            area: object = {"elem": {"val": {"concat": [bridge.link, prefix]}, "comment": comment}}
+            elements.append(self._elements("subnets", [area]))
             if bridge.routed:
                 elements.append(self._elements("routed", [one]))
         return elements
@@ -248,13 +253,17 @@ def _text(elements: Iterable[JsonObject]) -> str:
         for item in body["elem"]:
             key, value = item if isinstance(item, list) else (item, None)
             words = key["elem"]["val"]
-            left = " . ".join(map(str, words["concat"])) if isinstance(words, dict) else str(words)
+            left = " . ".join(map(_word, words["concat"])) if isinstance(words, dict) else str(words)
             right = "" if value is None else " : " + " . ".join(map(str, value["concat"]))
             comment = key["elem"]["comment"]
             lines.append(
                 f'add element {FAMILY} {body["table"]} {body["name"]} {{ {left} comment "{comment}"{right} }}'
             )
     return "\n".join(lines) + "\n"
+
+
+def _word(value: JsonObject | str | int) -> str:
+    return f"{value['prefix']['addr']}/{value['prefix']['len']}" if isinstance(value, dict) else str(value)
 
 
 def _canonical(item: object) -> str:

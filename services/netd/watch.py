@@ -16,6 +16,7 @@ from typing import Final
 
 from netd import netlink, nft
 
+_NETLINK_NETFILTER: Final = 12
 _NFNLGRP_NFTABLES: Final = 7
 _SUBSYSTEM: Final = 10
 _TABLE_NAME: Final = 1
@@ -33,7 +34,7 @@ class NftWatch:
         self._callback = on_foreign_change
         self._own = nft.own_ports()
         self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.NETLINK_NETFILTER
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, _NETLINK_NETFILTER
         )
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
