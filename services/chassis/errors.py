@@ -8,6 +8,7 @@ UPPER_SNAKE word that never changes) lets a program tell apart two errors of one
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Final
 
 
@@ -15,7 +16,8 @@ class PierError(Exception):
     """Base of all errors that may cross a border.
 
     ``field`` names the offending field in the words of the message's schema ("spec.resources.memory"), ``expected``
-    says what would have been right; both are "" where no field is at fault.
+    says what would have been right; both are "" where no field is at fault. ``facts`` are further values for programs
+    (the id that holds a taken name).
     """
 
     grpc_code: ClassVar[str] = "INTERNAL"
@@ -23,12 +25,21 @@ class PierError(Exception):
     exit_code: ClassVar[int] = 1
     default_reason: ClassVar[str] = "INTERNAL"
 
-    def __init__(self, message: str, *, reason: str = "", field: str = "", expected: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "",
+        field: str = "",
+        expected: str = "",
+        facts: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.reason = reason or self.default_reason
         self.field = field
         self.expected = expected
+        self.facts = dict(facts or {})
 
 
 class InvalidArgument(PierError):
@@ -120,16 +131,24 @@ ALL: Final[tuple[type[PierError], ...]] = (
 """Every class. The first with a given gRPC code is what that code means when it comes without a reason."""
 
 
-def from_grpc(code: str, message: str, *, reason: str = "", field: str = "", expected: str = "") -> PierError:
+def from_grpc(
+    code: str,
+    message: str,
+    *,
+    reason: str = "",
+    field: str = "",
+    expected: str = "",
+    facts: Mapping[str, str] | None = None,
+) -> PierError:
     """The error that ``code`` (a ``grpc.StatusCode`` name) with ``reason`` stands for.
 
     NotModified shares its gRPC code with Conflict and is told apart by its reason alone.
     """
     if code == "FAILED_PRECONDITION" and reason == NotModified.default_reason:
-        return NotModified(message, reason=reason, field=field, expected=expected)
+        return NotModified(message, reason=reason, field=field, expected=expected, facts=facts)
     if code == "CANCELLED":
         return Aborted(message, reason=reason or "CANCELLED")
     for cls in ALL:
         if cls.grpc_code == code:
-            return cls(message, reason=reason, field=field, expected=expected)
-    return Internal(message, reason=reason, field=field, expected=expected)
+            return cls(message, reason=reason, field=field, expected=expected, facts=facts)
+    return Internal(message, reason=reason, field=field, expected=expected, facts=facts)

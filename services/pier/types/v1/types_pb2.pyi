@@ -376,8 +376,8 @@ class EventSelector(_message.Message):
     UNTIL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def after(self) -> Global___Cursor:
-        """Begin after this cursor: what follows is exact, or the stream fails with OUT_OF_RANGE, reason EVENTS_GAP, whose
-        message gives the oldest sequence still kept. Not given: begin with what happens from now on.
+        """Begin after this cursor: what follows is exact, or the stream fails with INVALID_ARGUMENT, reason EVENTS_GAP,
+        whose message gives the oldest sequence still kept. Not given: begin with what happens from now on.
         """
 
     @_builtins.property

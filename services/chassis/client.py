@@ -1,0 +1,84 @@
+"""Calls to a peer service: one kept channel, a deadline on every call, PierErrors, the caller's request id, its trace.
+
+Example: ``peer = Peer("execd", instance.socket("execd"))``, ``stub = ContainerServiceStub(peer.channel)``,
+``answer = await peer.call(stub.StartContainer, request, timeout=30)``. The stages that the peer went through hang below
+the caller's current stage afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from chassis import context, stages
+from chassis.server import OPTIONS
+from chassis.status import from_rpc_error, metadata_value
+from pier.types.v1 import types_pb2
+
+READ_TIMEOUT: Final = 0.3
+"""Seconds that a read waits for its owner."""
+CALL_TIMEOUT: Final = 30.0
+"""Seconds that a mutating call waits where its caller names no deadline."""
+
+_CHANNEL_OPTIONS: Final = (
+    *OPTIONS,
+    # A restarted peer is found again within these milliseconds.
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 250),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+class Peer:
+    """One service as a client sees it. Close it with ``await peer.close()``."""
+
+    def __init__(self, name: str, socket: Path) -> None:
+        self.name = name
+        self.channel = grpc.aio.insecure_channel(f"unix:{socket}", options=_CHANNEL_OPTIONS)
+
+    async def call(self, method: Any, request: Any, timeout: float = CALL_TIMEOUT) -> Any:
+        """One answer within ``timeout`` seconds. Raises the PierError that the peer raised; DeadlineExceeded and
+        Unavailable are what they say."""
+        call = method(request, timeout=timeout, metadata=_metadata())
+        try:
+            answer = await call
+        except grpc.aio.AioRpcError as error:
+            _graft(error.trailing_metadata())
+            raise from_rpc_error(error) from None
+        _graft(await call.trailing_metadata())
+        return answer
+
+    async def stream(self, method: Any, request: Any, timeout: float | None = None) -> AsyncIterator[Any]:
+        """Answers as they come; ``request`` is a message or an async iterator of them. Closing cancels."""
+        call = method(request, timeout=timeout, metadata=_metadata())
+        try:
+            async for answer in call:
+                yield answer
+            _graft(await call.trailing_metadata())
+        except grpc.aio.AioRpcError as error:
+            _graft(error.trailing_metadata())
+            raise from_rpc_error(error) from None
+        finally:
+            call.cancel()
+
+    async def close(self) -> None:
+        await self.channel.close(None)
+
+
+def _metadata() -> tuple[tuple[str, str], ...]:
+    pairs = ((context.REQUEST_ID_KEY, context.request_id.get()), (context.TRACEPARENT_KEY, context.traceparent.get()))
+    return tuple(pair for pair in pairs if pair[1])
+
+
+def _graft(trailing: Any) -> None:
+    data = metadata_value(trailing, stages.TRACE_KEY)
+    if isinstance(data, bytes):
+        try:
+            stages.graft(types_pb2.Span.FromString(data))
+        except DecodeError:
+            return

@@ -1,0 +1,54 @@
+"""Logs: one JSON object a line on standard error, with service, instance and request id on every line."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, cast
+
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+from chassis import context
+
+
+def configure(service: str, instance: str, level: str = "info") -> None:
+    """Set the process up to log as ``service`` of ``instance``; foreign libraries' warnings go the same way."""
+
+    def add_common(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event["service"] = service
+        event["instance"] = instance
+        if request := context.request_id.get():
+            event["request_id"] = request
+        if parent := context.traceparent.get():
+            event["traceparent"] = parent
+        return event
+
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        add_common,
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+            foreign_pre_chain=shared,
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def logger() -> FilteringBoundLogger:
+    """The process's logger: ``logger().info("event", key=value)``."""
+    return cast(FilteringBoundLogger, structlog.get_logger())

@@ -1,0 +1,158 @@
+"""The life of a service process: configuration, lock, logs, metrics, server, signals, graceful stop.
+
+A service's ``__main__`` calls ``main("netd", NetdSettings, build, "what it is")``. ``build(runtime)`` is an async
+context manager: it opens the service's state, finishes or undoes what an earlier life left, adds servicers to
+``runtime.server`` and yields, and only then health says SERVING; after the yield it closes what it opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Generic, NoReturn
+
+from chassis import config, context, host, logs, metrics, stages
+from chassis.config import S
+from chassis.errors import PierError, Unavailable, Unimplemented
+from chassis.instance import Instance, make_private
+from chassis.logs import logger
+from chassis.server import Server
+from chassis.version import VERSION
+from pier.system.v1 import system_pb2, system_pb2_grpc
+
+_GRACE: Final = 5.0
+
+Fsck = Callable[[bool], Awaitable[list[system_pb2.Finding]]]
+
+
+@dataclass
+class Runtime(Generic[S]):
+    """What a service is built with. ``epoch``, ``facts`` and ``fsck`` are set by ``build``."""
+
+    service: str
+    settings: S
+    instance: Instance
+    values: tuple[config.Value, ...]
+    state: Path
+    run: Path
+    node_id: str
+    boot_id: str
+    server: Server
+    started_ns: int = field(default_factory=time.time_ns)
+    epoch: str = ""
+    facts: dict[str, str] = field(default_factory=dict)
+    fsck: Fsck | None = None
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+Build = Callable[[Runtime[S]], AbstractAsyncContextManager[None]]
+
+
+class _System(system_pb2_grpc.SystemServiceServicer):
+    """pier.system.v1.SystemService for one runtime."""
+
+    def __init__(self, runtime: Runtime[Any]) -> None:
+        self._runtime = runtime
+
+    async def Info(self, request: system_pb2.InfoRequest, context: Any) -> system_pb2.InfoResponse:
+        runtime = self._runtime
+        answer = system_pb2.InfoResponse(
+            service=runtime.service, version=VERSION, instance=runtime.instance.name, node_id=runtime.node_id,
+            boot_id=runtime.boot_id, epoch=runtime.epoch, pid=os.getpid(), facts=runtime.facts,
+        )
+        answer.started_at.FromNanoseconds(runtime.started_ns)
+        return answer
+
+    async def Config(self, request: system_pb2.ConfigRequest, context: Any) -> system_pb2.ConfigResponse:
+        return system_pb2.ConfigResponse(
+            values=[
+                system_pb2.ConfigValue(key=item.key, value=item.value, source=item.source)
+                for item in self._runtime.values
+            ]
+        )
+
+    async def Fsck(self, request: system_pb2.FsckRequest, context: Any) -> system_pb2.FsckResponse:
+        if self._runtime.fsck is None:
+            raise Unimplemented(f"{self._runtime.service} keeps nothing that could be checked", reason="STATELESS")
+        return system_pb2.FsckResponse(findings=await self._runtime.fsck(request.repair))
+
+
+def main(service: str, cls: type[S], build: Build[S], text: str) -> NoReturn:
+    """Run the service until SIGTERM or SIGINT, and exit: 0, or 1 where it could not start (the log says why)."""
+    try:
+        loaded = config.load(service, cls, sys.argv[1:], text=text)
+    except PierError as error:
+        print(f"{service}: {error.message}", file=sys.stderr)
+        sys.exit(1)
+    logs.configure(service, loaded.instance.name, loaded.settings.log_level)
+    stages.configure(service)
+    os.umask(0o077)
+    try:
+        asyncio.run(_serve(service, loaded, build))
+    except PierError as error:
+        logger().error("cannot run", reason=error.reason, error=error.message)
+        sys.exit(1)
+    sys.exit(0)
+
+
+async def _serve(service: str, loaded: config.Loaded[S], build: Build[S]) -> None:
+    context.adopt(None)
+    instance = loaded.instance
+    for directory in (instance.root, instance.state(service), instance.runtime(service)):
+        make_private(directory)
+    lock = _lock(instance.state(service))
+    try:
+        port = loaded.settings.metrics_port
+        metrics.serve(service, instance.name, instance.metrics_port(service) if port < 0 else port)
+        runtime = Runtime(
+            service=service, settings=loaded.settings, instance=instance, values=loaded.values,
+            state=instance.state(service), run=instance.runtime(service), node_id=host.node_id(instance.state(service)),
+            boot_id=host.boot_id(), server=Server(),
+        )
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, runtime.stopping.set)
+        runtime.server.add(
+            system_pb2_grpc.add_SystemServiceServicer_to_server, _System(runtime), "pier.system.v1.SystemService"
+        )
+        async with build(runtime):
+            await runtime.server.start(instance.socket(service))
+            await runtime.server.ready()
+            logger().info("serving", version=VERSION, socket=str(instance.socket(service)))
+            _notify_ready()
+            await runtime.stopping.wait()
+            logger().info("stopping")
+            await runtime.server.stop(_GRACE)
+    finally:
+        os.close(lock)
+
+
+def _lock(state: Path) -> int:
+    """Hold the state directory for this process's life: two servers could bind one socket path without an error."""
+    fd = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise Unavailable(f"{state}: another process of this service holds it", reason="LOCKED") from None
+    return fd
+
+
+def _notify_ready() -> None:
+    """Tell systemd, where it started us, that we serve (sd_notify(3), READY=1)."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
+        notify.sendto(b"READY=1", address)

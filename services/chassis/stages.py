@@ -1,0 +1,210 @@
+"""Stages: the one way to mark a step of an operation.
+
+``stage("start.runtime_create", container=id)`` around a step yields four things at once: a log line (debug; warning
+where it failed), a sample of the histogram ``pier_stage_duration_seconds``, a span in the trace of the request (which
+``pier explain`` shows), and a fault point for tests. It works as ``with`` in a thread, as ``async with`` on the loop.
+
+A *trace* is the tree of stages below one root, and the server opens one for each call. A caller grafts the tree that a
+peer sent back (trailing metadata ``pier-trace-bin``), so that a start's tree spans all services.
+
+Fault points. ``PIER_FAULT=SERVICE:STAGE:ACTION[,…]`` in the environment acts when STAGE begins, ``STAGE@end`` when it
+has ended well. ACTION is ``kill`` (SIGKILL to itself), ``error`` (Internal, reason FAULT) or ``delay=Ns`` (N seconds).
+``PIER_STAGE_MARKS=1`` makes each begin and end visible to a tracer of system calls, as an access(2) of a path that does
+not exist: ``/pier-stage/begin/NAME``. Both are for tests; nothing sets them elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final, Self
+
+from chassis.errors import Internal, PierError
+from chassis.logs import logger
+from chassis.metrics import STAGE_SECONDS
+from pier.types.v1 import types_pb2
+
+Fact = str | int | float | bool
+
+TRACE_KEY: Final = "pier-trace-bin"
+_TRACE_LIMIT: Final = 24 * 1024
+
+
+@dataclass(slots=True)
+class Node:
+    """One stage of a trace while it is made. Children may be added from several threads (list.append is atomic)."""
+
+    name: str
+    facts: dict[str, Fact]
+    start_ns: int
+    duration_ns: int = 0
+    error: str = ""
+    children: list[Node] = field(default_factory=list)
+    grafts: list[types_pb2.Span] = field(default_factory=list)
+
+    def to_span(self) -> types_pb2.Span:
+        """The tree below this node as its message; a child that has not ended yet is left out."""
+        span = types_pb2.Span(
+            name=self.name,
+            service=_service,
+            error=self.error,
+            facts={key: str(value) for key, value in self.facts.items()},
+            children=[child.to_span() for child in list(self.children) if child.duration_ns],
+        )
+        span.start.FromNanoseconds(self.start_ns)
+        span.duration.FromNanoseconds(self.duration_ns)
+        span.children.extend(self.grafts)
+        return span
+
+
+_current: ContextVar[Node | None] = ContextVar("stage", default=None)
+_service = ""
+_faults: dict[str, str] = {}
+_marks = False
+
+
+def configure(service: str) -> None:
+    """Name the service that stages belong to, and read its fault points from the environment."""
+    global _service, _marks
+    _service = service
+    _marks = os.environ.get("PIER_STAGE_MARKS") == "1"
+    _faults.clear()
+    for entry in filter(None, os.environ.get("PIER_FAULT", "").split(",")):
+        target, point, action = entry.split(":", 2)
+        if action not in ("kill", "error") and not action.startswith("delay="):
+            raise Internal(f"PIER_FAULT: {entry!r} has no action kill, error or delay=Ns", field="PIER_FAULT")
+        if target == service:
+            _faults[point] = action
+    if _faults:
+        logger().warning("fault points are armed", points=dict(_faults))
+
+
+class stage:  # noqa: N801 - reads as a verb where it is used
+    """A step of an operation; see the module. ``facts`` are small values for people; add more by ``note``."""
+
+    __slots__ = ("_began", "_node", "_token")
+
+    def __init__(self, name: str, **facts: Fact) -> None:
+        self._node = Node(name, facts, 0)
+        self._began = 0
+        self._token: Token[Node | None] | None = None
+
+    def note(self, **facts: Fact) -> None:
+        """Add facts that came to light inside."""
+        self._node.facts.update(facts)
+
+    def __enter__(self) -> Self:
+        self._begin()
+        try:
+            if (delay := _act(self._node.name)) > 0:
+                time.sleep(delay)
+        except BaseException as error:
+            self._finish(error)
+            raise
+        return self
+
+    def __exit__(
+        self, _cls: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        self._finish(error)
+        if error is None and (delay := _act(self._node.name + "@end")) > 0:
+            time.sleep(delay)
+
+    async def __aenter__(self) -> Self:
+        self._begin()
+        try:
+            if (delay := _act(self._node.name)) > 0:
+                await asyncio.sleep(delay)
+        except BaseException as error:
+            self._finish(error)
+            raise
+        return self
+
+    async def __aexit__(
+        self, _cls: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        self._finish(error)
+        if error is None and (delay := _act(self._node.name + "@end")) > 0:
+            await asyncio.sleep(delay)
+
+    def _begin(self) -> None:
+        if _marks:
+            os.access(f"/pier-stage/begin/{self._node.name}", os.F_OK)
+        if (parent := _current.get()) is not None:
+            parent.children.append(self._node)
+        self._token = _current.set(self._node)
+        self._node.start_ns = time.time_ns()
+        self._began = time.perf_counter_ns()
+
+    def _finish(self, error: BaseException | None) -> None:
+        node = self._node
+        node.duration_ns = max(1, time.perf_counter_ns() - self._began)
+        if self._token is not None:
+            _current.reset(self._token)
+        if _marks:
+            os.access(f"/pier-stage/end/{node.name}", os.F_OK)
+        outcome = "ok"
+        if error is not None:
+            outcome = "cancelled" if isinstance(error, asyncio.CancelledError) else "error"
+            node.error = error.reason if isinstance(error, PierError) else type(error).__name__
+        STAGE_SECONDS.labels(node.name, outcome).observe(node.duration_ns / 1e9)
+        milliseconds = round(node.duration_ns / 1e6, 3)
+        if outcome == "error":
+            logger().warning("stage failed", stage=node.name, ms=milliseconds, error=str(error), facts=node.facts)
+        else:
+            logger().debug("stage", stage=node.name, ms=milliseconds, outcome=outcome, facts=node.facts)
+
+
+def _act(point: str) -> float:
+    """Carry the fault at ``point`` out; the seconds to wait, where it is a delay."""
+    if not _faults or (action := _faults.get(point)) is None:
+        return 0.0
+    if action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+        threading.Event().wait()  # the signal is on its way: go no step further
+    if action == "error":
+        raise Internal(f"fault at {point}", reason="FAULT")
+    return float(action.removeprefix("delay=").removesuffix("s"))
+
+
+@contextmanager
+def trace(name: str, **facts: Fact) -> Iterator[Node]:
+    """A new root: what happens inside does not appear in an outer trace. Read it by ``to_span`` afterwards."""
+    node = Node(name, facts, time.time_ns())
+    began = time.perf_counter_ns()
+    token = _current.set(node)
+    try:
+        yield node
+    except BaseException as error:
+        node.error = error.reason if isinstance(error, PierError) else type(error).__name__
+        raise
+    finally:
+        _current.reset(token)
+        node.duration_ns = max(1, time.perf_counter_ns() - began)
+
+
+def graft(span: types_pb2.Span) -> None:
+    """Hang a peer's tree below the current stage."""
+    if (node := _current.get()) is not None:
+        node.grafts.append(span)
+
+
+def to_trailer(node: Node) -> bytes | None:
+    """The serialised tree for trailing metadata, None for an empty one. One that is too large loses its leaves."""
+    if not node.children and not node.grafts:
+        return None
+    span = node.to_span()
+    data = span.SerializeToString()
+    if len(data) > _TRACE_LIMIT:
+        for child in span.children:
+            del child.children[:]
+        data = span.SerializeToString()
+    return data if len(data) <= _TRACE_LIMIT else None

@@ -1,0 +1,48 @@
+"""Grammars of ids: what passes can be a file name, a cgroup name and a log field."""
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chassis import ids
+from chassis.errors import InvalidArgument
+
+GRAMMARS = [ids.container_id, ids.network_id, ids.exec_id, ids.sandbox_id, ids.name, ids.key, ids.namespace, ids.digest]
+HOSTILE = ["", ".", "..", "../x", "a/b", "/a", "a\x00b", "a\nb", "a b", "-a", ".a", "é" * 3, "a" * 300, "\x1b[2Jx"]
+
+
+@pytest.mark.parametrize("grammar", GRAMMARS)
+@pytest.mark.parametrize("value", HOSTILE)
+def test_a_hostile_id_is_refused_with_its_field(grammar, value):
+    with pytest.raises(InvalidArgument) as caught:
+        grammar(value, "some.field")
+    assert caught.value.field == "some.field"
+    assert caught.value.expected
+
+
+@given(st.sampled_from(GRAMMARS), st.text(max_size=80))
+def test_whatever_passes_is_one_harmless_path_component(grammar, value):
+    try:
+        passed = grammar(value)
+    except InvalidArgument:
+        return
+    assert passed == value
+    assert os.path.basename(passed) == passed
+    assert passed not in ("", ".", "..")
+    assert passed.isascii()
+    assert passed.isprintable()
+    assert " " not in passed
+
+
+def test_a_name_has_two_characters_at_least_as_dockers():
+    assert ids.name("ab") == "ab"
+    with pytest.raises(InvalidArgument):
+        ids.name("a")
+
+
+def test_a_new_id_passes_every_grammar_of_hexadecimal_ids():
+    value = ids.new_id()
+    for grammar in (ids.container_id, ids.exec_id, ids.network_id, ids.sandbox_id):
+        assert grammar(value) == value
