@@ -93,13 +93,17 @@ def delete(sock: NetlinkSocket, link: str, alias: str) -> None:
             raise
 
 
+def is_forwarding() -> bool:
+    """Is ``net.ipv4.ip_forward`` on?"""
+    return (_SYSCTL / "ipv4/ip_forward").read_text().strip() == "1"
+
+
 def enable_forwarding() -> bool:
     """Switch ``net.ipv4.ip_forward`` on; True where that changed it. The write sets every link's own switch too, so
     bridges are sealed after it, not before."""
-    switch = _SYSCTL / "ipv4/ip_forward"
-    if switch.read_text().strip() == "1":
+    if is_forwarding():
         return False
-    switch.write_text("1")
+    (_SYSCTL / "ipv4/ip_forward").write_text("1")
     return True
 
 

@@ -127,6 +127,11 @@ class Subnet:
         )
 
     @property
+    def held(self) -> set[IPv4Address]:
+        """The addresses held, without the gateway's."""
+        return self._held - {self.gateway}
+
+    @property
     def in_use(self) -> int:
         """Number of addresses held, the gateway's not counted."""
         return len(self._held) - 1

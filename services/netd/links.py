@@ -84,12 +84,12 @@ def _mac(value: str) -> bytes:
     return bytes.fromhex(value.replace(":", ""))
 
 
-def add_veth(name: str, peer: str, netns_fd: int, mac: str = "") -> Request:
-    """A veth pair: ``name`` here, ``peer`` inside the namespace behind ``netns_fd``, both down."""
-    peer_attributes = [text(_IFLA_IFNAME, peer), u32(_IFLA_NET_NS_FD, netns_fd)]
+def add_veth(name: str, peer: str, netns_fd: int, mac: str = "", mtu: int = 1500) -> Request:
+    """A veth pair: ``name`` here, ``peer`` (with ``mac``) inside the namespace behind ``netns_fd``, both down."""
+    peer_attributes = [text(_IFLA_IFNAME, peer), u32(_IFLA_NET_NS_FD, netns_fd), u32(_IFLA_MTU, mtu)]
     if mac:
         peer_attributes.append(attribute(_IFLA_ADDRESS, _mac(mac)))
-    body = _info() + text(_IFLA_IFNAME, name) + nested(
+    body = _info() + text(_IFLA_IFNAME, name) + u32(_IFLA_MTU, mtu) + nested(
         _IFLA_LINKINFO,
         text(_INFO_KIND, "veth"),
         nested(_INFO_DATA, nested(_VETH_INFO_PEER, _info(), *peer_attributes)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final
@@ -77,11 +77,12 @@ class HostPorts:
     def __init__(self) -> None:
         self._held: dict[str, list[Reservation]] = {}
 
-    def reserve(self, endpoint_id: str, wanted: Iterable[HostPort]) -> list[HostPort]:
-        """Hold all or none; returns them in order with their real numbers. Raises as Reservation does."""
+    def reserve(self, endpoint_id: str, wanted: Iterable[Sequence[HostPort]]) -> list[HostPort]:
+        """Hold one port of each sequence, its first free one; all or none. Returns them in order, with the numbers that
+        the kernel chose. Raises as Reservation does, for a sequence's last port."""
         held: list[Reservation] = []
         try:
-            held.extend(map(Reservation, wanted))
+            held.extend(map(_first_free, wanted))
         except BaseException:
             for reservation in held:
                 reservation.release()
@@ -100,3 +101,12 @@ class HostPorts:
     @property
     def count(self) -> int:
         return sum(map(len, self._held.values()))
+
+
+def _first_free(candidates: Sequence[HostPort]) -> Reservation:
+    for candidate in candidates[:-1]:
+        try:
+            return Reservation(candidate)
+        except Conflict:
+            continue
+    return Reservation(candidates[-1])

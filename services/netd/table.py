@@ -146,6 +146,11 @@ class Table:
             self._nft.run_text(f"add table {FAMILY} {self.name}\ndelete table {FAMILY} {self.name}\n")
             self._bridges, self._ports = {}, {}
 
+    def holds(self, bridges: Iterable[Bridge], ports: Iterable[PublishedPort]) -> bool:
+        """Is that what the table should hold?"""
+        with self._lock:
+            return set(bridges) == set(self._bridges.values()) and set(ports) == set(self._ports.values())
+
     def add_bridge(self, bridge: Bridge) -> None:
         with self._lock:
             self._nft.run([{"add": element} for element in self._bridge_elements([bridge])])
@@ -169,13 +174,18 @@ class Table:
             self._nft.run([{"add": element} for element in self._port_elements(fresh)])
             self._ports.update((_key(port), port) for port in fresh)
 
-    def unpublish(self, endpoint_id: str) -> None:
-        """Take every port of the endpoint away; the same again does nothing."""
+    def unpublish(self, *endpoint_ids: str) -> None:
+        """Take every port of the endpoints away; the same again does nothing."""
         with self._lock:
-            gone = [port for port in self._ports.values() if port.endpoint_id == endpoint_id]
+            gone = [port for port in self._ports.values() if port.endpoint_id in endpoint_ids]
             self._nft.run([{"delete": element} for element in self._port_elements(gone)])
             for port in gone:
                 del self._ports[_key(port)]
+
+    def exists(self) -> bool:
+        """Does the kernel have a table of this name?"""
+        tables = (item["table"] for item in self._nft.list("tables") if "table" in item)
+        return any((table["family"], table["name"]) == (FAMILY, self.name) for table in tables)
 
     def differences(self) -> list[str]:
         """How the kernel's table differs from what it should be, a sentence each; [] when it does not."""
