@@ -13,7 +13,7 @@ from typing import Final
 from chassis import kernel
 
 ROOT: Final = Path("/sys/fs/cgroup")
-_NEEDED: Final = ("cpu", "cpuset", "io", "memory", "pids")  # version 2 controllers that an engine uses
+_NEEDED: Final[tuple[str, ...]] = ("cpu", "cpuset", "io", "memory", "pids")  # version 2 controllers that an engine uses
 _REMOVE_WITHIN: Final = 10.0  # seconds; the kernel releases a killed process's cgroup a little after its end
 
 
