@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,15 +62,13 @@ class Netd:
         self._process: subprocess.Popen[bytes] | None = None
         self._peer: Peer | None = None
 
-    async def start(self, faults: str = "", spare_namespaces: int = 2, wait: bool = True) -> None:
-        """Run it, and wait until it serves, or until it has died where ``wait`` is False."""
+    async def start(self, faults: str = "", spare_namespaces: int = 0, wait: bool = True) -> None:
+        """Run it, and wait until it serves, or until it has died where ``wait`` is False.
+
+        Spare namespaces come and go by themselves; without them counts are exact.
+        """
         environ = {**os.environ, "PIER_FAULT": faults, "PYTHONDONTWRITEBYTECODE": "1"}
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*self._options, sys.executable, "-m", "netd", "--instance", self.instance.name, "--metrics-port", "0",
-                 "--log-level", "debug", "--spare-namespaces", str(spare_namespaces)],
-                env=environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-            )
+        self._process = self._spawn(environ, spare_namespaces)
         if not wait:
             await asyncio.wait_for(asyncio.to_thread(self._process.wait), START_SECONDS)
             return
@@ -75,6 +76,14 @@ class Netd:
         # A stale socket of a killed process stays until the new one is bound: the channel connects again and again.
         if not await self._serving():
             raise AssertionError(f"netd does not serve:\n{self._log.read_text()[-4000:]}")
+
+    def _spawn(self, environ: dict[str, str], spare_namespaces: int) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                [*self._options, sys.executable, "-m", "netd", "--instance", self.instance.name, "--metrics-port", "0",
+                 "--log-level", "debug", "--spare-namespaces", str(spare_namespaces)],
+                env=environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            )
 
     async def _serving(self) -> bool:
         assert self._peer is not None
@@ -94,16 +103,20 @@ class Netd:
 
     @property
     def pid(self) -> int:
-        return self.process.pid
+        """The service's own, also where a tracer started it."""
+        if not self._options:
+            return self.process.pid
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(children[0])
 
     async def kill(self) -> None:
         """SIGKILL, and its end."""
-        self.process.kill()
+        os.kill(self.pid, signal.SIGKILL)
         await self.ended()
 
     async def stop(self) -> int:
         """SIGTERM; its exit code."""
-        self.process.send_signal(signal.SIGTERM)
+        os.kill(self.pid, signal.SIGTERM)
         return await self.ended()
 
     async def ended(self) -> int:
@@ -172,6 +185,17 @@ class Netd:
         """The kernel has taken every removed link away: told by its own events, not by time."""
         await asyncio.to_thread(links_gone, self.instance.link_prefix)
 
+    async def settled_but_recorded(self) -> None:
+        """As ``settled``, but for the links of endpoints that are recorded."""
+        answers = [sandbox.endpoints for sandbox in await self.sandboxes()]
+        kept = {self.instance.endpoint_link(endpoint.id) for endpoints in answers for endpoint in endpoints}
+        await asyncio.to_thread(links_gone, self.instance.link_prefix, kept)
+
+    async def pretend_other_boot(self) -> None:
+        """What is recorded was made in another boot."""
+        with contextlib.closing(sqlite3.connect(self.instance.state("netd") / "netd.db")) as database, database:
+            database.execute("UPDATE sandboxes SET boot_id='another'")
+
     def counts(self) -> Counts:
         with NetlinkSocket() as sock:
             names = frozenset(link.name for link in links.all_links(sock))
@@ -203,19 +227,32 @@ class Netd:
             await self.peer.call(self.stub.RemoveSandbox, net.RemoveSandboxRequest(id=sandbox.id))
         await self.settled()
         await self.stop()
+        self._forget()
+
+    def _forget(self) -> None:
+        table = self.instance.nft_table
         with NetlinkSocket() as sock:
             for link in links.all_links(sock):
-                if link.alias.startswith(f"{self.instance.nft_table} "):
+                if link.alias.startswith(f"{table} "):
                     sock.run([links.delete_link(link.name)])
-        subprocess.run(["nft", f"add table inet {self.instance.nft_table}; "
-                        f"delete table inet {self.instance.nft_table}"], check=True)
+        run("nft", f"add table inet {table}; delete table inet {table}")
+        shutil.rmtree(self.instance.root)
+        shutil.rmtree(self.instance.run)
 
 
-def links_gone(prefix: str) -> None:
-    """Wait for the end of every veth whose name begins so."""
+def run(*command: str) -> None:
+    """Another program on the host."""
+    subprocess.run(command, check=True)
+
+
+def links_gone(prefix: str, kept: Collection[str] = ()) -> None:
+    """Wait for the end of every veth whose name begins so, those in ``kept`` left out."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as events, NetlinkSocket() as sock:
         events.bind((0, links.RTNLGRP_LINK))
-        while any(link.name.startswith(prefix) and link.kind == "veth" for link in links.all_links(sock)):
+        while any(
+            link.name.startswith(prefix) and link.kind == "veth" and link.name not in kept
+            for link in links.all_links(sock)
+        ):
             assert select.select([events], [], [], 5)[0], "a link of a removed sandbox stays"
             events.recv(65536)
 

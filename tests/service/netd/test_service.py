@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from pier.network.v1 import network_pb2 as net
 from pier.system.v1 import system_pb2
 from pier.types.v1 import types_pb2
 from tests import world
-from tests.service.netd.engine import Netd, container, tcp
+from tests.service.netd.engine import Netd, container, run, tcp
 from tests.service.netd.packets import in_namespace, listener, on_host, reach
 
 OUTSIDE = in_namespace(world.OUTSIDE)
@@ -167,8 +166,8 @@ async def test_none_has_loopback_alone_and_host_has_no_namespace(netd: Netd) -> 
     assert (await netd.attach(2, "host")).ipv4 == ""
     with pytest.raises(Conflict):
         await netd.attach(2, "bridge")
+    await netd.create(3, host=True)
     with pytest.raises(InvalidArgument):
-        await netd.create(3, host=True)
         await netd.attach(3, "host", ports=[tcp(0)])
 
 
@@ -284,7 +283,7 @@ async def test_65_a_flushed_ruleset_is_repaired_within_a_second(netd: Netd, free
     sandbox = await netd.create(1)
     await netd.attach(1, ports=[tcp(free_port)])
     for _ in range(3):
-        subprocess.run(["nft", "flush", "ruleset"], check=True)
+        run("nft", "flush ruleset")
         with listener(in_namespace(path_of(sandbox)), "0.0.0.0", 80) as server:
             async with asyncio.timeout(1):
                 while await reached(OUTSIDE, world.ADDRESS, free_port, server) is None:
@@ -326,10 +325,9 @@ async def test_fsck_finds_and_repairs_what_others_took_away_or_left(netd: Netd, 
     endpoint = await netd.attach(1, ports=[tcp(free_port)])
     link = netd.instance.endpoint_link(endpoint.id)
     bridge = (await netd.network()).link
-    subprocess.run(["ip", "link", "set", link, "nomaster"], check=True)
-    subprocess.run(["ip", "link", "add", "stray0", "type", "veth", "peer", "name", "stray1"], check=True)
-    subprocess.run(["ip", "link", "set", "stray0", "alias", f"{netd.instance.nft_table} endpoint {'0' * 64} a/b/c"],
-                   check=True)
+    run("ip", "link", "set", link, "nomaster")
+    run("ip", "link", "add", "stray0", "type", "veth", "peer", "name", "stray1")
+    run("ip", "link", "set", "stray0", "alias", f"{netd.instance.nft_table} endpoint {'0' * 64} a/b/c")
     stray, sock = netns.make(netd.instance.runtime("netd") / "ns")
     sock.close()
     Path(f"/proc/sys/net/ipv4/conf/{bridge}/forwarding").write_text("0")
@@ -347,7 +345,7 @@ async def test_fsck_finds_and_repairs_what_others_took_away_or_left(netd: Netd, 
 async def test_the_bridge_itself_comes_back_with_its_endpoints(netd: Netd, free_port: int) -> None:
     sandbox = await netd.create(1)
     await netd.attach(1, ports=[tcp(free_port)])
-    subprocess.run(["ip", "link", "del", (await netd.network()).link], check=True)
+    run("ip", "link", "del", (await netd.network()).link)
     reasons = [finding.reason for finding in await netd.fsck(repair=True)]
     assert "NETWORK_WITHOUT_LINK" in reasons
     left: list[system_pb2.Finding] = await netd.fsck(repair=True)
