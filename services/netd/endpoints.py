@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Final
 
 from chassis import ids
 from chassis.blocking import Pool as Threads
-from chassis.errors import AlreadyExists, Conflict, Internal, InvalidArgument
+from chassis.errors import AlreadyExists, Conflict, Internal, InvalidArgument, NotFound
 from chassis.events import EventLog
+from chassis.ids import NetworkId
 from chassis.instance import Instance
 from chassis.operations import Operations
 from chassis.stages import stage
@@ -26,7 +27,7 @@ from netd.firewall import Firewall
 from netd.netlink import NetlinkSocket
 from netd.networks import Networks
 from netd.ports import HostPort, HostPorts
-from netd.records import Endpoint, Network, Sandbox
+from netd.records import Endpoint, Network, Sandbox, View
 from netd.requests import WantedPort
 from netd.sandboxes import Sandboxes
 from netd.table import PublishedPort
@@ -61,31 +62,30 @@ class Endpoints:
         """Join a sandbox to a network. The same request again answers the same endpoint."""
         fixed = requests.endpoint(request.spec)
         wanted = requests.ports(request.ports)
-        sandbox, present = await self._sandboxes.get(request.sandbox_id)
-        network = await self._networks.find(sandbox.owner.namespace, request.network)
-        for endpoint in present:
+        view = await self._sandboxes.view(request.sandbox_id)
+        sandbox, network = view.sandbox, view.pick(request.network)
+        for endpoint in view.endpoints:
             if endpoint.network_id == network.id:
                 if endpoint.request != request:
                     raise AlreadyExists(f"sandbox is already attached to network {network.name}",
                                         reason="ALREADY_ATTACHED", field="network")
                 return endpoint, network
-        others = [await self._networks.find(sandbox.owner.namespace, e.network_id) for e in present]
-        _check_driver(sandbox, network, others, wanted, fixed)
+        _check_driver(view, network, wanted, fixed)
         if network.driver != "bridge":
             endpoint = self._plan(request, sandbox, network, "", None, [])
             await self._store.write("attach.record", lambda c: self._insert(c, endpoint, sandbox, network))
             return endpoint, network
-        interface = request.spec.interface or _free_interface(present)
-        if any(endpoint.interface == interface for endpoint in present):
+        interface = request.spec.interface or _free_interface(view.endpoints)
+        if any(endpoint.interface == interface for endpoint in view.endpoints):
             raise Conflict(f"the sandbox has an interface {interface} already", reason="INTERFACE_TAKEN",
                            field="spec.interface")
-        return await self._attach_bridge(request, sandbox, network, interface, fixed, wanted, present), network
+        return await self._attach_bridge(request, view, network, interface, fixed, wanted), network
 
     async def _attach_bridge(
-        self, request: network_pb2.AttachRequest, sandbox: Sandbox, network: Network, interface: str,
-        fixed: IPv4Address | None, wanted: Sequence[WantedPort], present: Sequence[Endpoint],
+        self, request: network_pb2.AttachRequest, view: View, network: Network, interface: str,
+        fixed: IPv4Address | None, wanted: Sequence[WantedPort],
     ) -> Endpoint:
-        subnet = self._networks.subnet(network)
+        sandbox, subnet = view.sandbox, self._networks.subnet(network)
         endpoint_id = ids.new_id()
         async with stage("attach.ports", count=len(wanted)):
             held = self.ports.reserve(endpoint_id, map(_candidates, wanted))
@@ -109,7 +109,7 @@ class Endpoints:
                 subnet.release(address)
             raise
         try:
-            spec = self.wire_of(endpoint, sandbox, network, await self.provider([*present, endpoint]))
+            spec = self.wire_of(endpoint, sandbox, network, provider([*view.endpoints, endpoint], view.networks))
             async with stage("attach.link", link=endpoint.link):
                 await self._threads.run(wiring.wire, self._host, self._sandboxes.pin(sandbox), spec)
             if endpoint.ports:
@@ -124,19 +124,21 @@ class Endpoints:
 
     async def detach(self, sandbox_id: str, network_name: str) -> None:
         """Part a sandbox from a network. What is not there is no error."""
-        sandbox, present = await self._sandboxes.get(sandbox_id)
-        network = await self._networks.find(sandbox.owner.namespace, network_name)
-        gone = [endpoint for endpoint in present if endpoint.network_id == network.id]
+        view = await self._sandboxes.view(sandbox_id)
+        sandbox, network = view.sandbox, view.pick(network_name)
+        gone = [endpoint for endpoint in view.endpoints if endpoint.network_id == network.id]
         if not gone:
             return
         await self._strike("detach.record", gone, [network], sandbox)
         if network.driver == "bridge":
             await self._take_down(gone[0], sandbox, network)
-            await self._reroute(sandbox, [endpoint for endpoint in present if endpoint not in gone])
+            await self._reroute(view, [endpoint for endpoint in view.endpoints if endpoint not in gone])
 
-    async def remove_sandbox(self, sandbox: Sandbox, present: Sequence[Endpoint]) -> None:
+    async def remove_sandbox(self, sandbox_id: str) -> None:
         """Strike a sandbox and all its endpoints, and take them down: traffic ends here, the kernel's tidying later."""
-        networks = [await self._networks.find(sandbox.owner.namespace, e.network_id) for e in present]
+        view = await self._sandboxes.view(sandbox_id)
+        sandbox, present = view.sandbox, view.endpoints
+        networks = [view.networks[endpoint.network_id] for endpoint in present]
 
         def strike(connection: sqlite3.Connection) -> None:
             records.delete_sandbox(connection, sandbox.id)
@@ -161,22 +163,14 @@ class Endpoints:
             if names:
                 self._operations.spawn("links of a removed sandbox", lambda: self._reap(names))
 
-    async def provider(self, present: Iterable[Endpoint]) -> str:
-        """Id of the endpoint that gives the default route: the highest priority, then the first by network's name."""
-        all_networks = await self._store.read(records.networks)
-        by_id = {network.id: network for network in all_networks}
-        able = [e for e in present if e.address is not None and not by_id[e.network_id].internal]
-        able.sort(key=lambda e: (-e.request.spec.gateway_priority, by_id[e.network_id].name))
-        return able[0].id if able else ""
-
-    def wire_of(self, endpoint: Endpoint, sandbox: Sandbox, network: Network, provider: str) -> Wire:
-        """The endpoint's pair as it should be."""
+    def wire_of(self, endpoint: Endpoint, sandbox: Sandbox, network: Network, chosen: str) -> Wire:
+        """The endpoint's pair as it should be; ``chosen`` is the endpoint that gives the default route."""
         assert endpoint.address is not None
         options = requests.bridge_options(network.spec)
         return Wire(
             link=endpoint.link, alias=self._networks.marks.endpoint(endpoint.id, sandbox.owner), bridge=network.link,
             interface=endpoint.interface, address=endpoint.address, mac=endpoint.mac,
-            gateway=network.gateway if provider == endpoint.id else None, isolated=not options.icc, mtu=options.mtu,
+            gateway=network.gateway if chosen == endpoint.id else None, isolated=not options.icc, mtu=options.mtu,
         )
 
     def _plan(
@@ -194,7 +188,10 @@ class Endpoints:
         self, connection: sqlite3.Connection, endpoint: Endpoint, sandbox: Sandbox, network: Network,
         cursor: int = 0,
     ) -> None:
-        records.insert_endpoint(connection, endpoint, cursor)
+        try:
+            records.insert_endpoint(connection, endpoint, cursor)
+        except sqlite3.IntegrityError as error:  # the network was removed since it was looked up
+            raise NotFound(f"network {network.name} not found", field="network") from error
         self._event(connection, "connect", endpoint, sandbox, network)
 
     async def _strike(
@@ -220,15 +217,14 @@ class Endpoints:
         finally:
             self._release(endpoint, network)
 
-    async def _reroute(self, sandbox: Sandbox, left: Sequence[Endpoint]) -> None:
-        provider = await self.provider(left)
+    async def _reroute(self, view: View, left: Sequence[Endpoint]) -> None:
+        chosen = provider(left, view.networks)
         for endpoint in left:
-            if endpoint.id == provider:
-                network = await self._networks.find(sandbox.owner.namespace, endpoint.network_id)
-                assert network.gateway is not None
+            gateway = view.networks[endpoint.network_id].gateway
+            if endpoint.id == chosen and gateway is not None:
                 async with stage("detach.route", interface=endpoint.interface):
-                    pin = self._sandboxes.pin(sandbox)
-                    await self._threads.run(wiring.route, pin, endpoint.interface, network.gateway)
+                    pin = self._sandboxes.pin(view.sandbox)
+                    await self._threads.run(wiring.route, pin, endpoint.interface, gateway)
 
     def _release(self, endpoint: Endpoint, network: Network) -> None:
         self.ports.release(endpoint.id)
@@ -272,12 +268,20 @@ def published(endpoint: Endpoint) -> list[PublishedPort]:
     ]
 
 
+def provider(present: Iterable[Endpoint], networks: Mapping[NetworkId, Network]) -> str:
+    """Id of the endpoint that gives the default route: the highest priority, then the first by network's name; "" for
+    none."""
+    able = [e for e in present if e.address is not None and not networks[e.network_id].internal]
+    able.sort(key=lambda e: (-e.request.spec.gateway_priority, networks[e.network_id].name))
+    return able[0].id if able else ""
+
+
 def _check_driver(
-    sandbox: Sandbox, network: Network, others: Sequence[Network], ports: Sequence[WantedPort],
-    fixed: IPv4Address | None,
+    view: View, network: Network, ports: Sequence[WantedPort], fixed: IPv4Address | None
 ) -> None:
     """Which kinds of network go with which sandbox, and with each other."""
-    if (network.driver == "host") != sandbox.host:
+    others = [view.networks[endpoint.network_id] for endpoint in view.endpoints]
+    if (network.driver == "host") != view.sandbox.host:
         kind = "a sandbox of its own" if network.driver == "host" else "the host's network namespace"
         raise Conflict(f"network {network.name} cannot be attached to {kind}", reason="WRONG_SANDBOX", field="network")
     private = network.driver == "none" or any(other.driver == "none" for other in others)

@@ -15,11 +15,12 @@ from typing import Final
 
 from chassis.blocking import Pool as Threads
 from chassis.errors import PierError
+from chassis.ids import NetworkId
 from chassis.logs import logger
 from chassis.stages import stage
 from chassis.store import Store
 from netd import bridge, links, netns, records, wiring
-from netd.endpoints import Endpoints, published
+from netd.endpoints import Endpoints, provider, published
 from netd.firewall import Firewall
 from netd.netlink import NetlinkSocket
 from netd.networks import Networks
@@ -47,7 +48,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class _Records:
-    networks: dict[str, Network]
+    networks: dict[NetworkId, Network]
     sandboxes: dict[str, Sandbox]
     endpoints: list[Endpoint]
 
@@ -122,8 +123,8 @@ class Fsck:
             kernel = await self._threads.run(self._observe, recorded)
             spare = self._spares.pins
         found = [*self._lost_sandboxes(recorded, kernel), *self._networks_differ(recorded, kernel)]
-        found += [item async for item in self._endpoints_differ(recorded, kernel)]
-        found += [*self._unrecorded(recorded, kernel, spare), *self._addresses_differ(recorded)]
+        found += [*self._endpoints_differ(recorded, kernel), *self._unrecorded(recorded, kernel, spare)]
+        found += self._addresses_differ(recorded)
         found += self._ports_differ(recorded)
         found += [item async for item in self._table_differs(recorded)]
         return found
@@ -175,14 +176,14 @@ class Fsck:
                 yield Difference("NETWORK_WITHOUT_LINK", network.link, f"the bridge of network {network.name} is not "
                                  "there, up and with its address", network.owner, ensure)
 
-    async def _endpoints_differ(self, recorded: _Records, kernel: _Kernel) -> AsyncIterator[Difference]:
+    def _endpoints_differ(self, recorded: _Records, kernel: _Kernel) -> Iterator[Difference]:
         for endpoint in recorded.wired:
             sandbox = recorded.sandboxes[endpoint.sandbox_id]
             network = recorded.networks[endpoint.network_id]
             if not kernel.pins.get(sandbox.pin):
                 continue
             siblings = [e for e in recorded.wired if e.sandbox_id == sandbox.id]
-            spec = self._endpoints.wire_of(endpoint, sandbox, network, await self._endpoints.provider(siblings))
+            spec = self._endpoints.wire_of(endpoint, sandbox, network, provider(siblings, recorded.networks))
             if not wiring.is_wired(spec, kernel.links):
                 async def mend(item: Sandbox = sandbox, wire: wiring.Wire = spec) -> None:
                     await self._threads.run(wiring.mend, self._host, self._sandboxes.pin(item), wire)

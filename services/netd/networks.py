@@ -76,14 +76,8 @@ class Networks:
         return bridge.BridgeSpec(network.link, self.marks.network(network.id, network.owner), gateway, mtu)
 
     async def find(self, namespace: str, wanted: str) -> Network:
-        """By id, name or unique prefix of the id. Raises NotFound, or Conflict for a prefix of several."""
-        found = await self._store.read(lambda c: records.find_network(c, namespace, wanted))
-        if not found:
-            raise NotFound(f"network {wanted[:80].encode('unicode_escape').decode()} not found", field="network")
-        if len(found) > 1:
-            raise Conflict(f"network {wanted} is ambiguous ({len(found)} matches found)", reason="AMBIGUOUS",
-                           field="network")
-        return found[0]
+        """As records.pick_network."""
+        return records.pick_network(await self._store.read(records.networks), namespace, wanted)
 
     async def create(self, request: network_pb2.CreateNetworkRequest) -> Network:
         """Make a bridge network; the same request again answers the same network."""
@@ -98,9 +92,6 @@ class Networks:
                 raise AlreadyExists(f"network {request.id} exists with another specification", reason="SPEC_DIFFERS",
                                     field="id")
             return existing
-        # Two networks may not share a name; which was first is the database's word (UNIQUE).
-        if await self._store.read(lambda c: records.find_network(c, request.owner.namespace, request.name)):
-            raise AlreadyExists(f"network with name {request.name} already exists", reason="NAME_TAKEN", field="name")
         plan = Network(
             ids.network_id(request.id), request.owner.namespace, request.name, request.owner, time.time_ns(), spec,
             predefined=False, link=self._instance.network_link(request.id), subnet=None, gateway=None, cursor=0,

@@ -10,10 +10,12 @@ killed verb came.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Final
 
+from chassis.errors import Conflict, NotFound
 from chassis.ids import NetworkId, SandboxId
 from netd.links import ALIAS_MAX
 from pier.network.v1 import network_pb2
@@ -100,6 +102,19 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
+class View:
+    """A sandbox with its endpoints, and all networks: what a verb looks at, as of one moment."""
+
+    sandbox: Sandbox
+    endpoints: tuple[Endpoint, ...]
+    networks: Mapping[NetworkId, Network]
+
+    def pick(self, wanted: str) -> Network:
+        """As pick_network, in the namespace of the sandbox's owner."""
+        return pick_network(self.networks.values(), self.sandbox.owner.namespace, wanted)
+
+
+@dataclass(frozen=True)
 class Marks:
     """How the kernel's things carry their owner: the link aliases of one instance."""
 
@@ -147,12 +162,19 @@ def network(connection: sqlite3.Connection, network_id: str) -> Network | None:
     return _network(row) if row else None
 
 
-def find_network(connection: sqlite3.Connection, namespace: str, wanted: str) -> list[Network]:
-    """The network of that id or else of that name; else all whose id begins so. Predefined ones are in every
-    namespace."""
-    visible = [n for n in networks(connection) if n.predefined or n.namespace == namespace]
+def pick_network(known: Iterable[Network], namespace: str, wanted: str) -> Network:
+    """The network of that id, or else of that name, or else the one whose id begins so; predefined ones are in every
+    namespace. Raises NotFound, or Conflict for the beginning of several ids."""
+    visible = [n for n in known if n.predefined or n.namespace == namespace]
     by_id, by_name = [n for n in visible if n.id == wanted], [n for n in visible if n.name == wanted]
-    return by_id or by_name or [n for n in visible if wanted and n.id.startswith(wanted)]
+    found = by_id or by_name or [n for n in visible if wanted and n.id.startswith(wanted)]
+    if not found:
+        shown = wanted[:80].encode("unicode_escape").decode()
+        raise NotFound(f"network {shown} not found", field="network")
+    if len(found) > 1:
+        raise Conflict(f"network {wanted} is ambiguous ({len(found)} matches found)", reason="AMBIGUOUS",
+                       field="network")
+    return found[0]
 
 
 def insert_network(connection: sqlite3.Connection, n: Network) -> None:
@@ -198,6 +220,15 @@ def endpoints(connection: sqlite3.Connection, *, sandbox_id: str = "", network_i
         (sandbox_id, network_id),
     )
     return [_endpoint(row) for row in rows]
+
+
+def view(connection: sqlite3.Connection, sandbox_id: str) -> View:
+    """Raises NotFound where there is no such sandbox."""
+    found = sandbox(connection, sandbox_id)
+    if found is None:
+        raise NotFound(f"no such sandbox: {sandbox_id}", field="sandbox_id")
+    known = {n.id: n for n in networks(connection)}
+    return View(found, tuple(endpoints(connection, sandbox_id=sandbox_id)), known)
 
 
 def insert_endpoint(connection: sqlite3.Connection, e: Endpoint, cursor: int) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from chassis import ids
 from chassis.blocking import Pool as Threads
-from chassis.errors import AlreadyExists, NotFound
+from chassis.errors import AlreadyExists
 from chassis.logs import logger
 from chassis.stages import stage
 from chassis.store import Store
 from netd import links, netns, records
 from netd.netlink import NetlinkSocket
-from netd.records import Endpoint, Marks, Sandbox
+from netd.records import Marks, Sandbox, View
 from netd.spares import Spares
 from pier.network.v1 import network_pb2
 
@@ -48,15 +48,10 @@ class Sandboxes:
         if count := await self._store.write("adopt.forget", strike):
             logger().info("sandboxes of an earlier boot are gone", count=count)
 
-    async def get(self, sandbox_id: str) -> tuple[Sandbox, list[Endpoint]]:
+    async def view(self, sandbox_id: str) -> View:
         """Raises NotFound."""
         ids.sandbox_id(sandbox_id)
-        sandbox, endpoints = await self._store.read(
-            lambda c: (records.sandbox(c, sandbox_id), records.endpoints(c, sandbox_id=sandbox_id))
-        )
-        if sandbox is None:
-            raise NotFound(f"no such sandbox: {sandbox_id}", field="sandbox_id")
-        return sandbox, endpoints
+        return await self._store.read(lambda c: records.view(c, sandbox_id))
 
     async def create(self, request: network_pb2.CreateSandboxRequest) -> Sandbox:
         """Make a sandbox. The same request again answers the same; another under the id raises AlreadyExists."""

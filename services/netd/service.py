@@ -19,7 +19,7 @@ from netd.endpoints import Endpoints
 from netd.fsck import Fsck
 from netd.locks import Gate, Locks
 from netd.networks import Networks
-from netd.records import Endpoint, Network, Sandbox
+from netd.records import Endpoint, Network, Sandbox, View
 from netd.sandboxes import Sandboxes
 from pier.network.v1 import network_pb2, network_pb2_grpc
 from pier.system.v1 import system_pb2
@@ -93,11 +93,12 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
         requests.sandbox(request)
         sandbox = await self._do("create_sandbox", request.id, request, [request.id],
                                  lambda: self._sandboxes.create(request))
-        return network_pb2.CreateSandboxResponse(sandbox=await self._describe(sandbox))
+        # A new one has no endpoints; one that was there already may have.
+        view = await self._sandboxes.view(sandbox.id)
+        return network_pb2.CreateSandboxResponse(sandbox=self._describe(view))
 
     async def GetSandbox(self, request: network_pb2.GetSandboxRequest, context: Any) -> network_pb2.GetSandboxResponse:
-        sandbox, _ = await self._sandboxes.get(request.id)
-        return network_pb2.GetSandboxResponse(sandbox=await self._describe(sandbox))
+        return network_pb2.GetSandboxResponse(sandbox=self._describe(await self._sandboxes.view(request.id)))
 
     async def ListSandboxes(
         self, request: network_pb2.ListSandboxesRequest, context: Any
@@ -129,18 +130,15 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
 
         async def work() -> None:
             try:
-                sandbox, present = await self._sandboxes.get(request.id)
+                await self._endpoints.remove_sandbox(request.id)
             except NotFound:
                 return
-            await self._endpoints.remove_sandbox(sandbox, present)
 
         await self._do("remove_sandbox", request.id, request, [request.id], work)
         return network_pb2.RemoveSandboxResponse()
 
     async def Attach(self, request: network_pb2.AttachRequest, context: Any) -> network_pb2.AttachResponse:
         ids.sandbox_id(request.sandbox_id)
-        # Under the networks' lock as well no network could be removed meanwhile; the database sees to that instead: a
-        # record of an endpoint needs its network's.
         endpoint, network = await self._do("attach", f"{request.sandbox_id}/{request.network}", request,
                                            [request.sandbox_id], lambda: self._endpoints.attach(request))
         return network_pb2.AttachResponse(endpoint=messages.endpoint(endpoint, network))
@@ -163,11 +161,10 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
     async def RenderFiles(
         self, request: network_pb2.RenderFilesRequest, context: Any
     ) -> network_pb2.RenderFilesResponse:
-        sandbox, endpoints = await self._sandboxes.get(request.sandbox_id)
-        default = await self._networks.find(sandbox.owner.namespace, "bridge")
+        view = await self._sandboxes.view(request.sandbox_id)
         host = await self._threads.run(files.host_names)
-        addresses = [endpoint.address.ip for endpoint in endpoints if endpoint.address is not None]
-        return files.render(sandbox.request, addresses, default.gateway, host)
+        addresses = [endpoint.address.ip for endpoint in view.endpoints if endpoint.address is not None]
+        return files.render(view.sandbox.request, addresses, view.pick("bridge").gateway, host)
 
     async def Events(
         self, request: network_pb2.EventsRequest, context: Any
@@ -193,12 +190,8 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
         counts = await self._store.read(records.endpoint_counts)
         return counts.get(network.id, 0)
 
-    async def _describe(self, sandbox: Sandbox) -> network_pb2.Sandbox:
-        endpoints, networks = await self._store.read(
-            lambda c: (records.endpoints(c, sandbox_id=sandbox.id), records.networks(c))
-        )
-        by_id = {network.id: network for network in networks}
-        return messages.sandbox(sandbox, endpoints, by_id, self._sandboxes.directory)
+    def _describe(self, view: View) -> network_pb2.Sandbox:
+        return messages.sandbox(view.sandbox, view.endpoints, view.networks, self._sandboxes.directory)
 
 
 def _namespace(value: str) -> str:
