@@ -130,6 +130,15 @@ def _own_paths(text: str) -> dict[str, str]:
     return paths
 
 
+def remove_called(name: str) -> None:
+    """Remove the cgroups called ``name`` of a world whose keeper is gone, wherever it stood in each hierarchy."""
+    for hierarchy in hierarchies(Path("/proc/self/mountinfo").read_text()):
+        for directory, subdirectories, _ in os.walk(hierarchy.mount):
+            if name in subdirectories:
+                subdirectories.remove(name)
+                _remove_tree(Path(directory, name))
+
+
 def _remove_tree(path: Path) -> None:
     deadline = time.monotonic() + _REMOVE_WITHIN
     for directory, _, _ in os.walk(path, topdown=False):

@@ -71,6 +71,32 @@ def test_a_world_changes_nothing_around_itself() -> None:
     assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == forward
 
 
+def test_what_a_killed_keeper_left_is_removed_by_the_next() -> None:
+    before = facts.take()
+    command = [sys.executable, "-m", "tests.world", "--", "sh", "-c", "echo up; sleep 1000"]
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE) as keeper:
+        assert keeper.stdout is not None
+        assert keeper.stdout.readline() == b"up\n"
+        keeper.kill()
+        # The pipe ends when the last process of the world has died.
+        assert keeper.stdout.read() == b""
+    assert facts.take() != before
+    assert in_a_world("true").returncode == 0
+    assert facts.take() == before
+
+
+def test_worlds_stand_beside_each_other() -> None:
+    command = [sys.executable, "-m", "tests.world", "--", "sh", "-c", "echo up; read line; exit 3"]
+    with subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
+        assert first.stdin is not None
+        assert first.stdout is not None
+        assert first.stdout.readline() == b"up\n"
+        assert in_a_world("sh", "-c", "exit 4").returncode == 4
+        first.stdin.write(b"end\n")
+        first.stdin.close()
+        assert first.wait() == 3
+
+
 @pytest.mark.parametrize("path", ["/etc", "/usr", "/var", "/opt", "/var/lib/dpkg"])
 def test_the_hosts_files_cannot_be_changed(path: str) -> None:
     with pytest.raises(OSError, match="Read-only"):
