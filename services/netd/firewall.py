@@ -14,8 +14,9 @@ from chassis.blocking import Pool
 from chassis.logs import logger
 from chassis.operations import Operations
 from chassis.stages import stage
-from netd import bridge
-from netd.nft import Nft
+from netd import bridge, neighbours
+from netd.neighbours import Neighbours
+from netd.nft import Nft, NftError
 from netd.table import Bridge, PublishedPort, Table
 from netd.watch import NftWatch
 
@@ -30,10 +31,13 @@ class Firewall:
         self._operations = operations
         self._nft = Nft()
         self.table = Table(self._nft, table_name)
-        self._watch = NftWatch(table_name, self._on_foreign_change)
+        self._neighbours = Neighbours(self._nft, table_name)
+        self._watch = NftWatch(table_name, self._on_foreign_change, neighbours.TABLE, self._on_neighbours_change)
         self._links: set[str] = set()
         self._repairing = False
         self._again = False
+        self._settling = False
+        self._neighbours_again = False
         self.repairs = 0
 
     async def start(self, bridges: Iterable[Bridge], ports: Iterable[PublishedPort]) -> None:
@@ -43,9 +47,10 @@ class Firewall:
         self._links = {item.link for item in wanted}
         self._watch.start()
         await self._threads.run(self._load, wanted, list(ports))
-        for drop in await self._threads.run(self.table.foreign_drops):
+        await self._settle()
+        for drop in await self._threads.run(self._neighbours.drops):
             logger().warning(
-                "another program's forward chain drops by policy: containers have no way out until it accepts them",
+                "another program's forward chain may drop: containers have no way out unless it accepts them",
                 family=drop.family, table=drop.table, chain=drop.chain,
             )
 
@@ -68,6 +73,7 @@ class Firewall:
             bridge.open_(item.link)
             self._links.add(item.link)
         await self._run(work)
+        await self._settle()
 
     async def remove_bridge(self, link: str) -> None:
         """Seal the bridge and forget it."""
@@ -76,6 +82,7 @@ class Firewall:
             self._links.discard(link)
             self.table.remove_bridge(link)
         await self._run(work)
+        await self._settle()
 
     async def publish(self, ports: list[PublishedPort]) -> None:
         await self._run(lambda: self.table.publish(ports))
@@ -101,6 +108,29 @@ class Firewall:
         async with stage("repair.table"):
             await self._threads.run(self._repair)
             self.repairs += 1
+
+    async def _settle(self) -> None:
+        """Our accepts in the neighbours' chain, as far as there is one. It is theirs: what fails there is only told."""
+        try:
+            if await self._threads.run(self._neighbours.settle, sorted(self._links)):
+                logger().info("accepts for the bridges were put right in another program's chain",
+                              table=neighbours.TABLE, chain=neighbours.CHAIN)
+        except NftError as error:
+            logger().warning("another program's chain could not be changed", chain=neighbours.CHAIN, error=str(error))
+
+    def _on_neighbours_change(self) -> None:
+        self._neighbours_again = True
+        if not self._settling:
+            self._settling = True
+            self._operations.spawn("neighbours' chain", self._settle_again)
+
+    async def _settle_again(self) -> None:
+        try:
+            while self._neighbours_again:
+                self._neighbours_again = False
+                await self._settle()
+        finally:
+            self._settling = False
 
     async def _run(self, work: Callable[[], T]) -> T:
         """A change fails where somebody took the table away a moment ago: then it is repaired, and made again."""

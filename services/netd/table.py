@@ -14,7 +14,7 @@ What the chains do, for IPv4:
   would otherwise miss the way back (from 127.0.0.1, or from a container of the same bridge).
 * ``forward``: into a bridge only answers, published ports, and the bridge itself; out of an internal network nothing.
 
-An accept here does not overrule another table's drop (each table decides for itself); ``foreign_drops`` names those.
+An accept here does not overrule another table's drop: each table decides for itself (see neighbours.py).
 """
 
 from __future__ import annotations
@@ -97,15 +97,6 @@ class PublishedPort:
     host_port: int
     address: IPv4Address
     port: int
-
-
-@dataclass(frozen=True)
-class ForeignDrop:
-    """Another program's forward chain that drops what nobody accepts: it cuts containers off."""
-
-    family: str
-    table: str
-    chain: str
 
 
 class Table:
@@ -203,16 +194,6 @@ class Table:
             found += [f"nft {name} lacks {item}" for name, item in sorted(wanted - there)]
             found += [f"nft {name} has a foreign element {item}" for name, item in sorted(there - wanted)]
             return found
-
-    def foreign_drops(self) -> list[ForeignDrop]:
-        """Other tables' forward chains for IPv4 whose policy is drop."""
-        chains = (item["chain"] for item in self._nft.list("chains") if "chain" in item)
-        return [
-            ForeignDrop(chain["family"], chain["table"], chain["name"])
-            for chain in chains
-            if chain.get("hook") == "forward" and chain.get("policy") == "drop" and chain["family"] in ("ip", "inet")
-            and (chain["family"], chain["table"]) != (FAMILY, self.name)
-        ]
 
     def _listing(self) -> list[JsonObject]:
         return self._nft.list(f"table {FAMILY} {self.name}")

@@ -27,11 +27,16 @@ _MESSAGES_AT_ONCE: Final = 256
 
 
 class NftWatch:
-    """Calls ``on_foreign_change`` on the event loop when somebody else touched the table called ``table``."""
+    """Calls ``on_foreign_change`` on the event loop when somebody else touched the table called ``table``, and
+    ``on_other_change`` likewise for the table of another program called ``other``, whatever their families."""
 
-    def __init__(self, table: str, on_foreign_change: Callable[[], None]) -> None:
-        self._table = table
-        self._callback = on_foreign_change
+    def __init__(
+        self, table: str, on_foreign_change: Callable[[], None],
+        other: str = "", on_other_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._callbacks = {table: on_foreign_change}
+        if other:
+            self._callbacks[other] = on_other_change
         self._own = nft.own_ports()
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, _NETLINK_NETFILTER
@@ -57,7 +62,7 @@ class NftWatch:
         self._socket.close()
 
     def _read(self) -> None:
-        foreign = False
+        touched: set[str] = set()
         for _ in range(_MESSAGES_AT_ONCE):
             try:
                 data = self._socket.recv(1 << 18)
@@ -66,18 +71,21 @@ class NftWatch:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-                foreign = True
+                touched.update(self._callbacks)
                 continue
-            foreign = foreign or any(self._is_foreign(message) for message in netlink.parse_messages(data))
-        if foreign:
-            self._callback()
+            for message in netlink.parse_messages(data):
+                touched.add(self._foreign_table(message))
+        for name, callback in self._callbacks.items():
+            if name in touched:
+                callback()
 
-    def _is_foreign(self, message: netlink.Message) -> bool:
+    def _foreign_table(self, message: netlink.Message) -> str:
+        """Name of the table of interest that somebody else touched by this, "" for none."""
         if message.kind >> 8 != _SUBSYSTEM or message.kind & 0xFF >= _NEWGEN:
-            return False
+            return ""
         name = netlink.string_of(netlink.parse_attributes(message.body[_NFGENMSG:]).get(_TABLE_NAME))
-        if name != self._table or message.port in self._own:
-            return False
+        if name not in self._callbacks or message.port in self._own:
+            return ""
         # libnftables opens a new socket after some errors: look again before somebody else is blamed.
         self._own = nft.own_ports()
-        return message.port not in self._own
+        return "" if message.port in self._own else name

@@ -15,6 +15,7 @@ from tests import world
 from tests.service.netd.engine import Netd, run, tcp
 from tests.service.netd.packets import in_namespace, listener, on_host
 from tests.service.netd.test_service import path_of, reached
+from tests.service.netd.test_table import DOCKERS_CHAINS
 
 OUTSIDE = in_namespace(world.OUTSIDE)
 
@@ -142,6 +143,21 @@ async def test_a_link_of_another_program_with_our_name_is_left_alone(tmp_path: P
     finally:
         run("ip", "link", "del", netd.instance.bridge)
     await netd.clean_up()
+
+
+async def test_a_docker_that_starts_later_or_flushes_its_chain_cuts_nobody_off(netd: Netd) -> None:
+    one = await netd.create(1)
+    await netd.attach(1)
+    try:
+        for _ in range(2):
+            run("nft", DOCKERS_CHAINS + "flush chain ip filter DOCKER-USER")
+            with listener(OUTSIDE, world.FAR, 7001) as server:
+                async with asyncio.timeout(1):
+                    while await reached(in_namespace(path_of(one)), world.FAR, 7001, server) is None:
+                        pass
+            run("nft", "flush chain ip filter FORWARD")
+    finally:
+        run("nft", "delete table ip filter")
 
 
 async def test_66_loopback_of_the_host_stays_closed_to_containers_and_neighbours(netd: Netd) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from netd import bridge, links, netns
+from netd.neighbours import Neighbours
 from netd.netlink import NetlinkSocket
 from netd.nft import Nft, NftError
 from netd.table import ANY, Bridge, PublishedPort, Table
@@ -310,14 +311,58 @@ def test_a_taken_key_is_refused_and_nothing_of_the_batch_is_made(lab: Lab) -> No
     assert lab.table.differences() == []
 
 
+DOCKERS_CHAINS = """
+    add table ip filter
+    add chain ip filter DOCKER-USER
+    add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }
+    add rule ip filter FORWARD jump DOCKER-USER
+"""
+
+
+@pytest.fixture
+def dockers_chains(lab: Lab) -> Iterator[None]:
+    """A forward chain that drops by policy and asks DOCKER-USER first, as dockerd makes it."""
+    lab.nft.run_text(DOCKERS_CHAINS)
+    yield
+    lab.nft.run_text("delete table ip filter")
+
+
 def test_another_programs_forward_chain_that_drops_is_named(lab: Lab) -> None:
-    assert lab.table.foreign_drops() == []
-    stranger = Nft()
-    stranger.run_text("add table ip filter; add chain ip filter FORWARD "
-                      "{ type filter hook forward priority 0; policy drop; }")
-    assert [(d.family, d.table, d.chain) for d in lab.table.foreign_drops()] == [("ip", "filter", "FORWARD")]
-    stranger.run_text("delete table ip filter")
-    stranger.close()
+    neighbours = Neighbours(lab.nft, lab.table.name)
+    assert neighbours.drops() == []
+    lab.nft.run_text("add table ip filter; add chain ip filter FORWARD "
+                     "{ type filter hook forward priority 0; policy drop; }")
+    assert [(d.family, d.table, d.chain) for d in neighbours.drops()] == [("ip", "filter", "FORWARD")]
+    lab.nft.run_text("delete table ip filter")
+
+
+def test_a_way_is_made_through_dockers_forward_chain_and_taken_away(lab: Lab, dockers_chains: None) -> None:
+    neighbours = Neighbours(lab.nft, lab.table.name)
+    one, other = lab.add_container("pt0", 2), lab.add_container("pt1", 2)
+    with listener(OUTSIDE, world.FAR, 7001) as server:
+        assert reach(one.make, world.FAR, 7001, server) is None
+        assert neighbours.settle(["pt0", "pt1"])
+        assert reach(one.make, world.FAR, 7001, server) == world.ADDRESS
+        assert not neighbours.settle(["pt0", "pt1"]), "the same again changes nothing"
+        assert neighbours.drops() == []
+        with listener(other.make, "0.0.0.0", 80) as isolated:
+            assert reach(one.make, str(other.address), 80, isolated) is None, "our own drop stays"
+        assert neighbours.settle([])
+        assert reach(one.make, world.FAR, 7001, server) is None
+    assert not [item for item in lab.nft.list("chain ip filter DOCKER-USER") if "rule" in item]
+
+
+def test_an_operators_drop_in_dockers_chain_wins_and_its_closing_return_does_not(
+    lab: Lab, dockers_chains: None
+) -> None:
+    neighbours = Neighbours(lab.nft, lab.table.name)
+    one = lab.add_container("pt0", 2)
+    lab.nft.run_text("add rule ip filter DOCKER-USER tcp dport 7002 drop; "
+                     "add rule ip filter DOCKER-USER counter return")
+    neighbours.settle(["pt0"])
+    with listener(OUTSIDE, world.FAR, 7001) as allowed, listener(OUTSIDE, world.FAR, 7002) as forbidden:
+        assert reach(one.make, world.FAR, 7001, allowed) == world.ADDRESS
+        assert reach(one.make, world.FAR, 7002, forbidden) is None
 
 
 def test_a_link_of_a_stranger_with_the_bridges_name_is_refused(lab: Lab) -> None:

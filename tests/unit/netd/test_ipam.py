@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
@@ -130,10 +131,17 @@ def test_a_vpn_that_routes_everything_forbids_nothing() -> None:
 @given(st.text(max_size=40))
 def test_what_is_no_address_or_subnet_is_refused_by_name(text: str) -> None:
     for parse in (parse_address, parse_subnet):
-        try:
-            parse(text, "the.field")
-        except InvalidArgument as error:
-            assert error.field == "the.field"
+        outcome = _outcome(parse, text)
+        assert outcome in ("", "the.field")
+
+
+def _outcome(parse: Callable[[str, str], object], text: str) -> str:
+    """The field that an error names, "" for none."""
+    try:
+        parse(text, "the.field")
+    except InvalidArgument as error:
+        return error.field
+    return ""
 
 
 @pytest.mark.parametrize("subnet", ["10.0.0.1/24", "10.0.0.0/33", "10.0.0.0/-1", "::/64", "10.0.0/24"])
