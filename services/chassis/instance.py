@@ -60,6 +60,14 @@ class Instance:
         """Prefix of the instance's host-side veth names; at most 8 characters, so that 7 remain."""
         return "pv" if self.is_default else f"pv{self.suffix}"
 
+    def network_link(self, network_id: str) -> str:
+        """Name of the bridge link of a network that a client made."""
+        return f"{self.link_prefix}n{network_id[:6]}"
+
+    def endpoint_link(self, endpoint_id: str) -> str:
+        """Name of the host-side veth of an endpoint; all its digits are hexadecimal, so it is no network's."""
+        return f"{self.link_prefix}{endpoint_id[:7]}"
+
     def socket(self, service: str) -> Path:
         """The gRPC socket of a service (mode 0600)."""
         return self.run / f"{service}.sock"

@@ -1,0 +1,73 @@
+"""``python -m netd``: wiring only."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from chassis.blocking import Pool
+from chassis.events import EventLog
+from chassis.instance import make_private
+from chassis.operations import Operations
+from chassis.service import Runtime, main
+from chassis.store import Store
+from netd.endpoints import Endpoints
+from netd.firewall import Firewall
+from netd.fsck import Fsck
+from netd.ipam import parse_subnet
+from netd.netlink import NetlinkSocket
+from netd.networks import Networks
+from netd.records import MIGRATIONS
+from netd.sandboxes import Sandboxes
+from netd.service import NetworkService
+from netd.settings import NetdSettings, pools_of
+from netd.spares import Spares
+from pier.network.v1 import network_pb2_grpc
+
+_NETLINK_THREADS = 4
+
+
+@asynccontextmanager
+async def build(runtime: Runtime[NetdSettings]) -> AsyncIterator[None]:
+    """The service of one instance, its kernel side brought to what is recorded before it serves."""
+    instance, settings = runtime.instance, runtime.settings
+    directory = runtime.run / "ns"
+    make_private(directory)
+    store = await Store.open(runtime.state / "netd.db", MIGRATIONS)
+    runtime.epoch = store.epoch
+    operations = Operations()
+    threads = Pool("netlink", _NETLINK_THREADS)
+    events = EventLog(store, runtime.node_id)
+    firewall = Firewall(instance.nft_table, operations)
+    host = NetlinkSocket()
+    networks = Networks(store, events, host, threads, firewall, instance, pools_of(settings))
+    spares = Spares(directory, settings.spare_namespaces, threads, operations)
+    sandboxes = Sandboxes(store, threads, spares, networks.marks, directory, runtime.boot_id)
+    endpoints = Endpoints(store, events, host, threads, firewall, operations, instance, networks, sandboxes)
+    fsck = Fsck(store, host, threads, firewall, networks, sandboxes, endpoints, spares)
+
+    await sandboxes.forget_other_boots()
+    await fsck.load_table()
+    subnet = parse_subnet(settings.default_subnet, "default_subnet") if settings.default_subnet else None
+    await networks.start(subnet)
+    await fsck.adopt()
+    spares.fill()
+
+    service = NetworkService(store, events, operations, threads, networks, sandboxes, endpoints, fsck)
+    runtime.fsck = service.fsck
+    runtime.server.add(
+        network_pb2_grpc.add_NetworkServiceServicer_to_server, service, "pier.network.v1.NetworkService"
+    )
+    try:
+        yield
+    finally:
+        await operations.close()
+        await spares.close()
+        await firewall.close()
+        host.close()
+        threads.close()
+        await store.close()
+
+
+if __name__ == "__main__":
+    main("netd", NetdSettings, build, "Pier's networks: sandboxes, endpoints, addresses, published ports")

@@ -1,0 +1,327 @@
+"""Endpoints: a sandbox joined to a network, with its address and its published ports.
+
+Attach: hold the host ports, take an address, **record**, make the veth pair, publish. Detach: **strike the record**,
+unpublish, take the pair down. A failure of attach undoes itself; a failure of detach goes on and is told at its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Interface
+from typing import Final
+
+from chassis import ids
+from chassis.blocking import Pool as Threads
+from chassis.errors import AlreadyExists, Conflict, Internal, InvalidArgument, NotFound
+from chassis.events import EventLog
+from chassis.ids import NetworkId
+from chassis.instance import Instance
+from chassis.operations import Operations
+from chassis.stages import stage
+from chassis.store import Store
+from netd import records, requests, wiring
+from netd.firewall import Firewall
+from netd.netlink import NetlinkSocket
+from netd.networks import Networks
+from netd.ports import HostPort, HostPorts
+from netd.records import Endpoint, Network, Sandbox, View
+from netd.requests import WantedPort
+from netd.sandboxes import Sandboxes
+from netd.table import PublishedPort
+from netd.wiring import Wire
+from pier.network.v1 import network_pb2
+
+_REAP_SECONDS: Final = 1.0
+"""How long the kernel has to take a removed sandbox's links with its namespace, before they are deleted one by one."""
+
+
+class Endpoints:
+    """All endpoints of the instance. Callers hold the sandbox's lock."""
+
+    def __init__(
+        self, store: Store, events: EventLog, host: NetlinkSocket, threads: Threads, firewall: Firewall,
+        operations: Operations, instance: Instance, networks: Networks, sandboxes: Sandboxes,
+    ) -> None:
+        self._store = store
+        self._events = events
+        self._host = host
+        self._threads = threads
+        self._firewall = firewall
+        self._operations = operations
+        self._instance = instance
+        self._networks = networks
+        self._sandboxes = sandboxes
+        self.ports = HostPorts()
+        self.reaping: set[str] = set()
+        """Links of removed sandboxes that the kernel may still have."""
+
+    async def attach(self, request: network_pb2.AttachRequest) -> tuple[Endpoint, Network]:
+        """Join a sandbox to a network. The same request again answers the same endpoint."""
+        fixed = requests.endpoint(request.spec)
+        wanted = requests.ports(request.ports)
+        view = await self._sandboxes.view(request.sandbox_id)
+        sandbox, network = view.sandbox, view.pick(request.network)
+        for endpoint in view.endpoints:
+            if endpoint.network_id == network.id:
+                if endpoint.request != request:
+                    raise AlreadyExists(f"sandbox is already attached to network {network.name}",
+                                        reason="ALREADY_ATTACHED", field="network")
+                return endpoint, network
+        _check_driver(view, network, wanted, fixed)
+        if network.driver != "bridge":
+            endpoint = self._plan(request, sandbox, network, "", None, [])
+            await self._store.write("attach.record", lambda c: self._insert(c, endpoint, sandbox, network))
+            return endpoint, network
+        interface = request.spec.interface or _free_interface(view.endpoints)
+        if any(endpoint.interface == interface for endpoint in view.endpoints):
+            raise Conflict(f"the sandbox has an interface {interface} already", reason="INTERFACE_TAKEN",
+                           field="spec.interface")
+        return await self._attach_bridge(request, view, network, interface, fixed, wanted), network
+
+    async def _attach_bridge(
+        self, request: network_pb2.AttachRequest, view: View, network: Network, interface: str,
+        fixed: IPv4Address | None, wanted: Sequence[WantedPort],
+    ) -> Endpoint:
+        sandbox, subnet = view.sandbox, self._networks.subnet(network)
+        endpoint_id = ids.new_id()
+        async with stage("attach.ports", count=len(wanted)):
+            held = self.ports.reserve(endpoint_id, map(_candidates, wanted))
+        address: IPv4Address | None = None
+        try:
+            async with stage("attach.address") as step:
+                if fixed is None:
+                    address = subnet.allocate()
+                else:
+                    subnet.reserve(fixed)
+                    address = fixed
+                step.note(address=str(address))
+            whole = IPv4Interface((address, subnet.network.prefixlen))
+            endpoint = self._plan(request, sandbox, network, interface, whole, _answered(wanted, held), endpoint_id)
+            await self._store.write(
+                "attach.record", lambda c: self._insert(c, endpoint, sandbox, network, subnet.cursor)
+            )
+        except BaseException:
+            self.ports.release(endpoint_id)
+            if address is not None:
+                subnet.release(address)
+            raise
+        try:
+            spec = self.wire_of(endpoint, sandbox, network, provider([*view.endpoints, endpoint], view.networks))
+            async with stage("attach.link", link=endpoint.link):
+                await self._threads.run(wiring.wire, self._host, self._sandboxes.pin(sandbox), spec)
+            if endpoint.ports:
+                async with stage("attach.publish", count=len(endpoint.ports)):
+                    await self._firewall.publish(published(endpoint))
+        except BaseException:
+            async with stage("attach.undo"):
+                await self._strike("attach.strike", [endpoint], [network], sandbox)
+                await self._take_down(endpoint, sandbox, network)
+            raise
+        return endpoint
+
+    async def detach(self, sandbox_id: str, network_name: str) -> None:
+        """Part a sandbox from a network. What is not there is no error."""
+        view = await self._sandboxes.view(sandbox_id)
+        sandbox, network = view.sandbox, view.pick(network_name)
+        gone = [endpoint for endpoint in view.endpoints if endpoint.network_id == network.id]
+        if not gone:
+            return
+        await self._strike("detach.record", gone, [network], sandbox)
+        if network.driver == "bridge":
+            await self._take_down(gone[0], sandbox, network)
+            await self._reroute(view, [endpoint for endpoint in view.endpoints if endpoint not in gone])
+
+    async def remove_sandbox(self, sandbox_id: str) -> None:
+        """Strike a sandbox and all its endpoints, and take them down: traffic ends here, the kernel's tidying later."""
+        view = await self._sandboxes.view(sandbox_id)
+        sandbox, present = view.sandbox, view.endpoints
+        networks = [view.networks[endpoint.network_id] for endpoint in present]
+
+        def strike(connection: sqlite3.Connection) -> None:
+            records.delete_sandbox(connection, sandbox.id)
+            for endpoint, network in zip(present, networks, strict=True):
+                self._event(connection, "disconnect", endpoint, sandbox, network)
+
+        await self._store.write("remove_sandbox.record", strike)
+        names = [endpoint.link for endpoint in present if endpoint.link]
+        self.reaping.update(names)
+        steps: list[Callable[[], Awaitable[object]]] = []
+        if any(endpoint.ports for endpoint in present):
+            steps.append(lambda: self._unpublish("remove_sandbox.unpublish", [e.id for e in present]))
+        if names:
+            steps.append(lambda: self._on_thread("remove_sandbox.cut", wiring.cut, names))
+        if not sandbox.host:
+            steps.append(lambda: self._unpin(sandbox))
+        try:
+            await _all_of(steps)
+        finally:
+            for endpoint, network in zip(present, networks, strict=True):
+                self._release(endpoint, network)
+            if names:
+                self._operations.spawn("links of a removed sandbox", lambda: self._reap(names))
+
+    def wire_of(self, endpoint: Endpoint, sandbox: Sandbox, network: Network, chosen: str) -> Wire:
+        """The endpoint's pair as it should be; ``chosen`` is the endpoint that gives the default route."""
+        assert endpoint.address is not None
+        options = requests.bridge_options(network.spec)
+        return Wire(
+            link=endpoint.link, alias=self._networks.marks.endpoint(endpoint.id, sandbox.owner), bridge=network.link,
+            interface=endpoint.interface, address=endpoint.address, mac=endpoint.mac,
+            gateway=network.gateway if chosen == endpoint.id else None, isolated=not options.icc, mtu=options.mtu,
+        )
+
+    def _plan(
+        self, request: network_pb2.AttachRequest, sandbox: Sandbox, network: Network, interface: str,
+        address: IPv4Interface | None, ports: Iterable[network_pb2.PublishedPort], endpoint_id: str = "",
+    ) -> Endpoint:
+        endpoint_id = endpoint_id or ids.new_id()
+        link = self._instance.endpoint_link(endpoint_id) if address else ""
+        mac = request.spec.mac or ("02:42:" + address.ip.packed.hex(":") if address else "")
+        return Endpoint(
+            endpoint_id, sandbox.id, network.id, time.time_ns(), link, interface, address, mac, request, tuple(ports)
+        )
+
+    def _insert(
+        self, connection: sqlite3.Connection, endpoint: Endpoint, sandbox: Sandbox, network: Network,
+        cursor: int = 0,
+    ) -> None:
+        try:
+            records.insert_endpoint(connection, endpoint, cursor)
+        except sqlite3.IntegrityError as error:  # the network was removed since it was looked up
+            raise NotFound(f"network {network.name} not found", field="network") from error
+        self._event(connection, "connect", endpoint, sandbox, network)
+
+    async def _strike(
+        self, step: str, gone: Sequence[Endpoint], networks: Sequence[Network], sandbox: Sandbox
+    ) -> None:
+        def strike(connection: sqlite3.Connection) -> None:
+            for endpoint, network in zip(gone, networks, strict=True):
+                records.delete_endpoint(connection, endpoint.id)
+                self._event(connection, "disconnect", endpoint, sandbox, network)
+
+        await self._store.write(step, strike)
+
+    async def _take_down(self, endpoint: Endpoint, sandbox: Sandbox, network: Network) -> None:
+        steps: list[Callable[[], Awaitable[object]]] = []
+        if endpoint.ports:
+            steps.append(lambda: self._unpublish("detach.unpublish", [endpoint.id]))
+        alias = self._networks.marks.endpoint(endpoint.id, sandbox.owner)
+        steps.append(lambda: self._on_thread(
+            "detach.unlink", wiring.unwire, endpoint.link, alias
+        ))
+        try:
+            await _all_of(steps)
+        finally:
+            self._release(endpoint, network)
+
+    async def _reroute(self, view: View, left: Sequence[Endpoint]) -> None:
+        chosen = provider(left, view.networks)
+        for endpoint in left:
+            gateway = view.networks[endpoint.network_id].gateway
+            if endpoint.id == chosen and gateway is not None:
+                async with stage("detach.route", interface=endpoint.interface):
+                    pin = self._sandboxes.pin(view.sandbox)
+                    await self._threads.run(wiring.route, pin, endpoint.interface, gateway)
+
+    def _release(self, endpoint: Endpoint, network: Network) -> None:
+        self.ports.release(endpoint.id)
+        if endpoint.address is not None:
+            self._networks.subnet(network).release(endpoint.address.ip)
+
+    async def _unpublish(self, step: str, endpoint_ids: Sequence[str]) -> None:
+        async with stage(step):
+            await self._firewall.unpublish(endpoint_ids)
+
+    async def _on_thread(self, step: str, function: Callable[..., None], *args: object) -> None:
+        async with stage(step):
+            await self._threads.run(function, self._host, *args)
+
+    async def _unpin(self, sandbox: Sandbox) -> None:
+        async with stage("remove_sandbox.netns"):
+            await self._sandboxes.unpin([sandbox])
+
+    async def _reap(self, names: Sequence[str]) -> None:
+        await asyncio.sleep(_REAP_SECONDS)
+        await self._threads.run(wiring.delete, self._host, names)
+        self.reaping.difference_update(names)
+
+    def _event(
+        self, connection: sqlite3.Connection, action: str, endpoint: Endpoint, sandbox: Sandbox,
+        network: Network,
+    ) -> None:
+        attributes = {"name": network.name, "type": network.driver, "container": sandbox.owner.id,
+                      "endpoint": endpoint.id}
+        self._events.append(connection, "network", action, network.id, sandbox.owner, attributes)
+
+
+def published(endpoint: Endpoint) -> list[PublishedPort]:
+    """The endpoint's ports as the nft table knows them."""
+    if endpoint.address is None:
+        return []
+    return [
+        PublishedPort(endpoint.id, port.protocol, IPv4Address(port.host_ip), port.host_port, endpoint.address.ip,
+                      port.container_port)
+        for port in endpoint.ports
+    ]
+
+
+def provider(present: Iterable[Endpoint], networks: Mapping[NetworkId, Network]) -> str:
+    """Id of the endpoint that gives the default route: the highest priority, then the first by network's name; "" for
+    none."""
+    able = [e for e in present if e.address is not None and not networks[e.network_id].internal]
+    able.sort(key=lambda e: (-e.request.spec.gateway_priority, networks[e.network_id].name))
+    return able[0].id if able else ""
+
+
+def _check_driver(
+    view: View, network: Network, ports: Sequence[WantedPort], fixed: IPv4Address | None
+) -> None:
+    """Which kinds of network go with which sandbox, and with each other."""
+    others = [view.networks[endpoint.network_id] for endpoint in view.endpoints]
+    if (network.driver == "host") != view.sandbox.host:
+        kind = "a sandbox of its own" if network.driver == "host" else "the host's network namespace"
+        raise Conflict(f"network {network.name} cannot be attached to {kind}", reason="WRONG_SANDBOX", field="network")
+    private = network.driver == "none" or any(other.driver == "none" for other in others)
+    if private and others:
+        raise Conflict("a sandbox on network none has no other network", reason="PRIVATE", field="network")
+    if network.driver != "bridge" and (ports or fixed):
+        raise InvalidArgument(f"network {network.name} has no addresses and publishes no ports", field="ports",
+                              expected="none")
+    if network.internal and ports:
+        raise InvalidArgument(f"network {network.name} is internal and publishes no ports", field="ports",
+                              expected="none")
+
+
+def _free_interface(present: Iterable[Endpoint]) -> str:
+    taken = {endpoint.interface for endpoint in present}
+    return next(name for number in range(len(taken) + 1) if (name := f"eth{number}") not in taken)
+
+
+def _candidates(port: WantedPort) -> list[HostPort]:
+    return [HostPort(port.protocol, port.host_address, number) for number in port.host_ports]
+
+
+def _answered(wanted: Iterable[WantedPort], held: Iterable[HostPort]) -> list[network_pb2.PublishedPort]:
+    return [
+        network_pb2.PublishedPort(
+            protocol=have.protocol, container_port=want.container_port, host_ip=str(have.address), host_port=have.port
+        )
+        for want, have in zip(wanted, held, strict=True)
+    ]
+
+
+async def _all_of(steps: Iterable[Callable[[], Awaitable[object]]]) -> None:
+    """Do each, go on after an error, and raise what went wrong at the end."""
+    errors: list[Exception] = []
+    for step in steps:
+        try:
+            await step()
+        except Exception as error:  # noqa: BLE001 - every step has its turn, and every error is told
+            errors.append(error)
+    if errors:
+        raise Internal("; ".join(str(error) for error in errors), reason="TEARDOWN") from ExceptionGroup(
+            "teardown", errors
+        )

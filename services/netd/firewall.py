@@ -1,0 +1,172 @@
+"""The nft table kept true: changes go through one thread, and what somebody else destroys is repaired at once.
+
+A repair first seals every bridge (nothing is forwarded, 127.0.0.0/8 is martian), then writes the table, proves it, and
+opens the bridges again: a flushed ruleset fails closed from the moment it is noticed. What remains is the time between
+the flush and the notice, about a millisecond while netd runs, and for as long as netd does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from chassis.blocking import Pool
+from chassis.logs import logger
+from chassis.operations import Operations
+from chassis.stages import stage
+from netd import bridge, neighbours
+from netd.neighbours import Neighbours
+from netd.nft import Nft, NftError
+from netd.table import Bridge, PublishedPort, Table
+from netd.watch import NftWatch
+
+T = TypeVar("T")
+
+
+class Firewall:
+    """The instance's table, its watch, and the switches of the bridges that it guards."""
+
+    def __init__(self, table_name: str, operations: Operations) -> None:
+        self._threads = Pool("nft", 1)
+        self._operations = operations
+        self._nft = Nft()
+        self.table = Table(self._nft, table_name)
+        self._neighbours = Neighbours(self._nft, table_name)
+        self._watch = NftWatch(table_name, self._on_foreign_change, neighbours.TABLE, self._on_neighbours_change)
+        self._links: set[str] = set()
+        self._repairing = False
+        self._again = False
+        self._settling = False
+        self._neighbours_again = False
+        self.repairs = 0
+
+    async def start(self, bridges: Iterable[Bridge], ports: Iterable[PublishedPort]) -> None:
+        """Write the whole table, open the bridges, begin to watch. Bridges that forward already go on while the table
+        stands; where it is gone they are sealed until it is back."""
+        wanted = list(bridges)
+        self._links = {item.link for item in wanted}
+        self._watch.start()
+        await self._threads.run(self._load, wanted, list(ports))
+        await self._settle()
+        for drop in await self._threads.run(self._neighbours.drops):
+            logger().warning(
+                "another program's forward chain may drop: containers have no way out unless it accepts them",
+                family=drop.family, table=drop.table, chain=drop.chain,
+            )
+
+    def _load(self, bridges: list[Bridge], ports: list[PublishedPort]) -> None:
+        if not self.table.exists():
+            self._seal()
+        self.table.load(bridges, ports)
+        self._open()
+
+    async def close(self) -> None:
+        """Stop watching. The table stays: containers depend on no service."""
+        self._watch.stop()
+        await self._threads.run(self._nft.close)
+        self._threads.close()
+
+    async def add_bridge(self, item: Bridge) -> None:
+        """Let the table know a bridge, and then open it."""
+        def work() -> None:
+            self.table.add_bridge(item)
+            bridge.open_(item.link)
+            self._links.add(item.link)
+        await self._run(work)
+        await self._settle()
+
+    async def remove_bridge(self, link: str) -> None:
+        """Seal the bridge and forget it."""
+        def work() -> None:
+            bridge.seal(link)
+            self._links.discard(link)
+            self.table.remove_bridge(link)
+        await self._run(work)
+        await self._settle()
+
+    async def publish(self, ports: list[PublishedPort]) -> None:
+        await self._run(lambda: self.table.publish(ports))
+
+    async def unpublish(self, endpoint_ids: Iterable[str]) -> None:
+        gone = list(endpoint_ids)
+        await self._run(lambda: self.table.unpublish(*gone))
+
+    async def differences(self) -> list[str]:
+        return await self._threads.run(self.table.differences)
+
+    async def reload(self, bridges: list[Bridge], ports: list[PublishedPort]) -> None:
+        """Take that for what the table should hold, and write it."""
+        self._links = {item.link for item in bridges}
+        await self._threads.run(self._load, bridges, ports)
+
+    def sealed(self) -> list[str]:
+        """Bridges that should forward and do not."""
+        return [link for link in sorted(self._links) if not bridge.is_open(link)]
+
+    async def repair(self) -> None:
+        """Seal, write the table, prove it, open."""
+        async with stage("repair.table"):
+            await self._threads.run(self._repair)
+            self.repairs += 1
+
+    async def _settle(self) -> None:
+        """Our accepts in the neighbours' chain, as far as there is one. It is theirs: what fails there is only told."""
+        try:
+            if await self._threads.run(self._neighbours.settle, sorted(self._links)):
+                logger().info("accepts for the bridges were put right in another program's chain",
+                              table=neighbours.TABLE, chain=neighbours.CHAIN)
+        except NftError as error:
+            logger().warning("another program's chain could not be changed", chain=neighbours.CHAIN, error=str(error))
+
+    def _on_neighbours_change(self) -> None:
+        self._neighbours_again = True
+        if not self._settling:
+            self._settling = True
+            self._operations.spawn("neighbours' chain", self._settle_again)
+
+    async def _settle_again(self) -> None:
+        try:
+            while self._neighbours_again:
+                self._neighbours_again = False
+                await self._settle()
+        finally:
+            self._settling = False
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        """A change fails where somebody took the table away a moment ago: then it is repaired, and made again."""
+        try:
+            return await self._threads.run(work)
+        except Exception:
+            if not await self.differences():
+                raise
+        await self.repair()
+        return await self._threads.run(work)
+
+    def _repair(self) -> None:
+        self._seal()
+        self.table.restore()
+        self._open()
+
+    def _seal(self) -> None:
+        for link in self._links:
+            bridge.seal(link)
+
+    def _open(self) -> None:
+        for link in self._links:
+            bridge.open_(link)
+
+    def _on_foreign_change(self) -> None:
+        self._again = True
+        if not self._repairing:
+            self._repairing = True
+            self._operations.spawn("nft repair", self._check)
+
+    async def _check(self) -> None:
+        try:
+            while self._again:
+                self._again = False
+                if wrong := await self.differences():
+                    logger().warning("the nft table was changed by another program, repairing it", found=wrong[0])
+                    await self.repair()
+        finally:
+            self._repairing = False

@@ -1,0 +1,229 @@
+"""Links, addresses and routes: the requests that netd sends, and the records it reads back.
+
+Functions named after a verb make a ``netlink.Request``; those named after a noun read the kernel. IPv4 only.
+Source: rtnetlink(7), <linux/if_link.h>, <linux/if_addr.h>, <linux/rtnetlink.h>, <linux/veth.h>.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Final
+
+from netd import netlink
+from netd.netlink import NetlinkSocket, Request, attribute, nested, text, u8, u32
+
+RTM_NEWLINK: Final = 16
+RTM_DELLINK: Final = 17
+RTM_GETLINK: Final = 18
+RTM_NEWADDR: Final = 20
+RTM_GETADDR: Final = 22
+RTM_NEWROUTE: Final = 24
+RTM_GETROUTE: Final = 26
+RTNLGRP_LINK: Final = 1
+
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 10, 18
+_IFLA_IFALIAS, _IFLA_AF_SPEC, _IFLA_NET_NS_FD = 20, 26, 28
+_INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
+_VETH_INFO_PEER: Final = 1
+_BR_FORWARD_DELAY, _BR_STP_STATE = 1, 5
+_BRPORT_HAIRPIN, _BRPORT_ISOLATED = 4, 33
+_INET6_ADDR_GEN_MODE, _ADDR_GEN_MODE_NONE = 8, 1
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
+_RT_TABLE_MAIN, _RTPROT_STATIC, _RT_SCOPE_UNIVERSE, _RTN_UNICAST = 254, 4, 0, 1
+_IFF_UP: Final = 0x1
+_IFINFO: Final = struct.Struct("=BxHiII")
+_IFADDR: Final = struct.Struct("=BBBBI")
+_RTMSG: Final = struct.Struct("=BBBBBBBBI")
+ALIAS_MAX: Final = 255
+NAME_MAX: Final = 15
+
+
+@dataclass(frozen=True)
+class Link:
+    """One network interface as the kernel shows it. ``master`` is 0 for none."""
+
+    index: int
+    name: str
+    up: bool
+    mac: str
+    mtu: int
+    master: int
+    kind: str
+    alias: str
+    hairpin: bool
+    isolated: bool
+
+
+@dataclass(frozen=True)
+class Address:
+    """An IPv4 address on the link with that index."""
+
+    link: int
+    address: IPv4Interface
+
+
+@dataclass(frozen=True)
+class Route:
+    """A unicast IPv4 route of the main table; ``gateway`` None for a connected one, ``link`` 0 where several hops."""
+
+    destination: IPv4Network
+    gateway: IPv4Address | None
+    link: int
+
+
+def _info(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
+    return _IFINFO.pack(socket.AF_UNSPEC, 0, index, flags, change)
+
+
+def _mac(value: str) -> bytes:
+    return bytes.fromhex(value.replace(":", ""))
+
+
+def add_veth(name: str, peer: str, netns_fd: int, mac: str = "", mtu: int = 1500) -> Request:
+    """A veth pair: ``name`` here, ``peer`` (with ``mac``) inside the namespace behind ``netns_fd``, both down."""
+    peer_attributes = [text(_IFLA_IFNAME, peer), u32(_IFLA_NET_NS_FD, netns_fd), u32(_IFLA_MTU, mtu)]
+    if mac:
+        peer_attributes.append(attribute(_IFLA_ADDRESS, _mac(mac)))
+    body = _info() + text(_IFLA_IFNAME, name) + u32(_IFLA_MTU, mtu) + nested(
+        _IFLA_LINKINFO,
+        text(_INFO_KIND, "veth"),
+        nested(_INFO_DATA, nested(_VETH_INFO_PEER, _info(), *peer_attributes)),
+    )
+    return Request(RTM_NEWLINK, netlink.NLM_F_CREATE | netlink.NLM_F_EXCL, body, f"add veth {name}")
+
+
+def add_bridge(name: str, mac: str, mtu: int) -> Request:
+    """A bridge, down, without spanning tree; its own MAC, which does not follow its ports'."""
+    body = _info() + text(_IFLA_IFNAME, name) + nested(
+        _IFLA_LINKINFO,
+        text(_INFO_KIND, "bridge"),
+        nested(_INFO_DATA, u32(_BR_FORWARD_DELAY, 0), u32(_BR_STP_STATE, 0)),
+    ) + attribute(_IFLA_ADDRESS, _mac(mac)) + u32(_IFLA_MTU, mtu)
+    return Request(RTM_NEWLINK, netlink.NLM_F_CREATE | netlink.NLM_F_EXCL, body, f"add bridge {name}")
+
+
+def set_link(
+    name: str, *, up: bool | None = None, master: int | None = None, alias: str | None = None, mac: str = ""
+) -> Request:
+    """Change what is given: up or down, bridge (0: none), alias ("" takes it away), MAC."""
+    flags, change = (_IFF_UP if up else 0, _IFF_UP if up is not None else 0)
+    body = _info(0, flags, change) + text(_IFLA_IFNAME, name)
+    if master is not None:
+        body += u32(_IFLA_MASTER, master)
+    if alias is not None:
+        body += text(_IFLA_IFALIAS, alias) if alias else attribute(_IFLA_IFALIAS, b"\0")
+    if mac:
+        body += attribute(_IFLA_ADDRESS, _mac(mac))
+    return Request(RTM_NEWLINK, 0, body, f"set link {name}")
+
+
+def set_port(name: str, *, hairpin: bool, isolated: bool) -> Request:
+    """Flags of a bridge port: may a frame go back where it came from; is it cut off from other isolated ports."""
+    body = _info() + text(_IFLA_IFNAME, name) + nested(
+        _IFLA_LINKINFO,
+        text(_INFO_SLAVE_KIND, "bridge"),
+        nested(_INFO_SLAVE_DATA, u8(_BRPORT_HAIRPIN, hairpin), u8(_BRPORT_ISOLATED, isolated)),
+    )
+    return Request(RTM_NEWLINK, 0, body, f"set bridge port {name}")
+
+
+def no_link_local(name: str) -> Request:
+    """The link gets no IPv6 address by itself when it comes up, so that a host-side veth sends nothing of its own."""
+    body = _info() + text(_IFLA_IFNAME, name)
+    body += nested(_IFLA_AF_SPEC, nested(socket.AF_INET6, u8(_INET6_ADDR_GEN_MODE, _ADDR_GEN_MODE_NONE)))
+    return Request(RTM_NEWLINK, 0, body, f"no link-local address on {name}")
+
+
+def delete_link(name: str) -> Request:
+    """Takes about 40 ms of waiting for RCU: not for a request's path."""
+    return Request(RTM_DELLINK, 0, _info() + text(_IFLA_IFNAME, name), f"delete link {name}")
+
+
+def add_address(link: int, address: IPv4Interface) -> Request:
+    local = address.ip.packed
+    body = _IFADDR.pack(socket.AF_INET, address.network.prefixlen, 0, 0, link)
+    body += attribute(_IFA_LOCAL, local) + attribute(_IFA_ADDRESS, local)
+    if address.network.prefixlen < 31:
+        body += attribute(_IFA_BROADCAST, address.network.broadcast_address.packed)
+    flags = netlink.NLM_F_CREATE | netlink.NLM_F_EXCL
+    return Request(RTM_NEWADDR, flags, body, f"add address {address} to link {link}")
+
+
+def add_default_route(link: int, gateway: IPv4Address) -> Request:
+    body = _RTMSG.pack(
+        socket.AF_INET, 0, 0, 0, _RT_TABLE_MAIN, _RTPROT_STATIC, _RT_SCOPE_UNIVERSE, _RTN_UNICAST, 0
+    )
+    body += attribute(_RTA_GATEWAY, gateway.packed) + u32(_RTA_OIF, link)
+    flags = netlink.NLM_F_CREATE | netlink.NLM_F_REPLACE
+    return Request(RTM_NEWROUTE, flags, body, f"default route by {gateway}")
+
+
+def parse_link(body: bytes) -> Link:
+    """A Link from the body of an RTM_NEWLINK or RTM_DELLINK message."""
+    _, _, index, flags, _ = _IFINFO.unpack_from(body)
+    found = netlink.parse_attributes(body[_IFINFO.size:])
+    info = netlink.parse_attributes(found.get(_IFLA_LINKINFO, b""))
+    port = (
+        netlink.parse_attributes(info.get(_INFO_SLAVE_DATA, b""))
+        if netlink.string_of(info.get(_INFO_SLAVE_KIND)) == "bridge" else {}
+    )
+    return Link(
+        index=index,
+        name=netlink.string_of(found.get(_IFLA_IFNAME)),
+        up=bool(flags & _IFF_UP),
+        mac=found.get(_IFLA_ADDRESS, b"").hex(":"),
+        mtu=_number(found.get(_IFLA_MTU)),
+        master=_number(found.get(_IFLA_MASTER)),
+        kind=netlink.string_of(info.get(_INFO_KIND)),
+        alias=netlink.string_of(found.get(_IFLA_IFALIAS)),
+        hairpin=port.get(_BRPORT_HAIRPIN, b"\0") != b"\0",
+        isolated=port.get(_BRPORT_ISOLATED, b"\0") != b"\0",
+    )
+
+
+def link(sock: NetlinkSocket, name: str) -> Link:
+    """The link of that name; OSError ENODEV where there is none."""
+    return parse_link(sock.get(RTM_GETLINK, _info() + text(_IFLA_IFNAME, name), f"get link {name}").body)
+
+
+def all_links(sock: NetlinkSocket) -> list[Link]:
+    return [parse_link(m.body) for m in sock.dump(RTM_GETLINK, _info(), "list links")]
+
+
+def addresses(sock: NetlinkSocket) -> list[Address]:
+    """Every IPv4 address of the namespace."""
+    found = []
+    for message in sock.dump(RTM_GETADDR, _IFADDR.pack(socket.AF_INET, 0, 0, 0, 0), "list addresses"):
+        _, prefix, _, _, index = _IFADDR.unpack_from(message.body)
+        values = netlink.parse_attributes(message.body[_IFADDR.size:])
+        local = values.get(_IFA_LOCAL) or values.get(_IFA_ADDRESS)
+        if local:
+            found.append(Address(index, ipaddress.IPv4Interface((local, prefix))))
+    return found
+
+
+def routes(sock: NetlinkSocket) -> list[Route]:
+    """Every unicast IPv4 route of the main table, the default route (0.0.0.0/0) included."""
+    found = []
+    body = _RTMSG.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
+    for message in sock.dump(RTM_GETROUTE, body, "list routes"):
+        _, prefix, _, _, table, _, _, kind, _ = _RTMSG.unpack_from(message.body)
+        values = netlink.parse_attributes(message.body[_RTMSG.size:])
+        if kind != _RTN_UNICAST or _number(values.get(_RTA_TABLE)) not in (_RT_TABLE_MAIN, 0) or table == 0:
+            continue
+        gateway = values.get(_RTA_GATEWAY)
+        found.append(Route(
+            destination=ipaddress.IPv4Network((values.get(_RTA_DST, bytes(4)), prefix)),
+            gateway=ipaddress.IPv4Address(gateway) if gateway else None,
+            link=_number(values.get(_RTA_OIF)),
+        ))
+    return found
+
+
+def _number(payload: bytes | None) -> int:
+    return 0 if payload is None else int(struct.unpack_from("=I", payload)[0])

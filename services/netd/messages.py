@@ -1,0 +1,43 @@
+"""Records as the contract's messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from chassis.events import timestamp
+from chassis.ids import NetworkId
+from netd.records import Endpoint, Network, Sandbox
+from pier.network.v1 import network_pb2
+
+
+def network(value: Network, endpoint_count: int) -> network_pb2.Network:
+    spec = network_pb2.NetworkSpec()
+    spec.CopyFrom(value.spec)
+    if value.subnet is not None and not spec.pools:
+        spec.pools.add(subnet=str(value.subnet), gateway=str(value.gateway))
+    elif spec.pools and not spec.pools[0].gateway:
+        spec.pools[0].gateway = str(value.gateway)
+    return network_pb2.Network(
+        id=value.id, name=value.name, owner=value.owner, created_at=timestamp(value.created_ns), spec=spec,
+        link=value.link, predefined=value.predefined, endpoint_count=endpoint_count,
+    )
+
+
+def endpoint(value: Endpoint, network_: Network) -> network_pb2.Endpoint:
+    gateway = network_.gateway if value.address is not None and not network_.internal else None
+    return network_pb2.Endpoint(
+        id=value.id, sandbox_id=value.sandbox_id, network_id=value.network_id, network_name=network_.name,
+        interface=value.interface, ipv4=str(value.address or ""), gateway_ipv4=str(gateway or ""), mac=value.mac,
+        ports=value.ports, aliases=value.request.spec.aliases, spec=value.request.spec,
+    )
+
+
+def sandbox(
+    value: Sandbox, endpoints: Iterable[Endpoint], networks: Mapping[NetworkId, Network], pins: Path
+) -> network_pb2.Sandbox:
+    return network_pb2.Sandbox(
+        id=value.id, owner=value.owner, created_at=timestamp(value.created_ns),
+        netns_path=b"" if value.host else bytes(pins / value.pin), boot_id=value.boot_id, host=value.host,
+        endpoints=[endpoint(item, networks[item.network_id]) for item in endpoints],
+    )

@@ -1,0 +1,112 @@
+"""Host ports: held by a bound socket for as long as they are published, so that no other program gets one.
+
+The socket never listens: the nft table leads the packets past it. It makes the kernel refuse another program's bind or
+listen, and makes us see theirs. The reservation ends with netd's process, the way to the container does not: after a
+restart netd binds again.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Final
+
+from chassis.errors import Conflict, InvalidArgument
+
+PROTOCOLS: Final = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+
+
+@dataclass(frozen=True)
+class HostPort:
+    """A port of the host. Port 0: any free one of the kernel's ephemeral range."""
+
+    protocol: str
+    address: IPv4Address
+    port: int
+
+
+class Reservation:
+    """One held port; ``port`` has the number that the kernel chose where 0 was asked for."""
+
+    def __init__(self, wanted: HostPort) -> None:
+        """Raises Conflict (PORT_TAKEN) where a socket has the port, InvalidArgument for an address not of this host."""
+        kind = PROTOCOLS.get(wanted.protocol)
+        if kind is None:
+            raise InvalidArgument(f"protocol {ascii(wanted.protocol)[:20]} cannot be published", field="protocol",
+                                  expected=" or ".join(PROTOCOLS))
+        self._socket = socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC)
+        try:
+            self._bind(kind, wanted)
+        except BaseException:
+            self._socket.close()
+            raise
+        self.port = HostPort(wanted.protocol, wanted.address, int(self._socket.getsockname()[1]))
+
+    def _bind(self, kind: int, wanted: HostPort) -> None:
+        if kind == socket.SOCK_DGRAM:
+            # Nobody reads it; the smallest buffer for what may arrive while a rule is missing.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        else:
+            # Connections of an ended server in TIME_WAIT do not stand in the way; listening ones do.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((str(wanted.address), wanted.port))
+        except OSError as error:
+            where = f"{wanted.address}:{wanted.port}"
+            if error.errno == errno.EADDRINUSE:
+                raise Conflict(f"Bind for {where} failed: port is already allocated", reason="PORT_TAKEN",
+                               field="host_port", expected="a free port") from error
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise InvalidArgument(f"{wanted.address} is no address of this host", field="host_address",
+                                      expected="an address of this host") from error
+            raise
+        if kind == socket.SOCK_STREAM:
+            # From here on it conflicts with everybody, whatever they set: their listen fails.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+
+    def release(self) -> None:
+        self._socket.close()
+
+
+class HostPorts:
+    """The reservations of all endpoints, by endpoint id."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, list[Reservation]] = {}
+
+    def reserve(self, endpoint_id: str, wanted: Iterable[Sequence[HostPort]]) -> list[HostPort]:
+        """Hold one port of each sequence, its first free one; all or none. Returns them in order, with the numbers that
+        the kernel chose. Raises as Reservation does, for a sequence's last port."""
+        held: list[Reservation] = []
+        try:
+            held.extend(map(_first_free, wanted))
+        except BaseException:
+            for reservation in held:
+                reservation.release()
+            raise
+        self._held.setdefault(endpoint_id, []).extend(held)
+        return [reservation.port for reservation in held]
+
+    def release(self, endpoint_id: str) -> None:
+        """The same again does nothing."""
+        for reservation in self._held.pop(endpoint_id, []):
+            reservation.release()
+
+    def holds(self, endpoint_id: str) -> list[HostPort]:
+        return [reservation.port for reservation in self._held.get(endpoint_id, [])]
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self._held.values()))
+
+
+def _first_free(candidates: Sequence[HostPort]) -> Reservation:
+    for candidate in candidates[:-1]:
+        try:
+            return Reservation(candidate)
+        except Conflict:
+            continue
+    return Reservation(candidates[-1])

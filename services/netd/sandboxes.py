@@ -1,0 +1,96 @@
+"""Sandboxes: pinned namespaces with an owner. Taken ready-made, recorded, handed out by path."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from chassis import ids
+from chassis.blocking import Pool as Threads
+from chassis.errors import AlreadyExists
+from chassis.logs import logger
+from chassis.stages import stage
+from chassis.store import Store
+from netd import links, netns, records
+from netd.netlink import NetlinkSocket
+from netd.records import Marks, Sandbox, View
+from netd.spares import Spares
+from pier.network.v1 import network_pb2
+
+
+class Sandboxes:
+    """All sandboxes of the instance. Callers hold the sandbox's lock."""
+
+    def __init__(
+        self, store: Store, threads: Threads, spares: Spares, marks: Marks, directory: Path, boot_id: str
+    ) -> None:
+        self._store = store
+        self._threads = threads
+        self._spares = spares
+        self._marks = marks
+        self.directory = directory
+        self._boot_id = boot_id
+
+    def pin(self, sandbox: Sandbox) -> Path:
+        """Where the sandbox's namespace is pinned."""
+        return self.directory / sandbox.pin
+
+    async def forget_other_boots(self) -> None:
+        """Namespaces do not outlive a boot: what was recorded in an earlier one is struck, with its endpoints."""
+        def strike(connection: sqlite3.Connection) -> int:
+            old = [s for s in records.sandboxes(connection) if s.boot_id != self._boot_id]
+            for sandbox in old:
+                records.delete_sandbox(connection, sandbox.id)
+            return len(old)
+
+        if count := await self._store.write("adopt.forget", strike):
+            logger().info("sandboxes of an earlier boot are gone", count=count)
+
+    async def view(self, sandbox_id: str) -> View:
+        """Raises NotFound."""
+        ids.sandbox_id(sandbox_id)
+        return await self._store.read(lambda c: records.view(c, sandbox_id))
+
+    async def create(self, request: network_pb2.CreateSandboxRequest) -> Sandbox:
+        """Make a sandbox. The same request again answers the same; another under the id raises AlreadyExists."""
+        existing = await self._store.read(lambda c: records.sandbox(c, request.id))
+        if existing is not None:
+            if existing.request != request:
+                raise AlreadyExists(f"sandbox {request.id} exists with another specification", reason="SPEC_DIFFERS",
+                                    field="id")
+            return existing
+        pin = "" if request.host else await self._take(request)
+        sandbox = Sandbox(ids.sandbox_id(request.id), time.time_ns(), request, pin, self._boot_id)
+        try:
+            await self._store.write("create_sandbox.record", lambda c: records.insert_sandbox(c, sandbox))
+        except BaseException:
+            if pin:
+                await self._threads.run(netns.unpin, self.directory / pin)
+            raise
+        return sandbox
+
+    async def _take(self, request: network_pb2.CreateSandboxRequest) -> str:
+        """A namespace that carries its owner. Until it is recorded, a restart takes it for nobody's and removes it."""
+        async with stage("create_sandbox.netns") as step:
+            spare, inside = await self._spares.take()
+            step.note(netns=spare.path.name)
+            alias = self._marks.sandbox(request.id, request.owner)
+
+            def mark(sock: NetlinkSocket) -> None:
+                with sock:
+                    sock.run([links.set_link("lo", alias=alias)])
+
+            await self._threads.run(mark, inside)
+            return spare.path.name
+
+    async def unpin(self, sandboxes: Sequence[Sandbox]) -> None:
+        """Take the pins away; the kernel takes the namespaces apart when nobody is inside."""
+        paths = [self.pin(sandbox) for sandbox in sandboxes if not sandbox.host]
+
+        def work() -> None:
+            for path in paths:
+                netns.unpin(path)
+
+        await self._threads.run(work)

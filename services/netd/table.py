@@ -1,0 +1,277 @@
+"""The instance's nft table: a fixed schema, and sets and maps whose elements say what exists.
+
+A network adds its bridge to four sets; a published port is one element of a map. So a packet's cost does not grow
+with the number of ports, and each change is one small transaction. Every element's comment names its owner: a network
+id or an endpoint id.
+
+What the chains do, for IPv4:
+
+* ``guard`` (before connection tracking): nothing from a bridge speaks to or as 127.0.0.0/8. The bridges need
+  ``route_localnet`` so that the host's 127.0.0.1 reaches published ports; this takes back what that opens.
+* ``publish``: from outside, from a container (hairpin), and from the host itself, also at 127.0.0.1, a published port
+  leads to its container. A packet for 127.0.0.0/8 that came over a wire is never led on: a neighbour could send it.
+* ``postrouting``: out of a routed network by the host's address; and by the bridge's own address where the answer
+  would otherwise miss the way back (from 127.0.0.1, or from a container of the same bridge).
+* ``forward``: into a bridge only answers, published ports, and the bridge itself; out of an internal network nothing.
+
+An accept here does not overrule another table's drop: each table decides for itself (see neighbours.py).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import Final
+
+from chassis.errors import Internal
+from netd.nft import JsonObject, Nft, NftError
+
+FAMILY: Final = "inet"
+ANY: Final = IPv4Address("0.0.0.0")
+
+_SCHEMA: Final = """
+table inet {table} {{
+    set bridges {{ type ifname; }}
+    set routed {{ type ifname; }}
+    set within {{ type ifname . ifname; }}
+    set subnets {{ type ifname . ipv4_addr; flags interval; }}
+    map published {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
+    map published_at {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
+    chain guard {{
+        type filter hook prerouting priority raw; policy accept;
+        iifname @bridges ip daddr 127.0.0.0/8 drop
+        iifname @bridges ip saddr 127.0.0.0/8 drop
+    }}
+    chain publish {{
+        meta l4proto {{ tcp, udp }} dnat ip to ip daddr . meta l4proto . th dport map @published_at
+        meta l4proto {{ tcp, udp }} dnat ip to meta l4proto . th dport map @published
+    }}
+    chain prerouting {{
+        type nat hook prerouting priority dstnat; policy accept;
+        iifname != "lo" ip daddr 127.0.0.0/8 return
+        fib daddr type local jump publish
+    }}
+    chain output {{
+        type nat hook output priority -100; policy accept;
+        fib daddr type local jump publish
+    }}
+    chain postrouting {{
+        type nat hook postrouting priority srcnat; policy accept;
+        oifname @bridges ip saddr 127.0.0.0/8 masquerade
+        oifname . ip saddr @subnets ct status dnat masquerade
+        iifname @routed oifname != @bridges masquerade
+    }}
+    chain forward {{
+        type filter hook forward priority filter; policy accept;
+        oifname @bridges ct state established,related accept
+        oifname @bridges ct status dnat accept
+        iifname . oifname @within accept
+        oifname @bridges drop
+        iifname @bridges ct state established,related accept
+        iifname @bridges iifname != @routed drop
+    }}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """A network's link as the table knows it. ``routed`` is False for an internal network."""
+
+    network_id: str
+    link: str
+    subnet: IPv4Network
+    routed: bool
+
+
+@dataclass(frozen=True)
+class PublishedPort:
+    """``host_address``:``host_port`` leads to ``address``:``port`` of an endpoint; 0.0.0.0 is every local address."""
+
+    endpoint_id: str
+    protocol: str
+    host_address: IPv4Address
+    host_port: int
+    address: IPv4Address
+    port: int
+
+
+class Table:
+    """What the table should hold, and the way there. Methods block and exclude one another."""
+
+    def __init__(self, nft: Nft, name: str) -> None:
+        self._nft = nft
+        self.name = name
+        self._bridges: dict[str, Bridge] = {}
+        self._ports: dict[tuple[str, IPv4Address, int], PublishedPort] = {}
+        self._schema: list[str] = []
+        self._lock = threading.RLock()
+
+    def load(self, bridges: Iterable[Bridge], ports: Iterable[PublishedPort]) -> None:
+        """Set what the table should hold, and write it whole, replacing whatever stands there in one transaction."""
+        with self._lock:
+            self._bridges = {bridge.link: bridge for bridge in bridges}
+            self._ports = {_key(port): port for port in ports}
+            self.restore()
+
+    def restore(self) -> None:
+        """Write the whole table anew in one transaction, and prove it. Connections that stand are not cut."""
+        with self._lock:
+            everything = [*self._bridge_elements(self._bridges.values()), *self._port_elements(self._ports.values())]
+            schema = _SCHEMA.format(table=self.name)
+            # "add" first, since a delete of what is not there would fail the batch.
+            start = f"add table {FAMILY} {self.name}\ndelete table {FAMILY} {self.name}\n"
+            self._nft.run_text(start + schema + _text(everything))
+            listing = self._listing()
+            self._schema = _schema_of(listing)
+            wrong = self.differences()
+            if wrong:
+                raise Internal(f"nft table {self.name} is not as it was written: {wrong[0]}", reason="NFT_UNPROVEN")
+
+    def remove(self) -> None:
+        """Take the table away; its absence is no error."""
+        with self._lock:
+            self._nft.run_text(f"add table {FAMILY} {self.name}\ndelete table {FAMILY} {self.name}\n")
+            self._bridges, self._ports = {}, {}
+
+    def holds(self, bridges: Iterable[Bridge], ports: Iterable[PublishedPort]) -> bool:
+        """Is that what the table should hold?"""
+        with self._lock:
+            return set(bridges) == set(self._bridges.values()) and set(ports) == set(self._ports.values())
+
+    def add_bridge(self, bridge: Bridge) -> None:
+        with self._lock:
+            self._nft.run([{"add": element} for element in self._bridge_elements([bridge])])
+            self._bridges[bridge.link] = bridge
+
+    def remove_bridge(self, link: str) -> None:
+        """The same again does nothing."""
+        with self._lock:
+            bridge = self._bridges.get(link)
+            if bridge is not None:
+                self._nft.run([{"delete": element} for element in self._bridge_elements([bridge])])
+                del self._bridges[link]
+
+    def publish(self, ports: Iterable[PublishedPort]) -> None:
+        """Add ports, all or none. One that stands already is left; a key held by another endpoint raises NftError."""
+        with self._lock:
+            fresh = [port for port in ports if self._ports.get(_key(port)) != port]
+            for port in fresh:
+                if _key(port) in self._ports:
+                    raise NftError(f"{port.protocol} port {port.host_port} leads to another endpoint")
+            self._nft.run([{"add": element} for element in self._port_elements(fresh)])
+            self._ports.update((_key(port), port) for port in fresh)
+
+    def unpublish(self, *endpoint_ids: str) -> None:
+        """Take every port of the endpoints away; the same again does nothing."""
+        with self._lock:
+            gone = [port for port in self._ports.values() if port.endpoint_id in endpoint_ids]
+            self._nft.run([{"delete": element} for element in self._port_elements(gone)])
+            for port in gone:
+                del self._ports[_key(port)]
+
+    def exists(self) -> bool:
+        """Does the kernel have a table of this name?"""
+        tables = (item["table"] for item in self._nft.list("tables") if "table" in item)
+        return any((table["family"], table["name"]) == (FAMILY, self.name) for table in tables)
+
+    def differences(self) -> list[str]:
+        """How the kernel's table differs from what it should be, a sentence each; [] when it does not."""
+        with self._lock:
+            try:
+                listing = self._listing()
+            except NftError:
+                return [f"nft table {FAMILY} {self.name} is missing"]
+            found = []
+            if _schema_of(listing) != self._schema:
+                found.append(f"chains or rules of nft table {FAMILY} {self.name} were changed")
+            elements = [*self._bridge_elements(self._bridges.values()), *self._port_elements(self._ports.values())]
+            wanted = {(str(e["element"]["name"]), _canonical(item)) for e in elements for item in e["element"]["elem"]}
+            there = _elements_of(listing)
+            found += [f"nft {name} lacks {item}" for name, item in sorted(wanted - there)]
+            found += [f"nft {name} has a foreign element {item}" for name, item in sorted(there - wanted)]
+            return found
+
+    def _listing(self) -> list[JsonObject]:
+        return self._nft.list(f"table {FAMILY} {self.name}")
+
+    def _elements(self, name: str, items: list[object]) -> JsonObject:
+        return {"element": {"family": FAMILY, "table": self.name, "name": name, "elem": items}}
+
+    def _bridge_elements(self, bridges: Iterable[Bridge]) -> list[JsonObject]:
+        elements = []
+        for bridge in bridges:
+            comment = f"network {bridge.network_id}"
+            one: object = {"elem": {"val": bridge.link, "comment": comment}}
+            pair: object = {"elem": {"val": {"concat": [bridge.link, bridge.link]}, "comment": comment}}
+            elements.append(self._elements("bridges", [one]))
+            elements.append(self._elements("within", [pair]))
+            prefix = {"prefix": {"addr": str(bridge.subnet.network_address), "len": bridge.subnet.prefixlen}}
+            area: object = {"elem": {"val": {"concat": [bridge.link, prefix]}, "comment": comment}}
+            elements.append(self._elements("subnets", [area]))
+            if bridge.routed:
+                elements.append(self._elements("routed", [one]))
+        return elements
+
+    def _port_elements(self, ports: Iterable[PublishedPort]) -> list[JsonObject]:
+        everywhere: list[object] = []
+        somewhere: list[object] = []
+        for port in ports:
+            key: list[object] = [port.protocol, port.host_port]
+            if port.host_address != ANY:
+                key.insert(0, str(port.host_address))
+            item = [
+                {"elem": {"val": {"concat": key}, "comment": f"endpoint {port.endpoint_id}"}},
+                {"concat": [str(port.address), port.port]},
+            ]
+            (everywhere if port.host_address == ANY else somewhere).append(item)
+        named = (("published", everywhere), ("published_at", somewhere))
+        return [self._elements(name, items) for name, items in named if items]
+
+
+def _key(port: PublishedPort) -> tuple[str, IPv4Address, int]:
+    return port.protocol, port.host_address, port.host_port
+
+
+def _text(elements: Iterable[JsonObject]) -> str:
+    """The elements in nft's own syntax: a batch with the schema in it cannot be JSON."""
+    lines = []
+    for element in elements:
+        body = element["element"]
+        for item in body["elem"]:
+            key, value = item if isinstance(item, list) else (item, None)
+            words = key["elem"]["val"]
+            left = " . ".join(map(_word, words["concat"])) if isinstance(words, dict) else str(words)
+            right = "" if value is None else " : " + " . ".join(map(str, value["concat"]))
+            comment = key["elem"]["comment"]
+            lines.append(
+                f'add element {FAMILY} {body["table"]} {body["name"]} {{ {left} comment "{comment}"{right} }}'
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _word(value: JsonObject | str | int) -> str:
+    return f"{value['prefix']['addr']}/{value['prefix']['len']}" if isinstance(value, dict) else str(value)
+
+
+def _canonical(item: object) -> str:
+    return json.dumps(item, sort_keys=True)
+
+
+def _elements_of(listing: Iterable[JsonObject]) -> set[tuple[str, str]]:
+    sets = (body for item in listing for kind, body in item.items() if kind in ("set", "map"))
+    return {(str(body["name"]), _canonical(element)) for body in sets for element in body.get("elem", [])}
+
+
+def _schema_of(listing: Iterable[JsonObject]) -> list[str]:
+    """Chains, rules and the declarations of sets, without handles and elements, in the kernel's order."""
+    found = []
+    for item in listing:
+        for kind, body in item.items():
+            if kind != "table":
+                kept = {key: value for key, value in body.items() if key not in ("handle", "elem")}
+                found.append(f"{kind} {_canonical(kept)}")
+    return found

@@ -1,0 +1,78 @@
+"""Sockets anywhere, and what came of sending a few bytes from one to another: the tests' packets."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from netd import netns
+
+SocketMaker = Callable[[int], socket.socket]
+REFUSED_SECONDS = 0.4
+"""How long a packet that must not arrive is waited for; one that arrives takes less than a millisecond."""
+
+
+def on_host(kind: int = socket.SOCK_STREAM) -> socket.socket:
+    return socket.socket(socket.AF_INET, kind)
+
+
+def in_namespace(path: Path) -> SocketMaker:
+    """Sockets of the namespace pinned at ``path``."""
+    return lambda kind: netns.inside(path, lambda: socket.socket(socket.AF_INET, kind))
+
+
+@contextlib.contextmanager
+def listener(make: SocketMaker, address: str, port: int, kind: int = socket.SOCK_STREAM) -> Iterator[socket.socket]:
+    with make(kind) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((address, port))
+        if kind == socket.SOCK_STREAM:
+            sock.listen()
+        sock.settimeout(5)
+        yield sock
+
+
+def reach(make: SocketMaker, address: str, port: int, server: socket.socket, source: str = "") -> str | None:
+    """Send bytes to ``address``:``port``, expect them at ``server`` and an answer back.
+
+    Returns the sender's address as the server saw it, None where nothing arrived.
+    """
+    with make(server.type) as client:
+        client.settimeout(REFUSED_SECONDS)
+        if source:
+            client.bind((source, 0))
+        if server.type == socket.SOCK_DGRAM:
+            return _datagram(client, (address, port), server)
+        try:
+            client.connect((address, port))
+        except OSError:
+            return None
+        server.settimeout(REFUSED_SECONDS)
+        try:
+            served, peer = server.accept()
+        except TimeoutError:
+            return None
+        with served:
+            client.sendall(b"ping")
+            assert served.recv(4) == b"ping"
+            served.sendall(b"pong")
+            assert client.recv(4) == b"pong"
+            return str(peer[0])
+
+
+def _datagram(client: socket.socket, target: tuple[str, int], server: socket.socket) -> str | None:
+    server.settimeout(REFUSED_SECONDS)
+    try:
+        client.sendto(b"ping", target)
+        data, peer = server.recvfrom(16)
+        assert data == b"ping"
+        server.sendto(b"pong", peer)
+        # The answer has to come from where the question went.
+        answer, origin = client.recvfrom(16)
+        assert answer == b"pong"
+        assert origin == target
+    except OSError:
+        return None
+    return str(peer[0])

@@ -1,0 +1,168 @@
+"""What netd is to its host: no forks, no leaks, no harm to another instance or program."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from netd import links
+from netd.netlink import NetlinkSocket
+from tests import world
+from tests.service.netd.engine import Netd, run, tcp
+from tests.service.netd.packets import in_namespace, listener, on_host
+from tests.service.netd.test_service import path_of, reached
+from tests.service.netd.test_table import DOCKERS_CHAINS
+
+OUTSIDE = in_namespace(world.OUTSIDE)
+
+
+async def test_netd_never_forks(tmp_path: Path) -> None:
+    trace = tmp_path / "strace"
+    netd = Netd("nt", tmp_path / "netd.log", [
+        "strace", "-f", "-qq", "-o", str(trace), "-e", "trace=clone,clone3,fork,vfork,execve,execveat"
+    ])
+    await netd.start(spare_namespaces=2)
+    await netd.create(1)
+    await netd.attach(1, ports=[tcp(0), tcp(0, protocol="udp")])
+    await netd.create_network(7, "blue")
+    await netd.attach(1, "blue")
+    await netd.detach(1, "blue")
+    await netd.remove_network("blue")
+    await netd.fsck(repair=True)
+    await netd.remove(1)
+    await netd.stop()
+    lines = trace.read_text().splitlines()
+    assert len([line for line in lines if "execve" in line]) == 1, "its own start"
+    made = [line for line in lines if re.search(r"\b(clone|clone3|fork|vfork)\(", line)]
+    assert made, "threads at least"
+    assert [line for line in made if "CLONE_THREAD" not in line] == []
+    netd = Netd("nt", tmp_path / "clean.log")
+    await netd.start()
+    await netd.clean_up()
+
+
+@pytest.mark.parametrize("spares", [0, 4])
+async def test_two_hundred_sandboxes_leave_everything_as_before(tmp_path: Path, spares: int) -> None:
+    netd = Netd("nt", tmp_path / "netd.log")
+    await netd.start(spare_namespaces=0)
+    # The first round makes what stays: threads, caches, connections.
+    await _round(netd, 1)
+    await netd.settled()
+    before = netd.counts()
+    if spares:
+        await netd.stop()
+        await netd.start(spare_namespaces=spares)
+    milliseconds: dict[str, list[float]] = {"create": [], "attach": [], "remove": []}
+    for number in range(200):
+        for name, value in (await _round(netd, number)).items():
+            milliseconds[name].append(value)
+    if spares:
+        await netd.stop()
+        await netd.start(spare_namespaces=0)
+        await _round(netd, 1)
+    await netd.settled()
+    after = netd.counts()
+    assert (after.links, after.pins, after.mounts) == (before.links, before.pins, before.mounts)
+    assert after.fds <= before.fds + 2, "the store and the channel may have one more or less"
+    assert await netd.fsck() == []
+    for name, values in milliseconds.items():
+        print(f"spares {spares}: {name} median {sorted(values)[100]:.2f} ms, 90 % {sorted(values)[180]:.2f} ms")
+    await netd.clean_up()
+
+
+async def _round(netd: Netd, number: int) -> dict[str, float]:
+    began = time.perf_counter()
+    await netd.create(number)
+    created = time.perf_counter()
+    await netd.attach(number, ports=[tcp(18181)])
+    attached = time.perf_counter()
+    await netd.remove(number)
+    removed = time.perf_counter()
+    return {"create": (created - began) * 1e3, "attach": (attached - created) * 1e3,
+            "remove": (removed - attached) * 1e3}
+
+
+async def test_two_instances_live_side_by_side(netd: Netd, tmp_path: Path) -> None:
+    other = Netd("nu", tmp_path / "other.log")
+    await other.start()
+    try:
+        one, two = await netd.create(1), await other.create(1)
+        first, second = await netd.attach(1, ports=[tcp(18181)]), await other.attach(1, ports=[tcp(18182)])
+        assert first.gateway_ipv4 != second.gateway_ipv4
+        with listener(in_namespace(path_of(one)), "0.0.0.0", 80) as at_one, \
+                listener(in_namespace(path_of(two)), "0.0.0.0", 80) as at_two:
+            assert await reached(OUTSIDE, world.ADDRESS, 18181, at_one) == world.GATEWAY
+            assert await reached(OUTSIDE, world.ADDRESS, 18182, at_two) == world.GATEWAY
+            address = second.ipv4.partition("/")[0]
+            assert await reached(in_namespace(path_of(one)), address, 80, at_two) is None
+            await netd.kill()
+            await netd.start()
+            assert await netd.fsck(repair=True) == []
+            assert await other.fsck() == []
+            assert await reached(OUTSIDE, world.ADDRESS, 18182, at_two) == world.GATEWAY
+    finally:
+        await other.clean_up()
+
+
+async def test_two_first_starts_at_once_take_different_subnets(tmp_path: Path) -> None:
+    instances = [Netd(f"nv{number}", tmp_path / f"{number}.log") for number in range(4)]
+    await asyncio.gather(*(item.start() for item in instances))
+    gateways = {(await item.network()).spec.pools[0].gateway for item in instances}
+    for item in instances:
+        await item.clean_up()
+    assert len(gateways) == 4
+
+
+async def test_a_subnet_that_the_host_has_a_route_to_is_not_taken(tmp_path: Path) -> None:
+    netd = Netd("nt", tmp_path / "netd.log")
+    await netd.start()
+    taken = (await netd.network()).spec.pools[0].subnet
+    await netd.clean_up()
+    with NetlinkSocket() as sock:
+        assert not any(str(route.destination) == taken for route in links.routes(sock))
+    run("ip", "route", "add", taken, "via", world.GATEWAY)
+    try:
+        await netd.start()
+        assert (await netd.network()).spec.pools[0].subnet != taken
+        await netd.clean_up()
+    finally:
+        run("ip", "route", "del", taken, "via", world.GATEWAY)
+
+
+async def test_a_link_of_another_program_with_our_name_is_left_alone(tmp_path: Path) -> None:
+    netd = Netd("nt", tmp_path / "netd.log")
+    run("ip", "link", "add", netd.instance.bridge, "type", "bridge")
+    try:
+        with pytest.raises(AssertionError, match="LINK_TAKEN"):
+            await netd.start()
+        assert Path(f"/sys/class/net/{netd.instance.bridge}").exists()
+    finally:
+        run("ip", "link", "del", netd.instance.bridge)
+    await netd.clean_up()
+
+
+async def test_a_docker_that_starts_later_or_flushes_its_chain_cuts_nobody_off(netd: Netd) -> None:
+    one = await netd.create(1)
+    await netd.attach(1)
+    try:
+        for _ in range(2):
+            run("nft", DOCKERS_CHAINS + "flush chain ip filter DOCKER-USER")
+            with listener(OUTSIDE, world.FAR, 7001) as server:
+                async with asyncio.timeout(1):
+                    while await reached(in_namespace(path_of(one)), world.FAR, 7001, server) is None:
+                        pass
+            run("nft", "flush chain ip filter FORWARD")
+    finally:
+        run("nft", "delete table ip filter")
+
+
+async def test_66_loopback_of_the_host_stays_closed_to_containers_and_neighbours(netd: Netd) -> None:
+    one = await netd.create(1)
+    await netd.attach(1, ports=[tcp(18181, "127.0.0.1")])
+    with listener(in_namespace(path_of(one)), "0.0.0.0", 80) as server:
+        assert await reached(on_host, "127.0.0.1", 18181, server) is not None
+        assert await reached(OUTSIDE, world.ADDRESS, 18181, server) is None

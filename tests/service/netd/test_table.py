@@ -1,0 +1,371 @@
+"""Packets through the real kernel: links, namespaces and the nft table, without the service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
+
+import pytest
+
+from netd import bridge, links, netns
+from netd.neighbours import Neighbours
+from netd.netlink import NetlinkSocket
+from netd.nft import Nft, NftError
+from netd.table import ANY, Bridge, PublishedPort, Table
+from netd.watch import NftWatch
+from tests import world
+from tests.service.netd.packets import in_namespace, listener, on_host, reach
+
+OUTSIDE = in_namespace(world.OUTSIDE)
+LOOPBACK = IPv4Address("127.0.0.1")
+
+
+@dataclass
+class Lab:
+    """Two routed networks and an internal one, built by netd's kernel modules."""
+
+    directory: Path
+    sock: NetlinkSocket
+    nft: Nft
+    table: Table
+    containers: list[Container] = field(default_factory=list)
+    subnets: dict[str, IPv4Network] = field(default_factory=dict)
+
+    def add_network(self, link: str, subnet: str, *, routed: bool = True) -> None:
+        network = IPv4Network(subnet)
+        gateway = IPv4Interface(f"{network[1]}/{network.prefixlen}")
+        bridge.ensure(self.sock, bridge.BridgeSpec(link, f"test {link}", gateway))
+        self.table.add_bridge(Bridge("n" * 64, link, network, routed))
+        bridge.open_(link)
+        self.subnets[link] = network
+
+    def add_container(self, link: str, number: int) -> Container:
+        subnet = self.subnets[link]
+        made, inner = netns.make(self.directory)
+        address = subnet[number]
+        name = f"pvtest{len(self.containers)}"
+        fd = netns.open_pin(made.path)
+        with inner:
+            self.sock.run([
+                links.add_veth(name, "eth0", fd),
+                links.set_link(name, up=True, master=links.link(self.sock, link).index),
+                links.set_port(name, hairpin=True, isolated=False),
+            ])
+            os.close(fd)
+            eth0 = links.link(inner, "eth0").index
+            inner.run([
+                links.add_address(eth0, IPv4Interface(f"{address}/{subnet.prefixlen}")),
+                links.set_link("eth0", up=True),
+                links.add_default_route(eth0, subnet[1]),
+            ])
+        container = Container(made.path, address)
+        self.containers.append(container)
+        return container
+
+
+@dataclass(frozen=True)
+class Container:
+    path: Path
+    address: IPv4Address
+
+    def make(self, kind: int) -> socket.socket:
+        return in_namespace(self.path)(kind)
+
+    def port(self, host_port: int, host_address: IPv4Address = ANY, protocol: str = "tcp") -> PublishedPort:
+        return PublishedPort("e" * 64, protocol, host_address, host_port, self.address, 80)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    sock = NetlinkSocket()
+    nft = Nft()
+    made = Lab(tmp_path, sock, nft, Table(nft, "pier-test"))
+    bridge.enable_forwarding()
+    made.table.load([], [])
+    made.add_network("pt0", "10.77.0.0/24")
+    made.add_network("pt1", "10.77.1.0/24")
+    made.add_network("ptint", "10.77.2.0/24", routed=False)
+    yield made
+    for container in made.containers:
+        netns.unpin(container.path)
+    for link in made.subnets:
+        bridge.delete(sock, link, f"test {link}")
+    made.table.remove()
+    nft.close()
+    while any(link.name.startswith("pvtest") for link in links.all_links(sock)):
+        pass
+    sock.close()
+
+
+def test_a_container_reaches_the_host_and_the_host_reaches_it(lab: Lab) -> None:
+    one = lab.add_container("pt0", 2)
+    with listener(on_host, "10.77.0.1", 80) as server:
+        assert reach(one.make, "10.77.0.1", 80, server) == "10.77.0.2"
+    with listener(one.make, "0.0.0.0", 80) as server:
+        assert reach(on_host, "10.77.0.2", 80, server) == "10.77.0.1"
+
+
+def test_a_container_reaches_outside_by_the_hosts_address(lab: Lab) -> None:
+    one = lab.add_container("pt0", 2)
+    with listener(OUTSIDE, world.FAR, 7001) as server:
+        assert reach(one.make, world.FAR, 7001, server) == world.ADDRESS
+
+
+@pytest.mark.parametrize("protocol, kind", [("tcp", socket.SOCK_STREAM), ("udp", socket.SOCK_DGRAM)])
+def test_a_published_port_is_reached_from_everywhere(lab: Lab, protocol: str, kind: int) -> None:
+    one, two, other = lab.add_container("pt0", 2), lab.add_container("pt0", 3), lab.add_container("pt1", 2)
+    lab.table.publish([one.port(8080, protocol=protocol)])
+    with listener(one.make, "0.0.0.0", 80, kind) as server:
+        assert reach(OUTSIDE, world.ADDRESS, 8080, server) == world.GATEWAY, "from outside, with its own address"
+        assert reach(on_host, world.ADDRESS, 8080, server) is not None, "from the host at its own address"
+        assert reach(on_host, "127.0.0.1", 8080, server) == "10.77.0.1", "from the host at 127.0.0.1"
+        assert reach(two.make, world.ADDRESS, 8080, server) is not None, "from a neighbour at the host's address"
+        assert reach(two.make, "10.77.0.1", 8080, server) is not None, "from a neighbour at the gateway"
+        assert reach(one.make, world.ADDRESS, 8080, server) is not None, "from itself: hairpin"
+        assert reach(other.make, world.ADDRESS, 8080, server) is not None, "from another network"
+
+
+def test_a_port_at_one_address_is_published_there_alone(lab: Lab) -> None:
+    one, two = lab.add_container("pt0", 2), lab.add_container("pt0", 3)
+    lab.table.publish([one.port(8080, LOOPBACK)])
+    lab.table.publish([PublishedPort("f" * 64, "tcp", IPv4Address(world.ADDRESS), 8080, two.address, 80)])
+    with listener(one.make, "0.0.0.0", 80) as at_loopback, listener(two.make, "0.0.0.0", 80) as at_eth0:
+        assert reach(on_host, "127.0.0.1", 8080, at_loopback) is not None
+        assert reach(OUTSIDE, world.ADDRESS, 8080, at_eth0) == world.GATEWAY
+
+
+def test_an_unpublished_port_is_reached_no_more(lab: Lab) -> None:
+    one = lab.add_container("pt0", 2)
+    lab.table.publish([one.port(8080), one.port(8081, LOOPBACK)])
+    lab.table.unpublish("e" * 64)
+    lab.table.unpublish("e" * 64)
+    with listener(one.make, "0.0.0.0", 80) as server:
+        assert reach(OUTSIDE, world.ADDRESS, 8080, server) is None
+        assert reach(on_host, "127.0.0.1", 8081, server) is None
+
+
+def test_networks_do_not_reach_each_other(lab: Lab) -> None:
+    one, other = lab.add_container("pt0", 2), lab.add_container("pt1", 2)
+    with listener(other.make, "0.0.0.0", 80) as server:
+        assert reach(one.make, str(other.address), 80, server) is None
+        assert reach(on_host, str(other.address), 80, server) is not None
+
+
+def test_an_internal_network_reaches_neither_outside_nor_other_networks(lab: Lab) -> None:
+    one, two, other = lab.add_container("ptint", 2), lab.add_container("ptint", 3), lab.add_container("pt0", 2)
+    with listener(OUTSIDE, world.FAR, 7001) as server:
+        assert reach(one.make, world.FAR, 7001, server) is None
+    with listener(other.make, "0.0.0.0", 80) as server:
+        assert reach(one.make, str(other.address), 80, server) is None
+    with listener(two.make, "0.0.0.0", 80) as server:
+        assert reach(one.make, str(two.address), 80, server) == str(one.address)
+
+
+@pytest.fixture
+def neighbour_routes(lab: Lab) -> Iterator[None]:
+    """The outside host sends packets for the containers' subnet, and for 127.0.0.0/8, to this host."""
+    ip = ["ip", "-n", world.OUTSIDE.name]
+    switch = Path("/proc/sys/net/ipv4/conf/world0/route_localnet")
+    subprocess.run([*ip, "route", "add", "10.77.0.0/16", "via", world.ADDRESS], check=True)
+    netns.inside(world.OUTSIDE, lambda: switch.write_text("1"))
+    subprocess.run([*ip, "address", "del", "127.0.0.1/8", "dev", "lo"], check=True)
+    subprocess.run([*ip, "route", "add", "127.0.0.1/32", "via", world.ADDRESS, "src", world.GATEWAY], check=True)
+    yield
+    subprocess.run([*ip, "route", "del", "127.0.0.1/32", "via", world.ADDRESS], check=True)
+    subprocess.run([*ip, "address", "add", "127.0.0.1/8", "dev", "lo"], check=True)
+    netns.inside(world.OUTSIDE, lambda: switch.write_text("0"))
+    subprocess.run([*ip, "route", "del", "10.77.0.0/16", "via", world.ADDRESS], check=True)
+
+
+def test_66_a_neighbour_reaches_neither_containers_nor_what_is_published_on_loopback(
+    lab: Lab, neighbour_routes: None
+) -> None:
+    one = lab.add_container("pt0", 2)
+    lab.table.publish([one.port(8080, LOOPBACK)])
+    with listener(one.make, "0.0.0.0", 80) as server:
+        assert reach(OUTSIDE, "10.77.0.2", 80, server, source=world.GATEWAY) is None, "by its address"
+        assert reach(OUTSIDE, "127.0.0.1", 8080, server, source=world.GATEWAY) is None, "by the loopback address"
+        assert reach(on_host, "127.0.0.1", 8080, server) is not None
+
+
+def test_66_a_container_does_not_reach_the_hosts_loopback(lab: Lab) -> None:
+    one = lab.add_container("pt0", 2)
+    with netns.enter(one.path) as inner:
+        eth0 = links.link(inner, "eth0")
+    netns.inside(one.path, lambda: Path("/proc/sys/net/ipv4/conf/eth0/route_localnet").write_text("1"))
+    ip = ["nsenter", f"--net={one.path}", "ip"]
+    subprocess.run([*ip, "address", "del", "127.0.0.1/8", "dev", "lo"], check=True)
+    subprocess.run([*ip, "route", "add", "127.0.0.1/32", "via", "10.77.0.1", "src", "10.77.0.2"], check=True)
+    assert eth0.up
+    with listener(on_host, "127.0.0.1", 80) as server:
+        assert reach(one.make, "127.0.0.1", 80, server, source="10.77.0.2") is None
+
+
+def test_isolated_ports_of_a_bridge_reach_the_gateway_and_not_each_other(lab: Lab) -> None:
+    one, two = lab.add_container("pt0", 2), lab.add_container("pt0", 3)
+    for name in ("pvtest0", "pvtest1"):
+        lab.sock.run([links.set_port(name, hairpin=False, isolated=True)])
+    with listener(two.make, "0.0.0.0", 80) as server:
+        assert reach(one.make, str(two.address), 80, server) is None
+        assert reach(on_host, str(two.address), 80, server) is not None
+
+
+def test_a_sealed_bridge_forwards_nothing_even_without_the_table(lab: Lab) -> None:
+    one = lab.add_container("pt0", 2)
+    bridge.seal("pt0")
+    lab.nft.run_text("flush ruleset")
+    other = lab.add_container("pt1", 2)
+    with listener(other.make, "0.0.0.0", 80) as server:
+        assert reach(one.make, str(other.address), 80, server) is None
+        bridge.open_("pt0")
+        assert reach(one.make, str(other.address), 80, server) is not None, "the test's own proof"
+
+
+async def test_a_flush_by_somebody_else_is_noticed_and_own_changes_are_not(lab: Lab) -> None:
+    noticed = asyncio.Event()
+    watch = NftWatch(lab.table.name, noticed.set)
+    watch.start()
+    try:
+        one = lab.add_container("pt0", 2)
+        lab.table.publish([one.port(8080)])
+        lab.table.unpublish("e" * 64)
+        lab.table.restore()
+        await _events_were_read()
+        assert not noticed.is_set()
+        _nft("flush ruleset")
+        await asyncio.wait_for(noticed.wait(), 1)
+        assert lab.table.differences()
+        lab.table.restore()
+        assert lab.table.differences() == []
+    finally:
+        watch.stop()
+
+
+def _nft(commands: str) -> None:
+    """As another program would: by a socket of another process."""
+    subprocess.run(["nft", commands], check=True)
+
+
+async def _events_were_read() -> None:
+    """Everything that was told before this returns was read: a later change came through another watch."""
+    seen = asyncio.Event()
+    watch = NftWatch("pier-marker", seen.set)
+    watch.start()
+    try:
+        _nft("add table inet pier-marker; delete table inet pier-marker")
+        await asyncio.wait_for(seen.wait(), 1)
+        # One more turn, so that a callback ready at the same time has run too.
+        await asyncio.sleep(0)
+    finally:
+        watch.stop()
+
+
+def test_a_change_of_one_rule_or_element_by_somebody_else_is_found(lab: Lab) -> None:
+    one = lab.add_container("pt0", 2)
+    lab.table.publish([one.port(8080)])
+    assert lab.table.differences() == []
+    stranger = Nft()
+    stranger.run_text("add rule inet pier-test forward accept")
+    assert "changed" in lab.table.differences()[0]
+    lab.table.restore()
+    stranger.run_text("delete element inet pier-test published { tcp . 8080 }")
+    assert "lacks" in lab.table.differences()[0]
+    lab.table.restore()
+    stranger.run_text("add element inet pier-test bridges { eth0 }")
+    assert "foreign element" in lab.table.differences()[0]
+    lab.table.restore()
+    assert lab.table.differences() == []
+    stranger.close()
+
+
+def test_connections_live_on_when_the_table_is_written_anew(lab: Lab) -> None:
+    one = lab.add_container("pt0", 2)
+    lab.table.publish([one.port(8080)])
+    with listener(one.make, "0.0.0.0", 80) as server, OUTSIDE(socket.SOCK_STREAM) as client:
+        client.settimeout(5)
+        client.connect((world.ADDRESS, 8080))
+        served, _ = server.accept()
+        with served:
+            served.settimeout(5)
+            lab.table.restore()
+            client.sendall(b"still")
+            assert served.recv(5) == b"still"
+            served.sendall(b"there")
+            assert client.recv(5) == b"there"
+
+
+def test_a_taken_key_is_refused_and_nothing_of_the_batch_is_made(lab: Lab) -> None:
+    one, two = lab.add_container("pt0", 2), lab.add_container("pt0", 3)
+    lab.table.publish([one.port(8080)])
+    with pytest.raises(NftError):
+        lab.table.publish([
+            PublishedPort("f" * 64, "tcp", ANY, 8079, two.address, 80),
+            PublishedPort("f" * 64, "tcp", ANY, 8080, two.address, 80),
+        ])
+    assert lab.table.differences() == []
+
+
+DOCKERS_CHAINS = """
+    add table ip filter
+    add chain ip filter DOCKER-USER
+    add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }
+    add rule ip filter FORWARD jump DOCKER-USER
+"""
+
+
+@pytest.fixture
+def dockers_chains(lab: Lab) -> Iterator[None]:
+    """A forward chain that drops by policy and asks DOCKER-USER first, as dockerd makes it."""
+    lab.nft.run_text(DOCKERS_CHAINS)
+    yield
+    lab.nft.run_text("delete table ip filter")
+
+
+def test_another_programs_forward_chain_that_drops_is_named(lab: Lab) -> None:
+    neighbours = Neighbours(lab.nft, lab.table.name)
+    assert neighbours.drops() == []
+    lab.nft.run_text("add table ip filter; add chain ip filter FORWARD "
+                     "{ type filter hook forward priority 0; policy drop; }")
+    assert [(d.family, d.table, d.chain) for d in neighbours.drops()] == [("ip", "filter", "FORWARD")]
+    lab.nft.run_text("delete table ip filter")
+
+
+def test_a_way_is_made_through_dockers_forward_chain_and_taken_away(lab: Lab, dockers_chains: None) -> None:
+    neighbours = Neighbours(lab.nft, lab.table.name)
+    one, other = lab.add_container("pt0", 2), lab.add_container("pt1", 2)
+    with listener(OUTSIDE, world.FAR, 7001) as server:
+        assert reach(one.make, world.FAR, 7001, server) is None
+        assert neighbours.settle(["pt0", "pt1"])
+        assert reach(one.make, world.FAR, 7001, server) == world.ADDRESS
+        assert not neighbours.settle(["pt0", "pt1"]), "the same again changes nothing"
+        assert neighbours.drops() == []
+        with listener(other.make, "0.0.0.0", 80) as isolated:
+            assert reach(one.make, str(other.address), 80, isolated) is None, "our own drop stays"
+        assert neighbours.settle([])
+        assert reach(one.make, world.FAR, 7001, server) is None
+    assert not [item for item in lab.nft.list("chain ip filter DOCKER-USER") if "rule" in item]
+
+
+def test_an_operators_drop_in_dockers_chain_wins_and_its_closing_return_does_not(
+    lab: Lab, dockers_chains: None
+) -> None:
+    neighbours = Neighbours(lab.nft, lab.table.name)
+    one = lab.add_container("pt0", 2)
+    lab.nft.run_text("add rule ip filter DOCKER-USER tcp dport 7002 drop; "
+                     "add rule ip filter DOCKER-USER counter return")
+    neighbours.settle(["pt0"])
+    with listener(OUTSIDE, world.FAR, 7001) as allowed, listener(OUTSIDE, world.FAR, 7002) as forbidden:
+        assert reach(one.make, world.FAR, 7001, allowed) == world.ADDRESS
+        assert reach(one.make, world.FAR, 7002, forbidden) is None
+
+
+def test_a_link_of_a_stranger_with_the_bridges_name_is_refused(lab: Lab) -> None:
+    spec = bridge.BridgeSpec("pt0", "somebody else", IPv4Interface("10.77.0.1/24"))
+    with pytest.raises(Exception, match="not this engine's"):
+        bridge.ensure(lab.sock, spec)
