@@ -19,6 +19,10 @@ class UsageError(Failure):
         super().__init__(message, 125)
 
 
+class Plain(Failure):
+    """Printed as it is, with its own exit code, where other errors of ``run`` name the command."""
+
+
 class EngineError(Failure):
     """The engine answered with an error. ``status`` is the HTTP status, ``text`` the message of the engine alone."""
 

@@ -96,6 +96,8 @@ def _header(text: str, headers: dict[str, str]) -> str:
         for name, (least, most) in through.items():
             FUNCTIONS[name] = (lambda value, *_: value, least, most)
         names: dict[str, Any] = {key: (lambda *_, head=head: head) for key, head in headers.items()}
+        # A label's head is the last word of its key.
+        names["Label"] = lambda name: name.rpartition(".")[2].replace("-", " ").replace("_", " ")
         return Template(text).render(Fields("formatter.SubHeaderContext", names))
     except TemplateError as error:
         raise Failure(f"failed to execute template: {error}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from pier_cli import out, signals
-from pier_cli.failure import Failure, UsageError
+from pier_cli.failure import Failure, Plain, UsageError
 from pier_cli.flags import Flag, Help, parse
 from pier_cli.table import COMMANDS, GROUPS
 
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> NoReturn:
         out.error(failure.message)
         code = failure.code
     except BrokenPipeError:
-        code = 141
+        signals.die_of(13)
     posix._exit(code)  # what the interpreter would still tidy up costs a millisecond and is the kernel's to free
 
 
@@ -78,7 +78,7 @@ def run(arguments: list[str]) -> int:
     try:
         return command.run(context, parsed, rest)
     except Failure as failure:
-        if not command.names_itself or failure.code == 0 or not failure.message:
+        if not command.names_itself or isinstance(failure, Plain):
             raise
         code = 125 if failure.code == 1 else failure.code
         raise Failure(f"pier: {failure.message}\n\n{pointer(words)}", code) from None

@@ -42,6 +42,8 @@ class Catcher:
         self.fd, self._write = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
         self._wakeup = _signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         self._before = {number: _signal.signal(number, lambda *_: None) for number in self._numbers}
+        # A reader that has gone is an error here, not the end: the terminal must be given back first.
+        self._before[13] = _signal.signal(13, _signal.SIG_IGN)
         return self
 
     def __exit__(
