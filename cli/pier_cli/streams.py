@@ -11,7 +11,7 @@ import posix
 import select
 import time
 
-from pier_cli.failure import Failure
+from pier_cli.frames import take_frames
 from pier_cli.terminal import Escape
 
 TYPE_CHECKING = False
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _BLOCK = 65536
 # A pipe that polls writable takes one page without blocking; our end shares its flags with others and stays blocking.
 _PAGE = 4096
-_HEADER = 8
 _REGULAR = 0o100000
 
 
@@ -145,22 +144,7 @@ class Streams:
                 self._output.append((1, memoryview(bytes(data))))
                 self._received = bytearray()
             return
-        position = 0
-        while len(data) - position >= _HEADER:
-            kind = data[position]
-            length = int.from_bytes(data[position + 4: position + 8], "big")
-            end = position + _HEADER + length
-            if end > len(data):
-                break
-            if kind > 3 or data[position + 1: position + 4] != b"\0\0\0":
-                raise Failure(f"Unrecognized input header: {kind}")
-            if length:
-                payload = bytes(data[position + _HEADER: end])
-                if kind == 3:
-                    raise Failure(f"error from daemon in stream: {payload.decode('utf-8', 'replace')}")
-                self._output.append((2 if kind == 2 else 1, memoryview(payload)))
-            position = end
-        del data[:position]
+        self._output += [(fd, memoryview(payload)) for fd, payload in take_frames(data)]
 
     def _write(self) -> None:
         fd, data = self._output[0]

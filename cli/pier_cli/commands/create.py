@@ -9,6 +9,7 @@ from pier_cli.command import Command
 from pier_cli.failure import EngineError, Failure
 from pier_cli.specs.container import build
 from pier_cli.specs.container_flags import FLAGS
+from pier_cli.specs.references import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +61,13 @@ def _claim(path: str) -> None:
 
 
 def _create(context: Context, options: Options, body: dict[str, Any], policy: str) -> dict[str, Any]:
+    image = body["Image"]
+    try:
+        reference = str(parse(image).tagged())
+    except ValueError as error:
+        if not _is_id(image):
+            raise Failure(str(error)) from None
+        reference = image
     query = []
     if options.text("name"):
         query.append(("name", options.text("name")))
@@ -71,17 +79,20 @@ def _create(context: Context, options: Options, body: dict[str, Any], policy: st
 
         body["HostConfig"]["ConsoleSize"] = list(size())
     if policy == "always":
-        _pull(context, options, body["Image"])
+        _pull(context, options, image)
     try:
         return _post(context, query, body)
     except EngineError as error:
         if error.status != 404 or policy != "missing" or "no such image" not in error.text.lower():
             raise
-    from pier_cli.specs.references import parse
-
-    out.error(f"Unable to find image '{parse(body['Image']).tagged()}' locally")
-    _pull(context, options, body["Image"])
+    out.error(f"Unable to find image '{reference}' locally")
+    _pull(context, options, image)
     return _post(context, query, body)
+
+
+def _is_id(image: str) -> bool:
+    digits = image.removeprefix("sha256:")
+    return len(digits) == 64 and all(char in "0123456789abcdef" for char in digits)
 
 
 def _post(context: Context, query: list[tuple[str, str]], body: dict[str, Any]) -> dict[str, Any]:

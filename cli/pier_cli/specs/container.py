@@ -35,6 +35,8 @@ _CONFIG_SETTINGS = {
     "mac-address": ("MacAddress", "text"),
 }
 
+_PREDEFINED = ("default", "bridge", "host", "none")
+
 
 def build(options: Options, image: str, command: list[str]) -> dict[str, Any]:
     """The body: Config's fields, HostConfig and NetworkingConfig. Failure with docker's words."""
@@ -248,7 +250,11 @@ def _device(text: str) -> dict[str, str]:
 def _networks(options: Options, host: dict[str, Any]) -> dict[str, Any]:
     """Endpoint settings by network; the first --network is the container's NetworkMode."""
     given = options.items("network")
-    host["NetworkMode"] = given[0]["name"] if given else "default"
+    if any(not network["name"] for network in given):
+        raise Failure("no name set for network")
+    mode = host["NetworkMode"] = given[0]["name"] if given else "default"
+    if options.items("network-alias") and (mode in _PREDEFINED or mode.startswith("container:")):
+        raise Failure("network-scoped aliases are only supported for user-defined networks")
     own: dict[str, Any] = dict(given[0]) if given else {"name": "default"}
     if options.items("network-alias"):
         own["alias"] = [*own.get("alias", []), *options.items("network-alias")]

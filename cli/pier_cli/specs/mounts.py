@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import posix
 
+from pier_cli.failure import Failure
+from pier_cli.flags import parse_bool
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-from pier_cli.flags import parse_bool
 
 _TYPES = ("bind", "volume", "tmpfs", "image", "npipe", "cluster")
 
@@ -18,6 +19,8 @@ def parse_volumes(specs: list[str]) -> tuple[list[str], dict[str, dict[str, str]
     binds: list[str] = []
     volumes: dict[str, dict[str, str]] = {}
     for spec in specs:
+        if not spec:
+            raise Failure("invalid empty volume spec")
         source, colon, rest = spec.partition(":")
         if not colon:
             volumes[spec] = {}
