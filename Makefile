@@ -27,7 +27,7 @@ help:  ## this list
 
 .PHONY: run
 run: $(STAMPS)/run  ## start the engine if it is not up, run a container, show where its start's milliseconds went
-	@bin/pier quickstart
+	@deploy/quickstart.py
 
 .PHONY: stop
 stop: $(STAMPS)/run  ## stop the engine's services; containers go on

@@ -9,6 +9,7 @@ peer sent back (trailing metadata ``pier-trace-bin``), so that a start's tree sp
 
 Fault points. ``PIER_FAULT=SERVICE:STAGE:ACTION[,…]`` in the environment acts when STAGE begins, ``STAGE@end`` when it
 has ended well. ACTION is ``kill`` (SIGKILL to itself), ``error`` (Internal, reason FAULT) or ``delay=Ns`` (N seconds).
+``PIER_FAULT=@FILE`` reads the same from FILE and removes it, so that the service's next life is sound.
 ``PIER_STAGE_MARKS=1`` makes each begin and end visible to a tracer of system calls, as an access(2) of a path that does
 not exist: ``/pier-stage/begin/NAME``. Both are for tests; nothing sets them elsewhere.
 """
@@ -24,6 +25,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -77,7 +79,7 @@ def configure(service: str) -> None:
     _service = service
     _marks = os.environ.get("PIER_STAGE_MARKS") == "1"
     _faults.clear()
-    for entry in filter(None, os.environ.get("PIER_FAULT", "").split(",")):
+    for entry in filter(None, _armed().split(",")):
         target, point, action = entry.split(":", 2)
         if action not in ("kill", "error") and not action.startswith("delay="):
             raise Internal(f"PIER_FAULT: {entry!r} has no action kill, error or delay=Ns", field="PIER_FAULT")
@@ -85,6 +87,20 @@ def configure(service: str) -> None:
             _faults[point] = action
     if _faults:
         logger().warning("fault points are armed", points=dict(_faults))
+
+
+def _armed() -> str:
+    value = os.environ.get("PIER_FAULT", "")
+    if not value.startswith("@"):
+        return value
+    file = Path(value[1:])
+    if not file.exists():
+        return ""
+    text = file.read_text().strip()
+    if not text.startswith(f"{_service}:"):
+        return ""  # meant for another service, which will take it
+    file.unlink()
+    return text
 
 
 class stage:  # noqa: N801 - reads as a verb where it is used

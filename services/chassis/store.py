@@ -59,8 +59,12 @@ class Store:
     async def open(cls, path: Path, migrations: Sequence[str]) -> Store:
         """Open or make the database at ``path``; ``migrations`` are SQL scripts, one a version, never edited later."""
         store = cls(path)
-        await store._writer_pool.run(store._open_writer, migrations)
-        await store._reader_pool.run(store._open_reader)
+        try:
+            await store._writer_pool.run(store._open_writer, migrations)
+            await store._reader_pool.run(store._open_reader)
+        except BaseException:
+            await store.close()
+            raise
         return store
 
     async def write(self, step: str, function: Callable[[sqlite3.Connection], T]) -> T:
@@ -91,7 +95,7 @@ class Store:
         self._reader_pool.close()
 
     def _open_writer(self, migrations: Sequence[str]) -> None:
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        connection = self._writer = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         self.path.chmod(0o600)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
@@ -99,7 +103,6 @@ class Store:
         connection.execute("PRAGMA busy_timeout=5000")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > len(migrations):
-            connection.close()
             raise Conflict(
                 f"{self.path}: written by a newer version (schema {version}, this one knows {len(migrations)})",
                 reason="NEWER_SCHEMA",
@@ -109,7 +112,6 @@ class Store:
             connection.executescript(f"BEGIN IMMEDIATE;\n{script}\n;PRAGMA user_version={number};\nCOMMIT;")
         connection.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (new_id()[:16],))
         (self.epoch,) = connection.execute("SELECT value FROM meta WHERE key='epoch'").fetchone()
-        self._writer = connection
 
     def _open_reader(self) -> None:
         self._reader = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)

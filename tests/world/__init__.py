@@ -7,11 +7,11 @@ ipc namespaces of its own. What it finds there is a fresh host:
   directory that COMMAND is started in, and the Python environment it runs in, are the only things of the host's that it
   may write to.
 * cgroups: every hierarchy mounted where the host has it, its root being a cgroup that was made for the world.
-* network: loopback and ``eth0``, 198.51.100.2/24 and 2001:db8:1::2/64, default route over the *outside host*, which lives
-  in the pinned netns ``outside`` and has 203.0.113.1 and 203.0.113.53 besides. The outside host knows no route to
+* network: loopback and ``eth0``, 198.51.100.2/24 and 2001:db8:1::2/64, default route over the *outside host*, which
+  lives in the pinned netns ``outside`` and has 203.0.113.1 and 203.0.113.53 besides. The outside host knows no route to
   anything behind this one: what a container sends arrives only translated. Forwarding is off, as on a fresh host.
 
-When COMMAND ends, its exit code is handed on (128+n for a signal), every process left is killed, the cgroups are removed.
+When COMMAND ends, its exit code is handed on (128+n for a signal), every process left is killed, the cgroups go.
 
 Vocabulary: the *keeper* is the process on the host that makes and removes a world, *init* is its pid 1, *outside* the
 second host. The keeper changes no namespace of its own but the pid namespace of its future children.

@@ -13,7 +13,7 @@ from typing import Final
 from chassis import kernel
 
 ROOT: Final = Path("/sys/fs/cgroup")
-_NEEDED: Final = ("cpu", "cpuset", "io", "memory", "pids")  # version 2 controllers that an engine uses
+_NEEDED: Final[tuple[str, ...]] = ("cpu", "cpuset", "io", "memory", "pids")  # version 2 controllers that an engine uses
 _REMOVE_WITHIN: Final = 10.0  # seconds; the kernel releases a killed process's cgroup a little after its end
 
 
@@ -128,6 +128,15 @@ def _own_paths(text: str) -> dict[str, str]:
         _, options, path = line.split(":", 2)
         paths[options] = path.lstrip("/")
     return paths
+
+
+def remove_called(name: str) -> None:
+    """Remove the cgroups called ``name`` of a world whose keeper is gone, wherever it stood in each hierarchy."""
+    for hierarchy in hierarchies(Path("/proc/self/mountinfo").read_text()):
+        for directory, subdirectories, _ in os.walk(hierarchy.mount):
+            if name in subdirectories:
+                subdirectories.remove(name)
+                _remove_tree(Path(directory, name))
 
 
 def _remove_tree(path: Path) -> None:

@@ -20,7 +20,7 @@ _QUIET: Final = kernel.MS_NOSUID | kernel.MS_NODEV
 
 
 def make(scratch: Path, groups: cgroups.WorldCgroups) -> None:
-    """Give the calling process, alone in a new mount namespace, the world's files. ``scratch`` is a directory on disk."""
+    """Give the calling process, alone in a new mount namespace, the world's files; ``scratch`` lies on disk."""
     kernel.mount(None, b"/", None, kernel.MS_REC | kernel.MS_PRIVATE)
     own = [Path.cwd(), Path(sys.prefix)]
     kept = [(path, _clone(path)) for path in own]

@@ -1,4 +1,4 @@
-"""A world's pid 1: makes the world from the inside, starts the command, reaps, hands signals on and the exit code back."""
+"""A world's pid 1: makes the world from the inside, starts the command, reaps, hands on signals and the exit code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def be_init(command: list[str], scratch: Path, groups: cgroups.WorldCgroups) -> 
     try:
         _make_world(scratch, groups)
         code = _serve(_start(command))
-    except BaseException:  # a fork must not unwind into its parent's frames
+    except BaseException:  # noqa: BLE001 - a fork must not unwind into its parent's frames
         traceback.print_exc()
     finally:
         sys.stdout.flush()

@@ -48,8 +48,9 @@ async def test_a_reader_cannot_write(store):
         await store.read(lambda c: c.execute("INSERT INTO thing VALUES ('a')"))
 
 
-async def test_a_newer_schema_is_refused(tmp_path, store):
-    (await Store.open(tmp_path / "new.db", [*SCHEMA, "CREATE TABLE more (x INT);"]), None)[1]
+async def test_a_newer_schema_is_refused(tmp_path):
+    newer = await Store.open(tmp_path / "new.db", [*SCHEMA, "CREATE TABLE more (x INT);"])
+    await newer.close()
     with pytest.raises(Conflict, match="newer version"):
         await Store.open(tmp_path / "new.db", SCHEMA)
 

@@ -1,0 +1,185 @@
+"""The coordinator: verbs by container, one at a time for each container, owned by the process and not by the caller.
+
+Each verb runs as an operation under the container's lock: a client that goes away cancels nothing, two verbs on one
+container follow one another, and containers never wait for one another. The trace of each verb is kept with the
+container for ``pier explain``. Reads take no lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from chassis import stages
+from chassis.errors import PierError
+from chassis.logs import logger
+from chassis.operations import Operations
+from coordinator.create import Created, NewContainer, create
+from coordinator.remove import remove
+from coordinator.services import NAMESPACE, Services
+from coordinator.start import drop_sandbox, start
+from pier.exec.v1 import exec_pb2
+
+T = TypeVar("T")
+
+_STOP_MARGIN: Final = 30.0
+_NO_LIMIT: Final = 365 * 86400.0
+_HALF_DONE: Final = (
+    exec_pb2.CONTAINER_STATE_CREATING, exec_pb2.CONTAINER_STATE_REMOVING, exec_pb2.CONTAINER_STATE_DEAD
+)
+
+
+class Coordinator:
+    """The verbs of one manager. ``close`` waits for what runs."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.operations = Operations()
+        self._locks: dict[str, _Lock] = {}
+        self._calls = itertools.count()
+
+    async def create(self, new: NewContainer) -> Created:
+        return await self._run("create", new.id, lambda: create(self.services, new))
+
+    async def start(self, id_: str) -> exec_pb2.Container:
+        """Start container ``id_`` (a full id)."""
+
+        async def work() -> exec_pb2.Container:
+            return await start(self.services, await self.get(id_))
+
+        return await self._run("start", id_, work)
+
+    async def stop(self, id_: str, *, seconds: int | None = None, signal: str = "") -> None:
+        """Stop it and release its network. NotModified where it does not run."""
+        await self._run("stop", id_, lambda: self._stop(id_, seconds, signal))
+
+    async def restart(self, id_: str, *, seconds: int | None = None, signal: str = "") -> None:
+        """Stop it if it runs, and start it."""
+
+        async def work() -> None:
+            container = await self.get(id_)
+            if is_alive(container):
+                await self._stop(id_, seconds, signal)
+                container = await self.get(id_)
+            await start(self.services, container)
+
+        await self._run("restart", id_, work)
+
+    async def remove(self, id_: str, *, force: bool = False) -> None:
+        await self._run("remove", id_, lambda: remove(self.services, id_, force=force), keep=False)
+
+    async def settle(self, id_: str) -> bool:
+        """Bring a container that no verb is working on to where its state says it belongs; True where that took work.
+
+        One that ended by itself is removed where it was made to be, else its network is released; what a dead
+        coordinator left half made or half removed is removed. One that runs, or waits for its restart policy, is left.
+        """
+
+        async def work() -> bool:
+            container = await self.get(id_)
+            state = container.status.state
+            if is_alive(container):
+                return False
+            ended = state == exec_pb2.CONTAINER_STATE_EXITED
+            if state in _HALF_DONE or (ended and container.spec.auto_remove):
+                await remove(self.services, id_, force=True)
+            else:
+                await drop_sandbox(self.services, id_)
+            return True
+
+        return await self._run("settle", id_, work, keep=False)
+
+    async def get(self, name: str, *, deadline: float = 5.0) -> exec_pb2.Container:
+        """The container by id, name or unique prefix. NotFound, or InvalidArgument for an ambiguous prefix."""
+        answer: exec_pb2.GetContainerResponse = await self.services.execd.call(
+            self.services.containers.GetContainer,
+            exec_pb2.GetContainerRequest(namespace=NAMESPACE, container=name),
+            timeout=deadline,
+        )
+        return answer.container
+
+    def is_busy(self, id_: str) -> bool:
+        """A verb on container ``id_`` is being carried out: the reconciler keeps away."""
+        return id_ in self._locks
+
+    async def _stop(self, id_: str, seconds: int | None, signal: str) -> None:
+        container = await self.get(id_)
+        limit = seconds if seconds is not None else (
+            container.spec.stop_timeout if container.spec.HasField("stop_timeout") else 10
+        )
+        await self.services.execd.call(
+            self.services.containers.StopContainer,
+            exec_pb2.StopContainerRequest(id=id_, timeout=seconds, signal=signal),
+            timeout=_NO_LIMIT if limit < 0 else limit + _STOP_MARGIN,
+        )
+        if not container.spec.auto_remove:  # else `settle` removes it, network and all
+            await drop_sandbox(self.services, id_)
+
+    async def _run(self, verb: str, id_: str, work: Callable[[], Awaitable[T]], *, keep: bool = True) -> T:
+        async def operation() -> T:
+            async with _Turn(self._locks, id_):
+                with stages.trace(verb, container=id_) as root:
+                    try:
+                        return await work()
+                    finally:
+                        if keep:
+                            self._keep_trace_later(id_, root)
+
+        # A key of its own for each call: a repeated verb waits for its turn and answers as Docker's would.
+        return await self.operations.run(f"{verb}:{id_}:{next(self._calls)}", b"", operation)
+
+    def _keep_trace_later(self, id_: str, root: stages.Node) -> None:
+        async def keep() -> None:
+            request = exec_pb2.RecordTraceRequest(id=id_, root=root.to_span())
+            try:
+                await self.services.execd.call(self.services.containers.RecordTrace, request, timeout=5)
+            except PierError as error:
+                logger().debug("trace not kept", container=id_, reason=error.reason)
+
+        self.operations.spawn(f"trace:{id_}", keep)
+
+    async def close(self) -> None:
+        await self.operations.close()
+
+
+def is_alive(container: exec_pb2.Container) -> bool:
+    """It has a process, or is about to have one again by its restart policy."""
+    return container.status.state in (
+        exec_pb2.CONTAINER_STATE_RUNNING, exec_pb2.CONTAINER_STATE_PAUSED, exec_pb2.CONTAINER_STATE_RESTARTING
+    )
+
+
+class _Lock:
+    """A container's lock, and how many hold it or wait for it."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.users = 0
+
+
+class _Turn:
+    """``async with``: this container's turn; the lock is forgotten with its last user."""
+
+    def __init__(self, locks: dict[str, _Lock], id_: str) -> None:
+        self._locks = locks
+        self._id = id_
+        self._entry = locks.setdefault(id_, _Lock())
+        self._entry.users += 1
+
+    async def __aenter__(self) -> None:
+        try:
+            await self._entry.lock.acquire()
+        except BaseException:
+            self._leave()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._entry.lock.release()
+        self._leave()
+
+    def _leave(self) -> None:
+        self._entry.users -= 1
+        if not self._entry.users:
+            del self._locks[self._id]

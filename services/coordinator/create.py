@@ -1,0 +1,134 @@
+"""Create: a container's record, then its root file system; nothing in the kernel yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from google.protobuf import any_pb2
+
+from chassis.errors import InvalidArgument, NotFound, Unimplemented
+from chassis.stages import stage
+from coordinator import image_config
+from coordinator.saga import Saga
+from coordinator.services import NAMESPACE, Services
+from pier.engine.v1 import engine_pb2
+from pier.exec.v1 import exec_pb2
+from pier.image.v1 import image_pb2
+
+PLAN: Final = "pier.engine.v1.plan"
+"""Extension key of the ContainerPlan."""
+
+
+@dataclass(frozen=True)
+class NewContainer:
+    """What is asked for. ``spec`` holds everything but what the image may give a default for.
+
+    ``entrypoint`` and ``command`` are None where the image's count; an empty entrypoint takes the image's away.
+    """
+
+    id: str
+    name: str
+    image: str
+    spec: exec_pb2.ContainerSpec
+    plan: engine_pb2.ContainerPlan
+    entrypoint: tuple[bytes, ...] | None = None
+    command: tuple[bytes, ...] | None = None
+    extensions: Mapping[str, any_pb2.Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Created:
+    container: exec_pb2.Container
+    warnings: tuple[str, ...]
+
+
+async def create(services: Services, new: NewContainer) -> Created:
+    """Make the container. NotFound (reason NO_SUCH_IMAGE), AlreadyExists (NAME_TAKEN); nothing is left by a failure."""
+    async with stage("create.image", image=new.image):
+        image = await find_image(services, new.image)
+    spec = merged(new, image)
+    extensions = dict(new.extensions)
+    extensions[PLAN] = any_pb2.Any()
+    extensions[PLAN].Pack(new.plan)
+    owner = services.owner(new.id)
+    async with Saga("create") as saga:
+        async with stage("create.record", container=new.id):
+            made: exec_pb2.CreateContainerResponse = await services.execd.call(
+                services.containers.CreateContainer,
+                exec_pb2.CreateContainerRequest(
+                    id=new.id, name=new.name, owner=owner, spec=spec, extensions=extensions
+                ),
+            )
+        saga.undo("create.undo_record", lambda: _drop_record(services, new.id))
+        saga.undo("create.undo_rootfs", lambda: drop_snapshot(services, new.id))
+        async with stage("create.rootfs"):
+            prepared: image_pb2.PrepareSnapshotResponse = await services.imaged.call(
+                services.snapshots.PrepareSnapshot,
+                image_pb2.PrepareSnapshotRequest(key=new.id, owner=owner, image=image.id),
+            )
+        async with stage("create.complete"):
+            completed: exec_pb2.CompleteContainerResponse = await services.execd.call(
+                services.containers.CompleteContainer,
+                exec_pb2.CompleteContainerRequest(id=new.id, rootfs=prepared.snapshot.mounts),
+            )
+    return Created(completed.container, tuple(made.warnings))
+
+
+async def find_image(services: Services, name: str) -> image_pb2.Image:
+    """The image called ``name``, with its config. NotFound, reason NO_SUCH_IMAGE."""
+    try:
+        found: image_pb2.GetImageResponse = await services.imaged.call(
+            services.images.GetImage, image_pb2.GetImageRequest(namespace=NAMESPACE, image=name)
+        )
+    except NotFound as error:
+        raise NotFound(error.message, reason="NO_SUCH_IMAGE", field="image") from error
+    return found.image
+
+
+def merged(new: NewContainer, image: image_pb2.Image) -> exec_pb2.ContainerSpec:
+    """The spec with the image's defaults where nothing was given. InvalidArgument where nothing is to be run."""
+    config = image_config.parse(image.config)
+    spec = exec_pb2.ContainerSpec()
+    spec.CopyFrom(new.spec)
+    process = spec.process
+    if config.volumes:
+        raise Unimplemented(
+            f"the image declares volumes ({', '.join(sorted(config.volumes))}): anonymous volumes are not built yet",
+            reason="NOT_BUILT", field="image",
+        )
+    entrypoint, command = new.entrypoint, new.command
+    if entrypoint is None:
+        entrypoint = tuple(part.encode() for part in config.entrypoint or [])
+        if command is None:
+            command = tuple(part.encode() for part in config.cmd or [])
+    # A given entrypoint drops the image's command, as Docker does.
+    process.args[:] = [*entrypoint, *(command or ())]
+    if not process.args:
+        raise InvalidArgument("no command specified", reason="NO_COMMAND", field="spec.process.args")
+    process.env[:] = image_config.merge_env(config.env, list(process.env))
+    process.user = process.user or config.user or ""
+    process.cwd = process.cwd or (config.working_dir or "").encode()
+    spec.stop_signal = spec.stop_signal or config.stop_signal or ""
+    for key, value in (config.labels or {}).items():
+        if key not in spec.labels:
+            spec.labels[key] = value
+    spec.image = spec.image or new.image
+    spec.image_id = image.id
+    return spec
+
+
+async def _drop_record(services: Services, id_: str) -> None:
+    for method, request in (
+        (services.containers.BeginRemove, exec_pb2.BeginRemoveRequest(id=id_, force=True)),
+        (services.containers.FinishRemove, exec_pb2.FinishRemoveRequest(id=id_)),
+    ):
+        try:
+            await services.execd.call(method, request)
+        except NotFound:
+            return
+
+
+async def drop_snapshot(services: Services, id_: str) -> None:
+    await services.imaged.call(services.snapshots.RemoveSnapshot, image_pb2.RemoveSnapshotRequest(key=id_))

@@ -1,0 +1,158 @@
+"""Reconcile: finish or take back what a dead coordinator left half done, found by owner.
+
+Compares what execd, netd and imaged hold for this manager. Only this manager's things are touched, and none whose
+container a verb is working on. It reads first and decides again under the container's lock, so that a verb that began
+meanwhile wins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import Any, Final
+
+from chassis.errors import NotFound, PierError
+from chassis.events import timestamp
+from chassis.logs import logger
+from coordinator.coordinator import Coordinator, is_alive
+from coordinator.create import drop_snapshot
+from coordinator.services import NAMESPACE
+from coordinator.start import drop_sandbox
+from pier.exec.v1 import exec_pb2
+from pier.image.v1 import image_pb2
+from pier.network.v1 import network_pb2
+from pier.types.v1 import types_pb2
+
+INTERVAL: Final = 60.0
+"""Seconds between two passes."""
+_RETRY_SOON: Final = 1.0
+_REDIAL: Final = 0.2
+
+
+async def reconcile(coordinator: Coordinator) -> int:
+    """One pass; how many things were finished or removed. An error of one does not keep the others."""
+    services = coordinator.services
+    containers = [each async for each in _containers(coordinator)]
+    sandboxes = [each.id async for each in _sandboxes(coordinator)]
+    snapshots = [each.key async for each in _snapshots(coordinator)]
+    # Read last, so that what was made between the listings counts as known.
+    known = {container.id for container in containers} | {each.id async for each in _containers(coordinator)}
+    held = set(sandboxes)
+    done = 0
+    for container in containers:
+        if _is_unsettled(container, held) and not coordinator.is_busy(container.id):
+            done += await _tried(container.id, partial(coordinator.settle, container.id))
+    for id_ in sandboxes:
+        if id_ not in known and not coordinator.is_busy(id_):
+            done += await _tried(id_, partial(drop_sandbox, services, id_))
+    for key in snapshots:
+        if key not in known and not coordinator.is_busy(key):
+            done += await _tried(key, partial(drop_snapshot, services, key))
+    return done
+
+
+async def watch(coordinator: Coordinator) -> None:
+    """For ever: act on containers' ends as they happen, and reconcile at the start, after each gap and every minute."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_periodically(coordinator))
+        group.create_task(_follow(coordinator))
+
+
+async def _periodically(coordinator: Coordinator) -> None:
+    while True:
+        try:
+            if done := await reconcile(coordinator):
+                logger().info("reconciled", things=done)
+            pause = INTERVAL
+        except PierError as error:
+            logger().warning("cannot reconcile now", reason=error.reason, error=error.message)
+            pause = _RETRY_SOON
+        await asyncio.sleep(pause)
+
+
+async def _follow(coordinator: Coordinator) -> None:
+    services = coordinator.services
+    # From now on, not from when the stream is up: an end in between would wait for the next pass.
+    selector = types_pb2.EventSelector(since=timestamp(time.time_ns()))
+    while True:
+        try:
+            request = exec_pb2.EventsRequest(selector=selector)
+            async for answer in services.execd.stream(services.containers.Events, request):
+                selector = types_pb2.EventSelector(after=answer.event.cursor)
+                if answer.event.action == "die" and answer.event.owner.manager == services.manager:
+                    settle = partial(coordinator.settle, answer.event.id)
+                    coordinator.operations.spawn(f"settle:{answer.event.id}", partial(_tried, answer.event.id, settle))
+        except PierError as error:
+            if error.reason == "EVENTS_GAP":
+                selector = types_pb2.EventSelector(since=timestamp(time.time_ns()))
+                await _tried("all", partial(reconcile, coordinator))
+        await asyncio.sleep(_REDIAL)
+
+
+def _is_unsettled(container: exec_pb2.Container, held: set[str]) -> bool:
+    """It holds something that its state does not call for. ``held`` are the ids of sandboxes."""
+    if is_alive(container):
+        return False
+    at_rest = container.status.state in (exec_pb2.CONTAINER_STATE_CREATED, exec_pb2.CONTAINER_STATE_EXITED)
+    ended = container.status.state == exec_pb2.CONTAINER_STATE_EXITED
+    return not at_rest or container.id in held or (ended and container.spec.auto_remove)
+
+
+async def _tried(subject: str, work: Callable[[], Awaitable[object]]) -> int:
+    """1 where ``work`` went well. What fails is told and left: the next pass finds it again."""
+    try:
+        await work()
+    except NotFound:
+        return 0
+    except (PierError, ExceptionGroup) as error:
+        logger().warning("left for the next pass", subject=subject, error=str(error))
+        return 0
+    return 1
+
+
+async def _pages(call: Callable[[str], Any]) -> AsyncIterator[Any]:
+    token = ""
+    while True:
+        page = await call(token)
+        yield page
+        token = page.next_page_token
+        if not token:
+            return
+
+
+async def _containers(coordinator: Coordinator) -> AsyncIterator[exec_pb2.Container]:
+    services = coordinator.services
+
+    async def call(token: str) -> Any:
+        request = exec_pb2.ListContainersRequest(manager=services.manager, namespace=NAMESPACE, page_token=token)
+        return await services.execd.call(services.containers.ListContainers, request)
+
+    async for page in _pages(call):
+        for container in page.containers:
+            yield container
+
+
+async def _sandboxes(coordinator: Coordinator) -> AsyncIterator[network_pb2.Sandbox]:
+    services = coordinator.services
+
+    async def call(token: str) -> Any:
+        request = network_pb2.ListSandboxesRequest(manager=services.manager, namespace=NAMESPACE, page_token=token)
+        return await services.netd.call(services.networks.ListSandboxes, request)
+
+    async for page in _pages(call):
+        for sandbox in page.sandboxes:
+            yield sandbox
+
+
+async def _snapshots(coordinator: Coordinator) -> AsyncIterator[image_pb2.Snapshot]:
+    services = coordinator.services
+
+    async def call(token: str) -> Any:
+        request = image_pb2.ListSnapshotsRequest(manager=services.manager, namespace=NAMESPACE, page_token=token)
+        return await services.imaged.call(services.snapshots.ListSnapshots, request)
+
+    async for page in _pages(call):
+        for snapshot in page.snapshots:
+            yield snapshot

@@ -1,0 +1,68 @@
+"""A saga: steps over several services, undone in reverse order where one of them fails.
+
+Each undo is idempotent. Undoing goes on after an error; what failed is told by an ExceptionGroup whose first member is
+the error that began it, and is left to the reconciler, which finds it by its owner.
+
+Example::
+
+    async with Saga("create") as saga:
+        await make_record()
+        saga.undo("create.undo_record", remove_record)
+        await make_snapshot()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self
+
+from chassis.errors import PierError
+from chassis.logs import logger
+from chassis.stages import stage
+
+Undo = Callable[[], Awaitable[object]]
+
+
+class Saga:
+    """Collects undos while its body runs; carries them out if the body raises."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._undos: list[tuple[str, Undo]] = []
+
+    def undo(self, step: str, action: Undo) -> None:
+        """From here on ``action`` takes back what was done; ``step`` names its stage."""
+        self._undos.append((step, action))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, _cls: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            return
+        failures = [failure for step, action in reversed(self._undos) if (failure := await _try(step, action))]
+        if failures:
+            logger().warning(
+                "undoing failed; the reconciler will finish it", saga=self.name, errors=[str(each) for each in failures]
+            )
+
+
+async def teardown(steps: list[tuple[str, Undo]]) -> None:
+    """Carry all ``steps`` out in order, whatever fails; then raise the one error, or an ExceptionGroup of them."""
+    failures = [failure for step, action in steps if (failure := await _try(step, action))]
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        raise ExceptionGroup("teardown", failures)
+
+
+async def _try(step: str, action: Undo) -> PierError | None:
+    try:
+        async with stage(step):
+            await action()
+    except PierError as error:
+        return error
+    return None

@@ -1,0 +1,63 @@
+"""Clients of imaged, netd and execd, each over one kept channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from chassis.client import Peer
+from chassis.instance import Instance
+from pier.exec.v1 import exec_pb2_grpc
+from pier.image.v1 import image_pb2_grpc
+from pier.network.v1 import network_pb2_grpc
+from pier.system.v1 import system_pb2_grpc
+from pier.types.v1 import types_pb2
+
+NAMESPACE: Final = "docker"
+"""Namespace of names and images that Docker's clients see."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """The peers and their stubs. ``manager`` is who owns what is made through them."""
+
+    manager: str
+    imaged: Peer
+    netd: Peer
+    execd: Peer
+
+    @classmethod
+    def connect(cls, instance: Instance, manager: str) -> Services:
+        """Channels to the three services of ``instance``; nothing is dialled before the first call."""
+        return cls(manager, *(Peer(name, instance.socket(name)) for name in ("imaged", "netd", "execd")))
+
+    def owner(self, id_: str) -> types_pb2.Owner:
+        """The owner of what belongs to container ``id_``."""
+        return types_pb2.Owner(manager=self.manager, namespace=NAMESPACE, id=id_)
+
+    @property
+    def images(self) -> image_pb2_grpc.ImageServiceAsyncStub:
+        return image_pb2_grpc.ImageServiceStub(self.imaged.channel)
+
+    @property
+    def snapshots(self) -> image_pb2_grpc.SnapshotServiceAsyncStub:
+        return image_pb2_grpc.SnapshotServiceStub(self.imaged.channel)
+
+    @property
+    def volumes(self) -> image_pb2_grpc.VolumeServiceAsyncStub:
+        return image_pb2_grpc.VolumeServiceStub(self.imaged.channel)
+
+    @property
+    def networks(self) -> network_pb2_grpc.NetworkServiceAsyncStub:
+        return network_pb2_grpc.NetworkServiceStub(self.netd.channel)
+
+    @property
+    def containers(self) -> exec_pb2_grpc.ContainerServiceAsyncStub:
+        return exec_pb2_grpc.ContainerServiceStub(self.execd.channel)
+
+    def system(self, peer: Peer) -> system_pb2_grpc.SystemServiceAsyncStub:
+        return system_pb2_grpc.SystemServiceStub(peer.channel)
+
+    async def close(self) -> None:
+        for peer in (self.imaged, self.netd, self.execd):
+            await peer.close()

@@ -1,0 +1,127 @@
+"""Start: a sandbox with its networks, then the process in it."""
+
+from __future__ import annotations
+
+import secrets
+
+from chassis.errors import Conflict, InvalidArgument, NotFound, NotModified
+from chassis.stages import stage
+from coordinator.create import PLAN
+from coordinator.saga import Saga
+from coordinator.services import NAMESPACE, Services
+from pier.engine.v1 import engine_pb2
+from pier.exec.v1 import exec_pb2
+from pier.network.v1 import network_pb2
+
+START_TIMEOUT = 60.0
+"""Seconds for one start: a runtime on a loaded machine takes its time."""
+
+_RUNNING = (exec_pb2.CONTAINER_STATE_RUNNING, exec_pb2.CONTAINER_STATE_RESTARTING)
+
+
+async def start(services: Services, container: exec_pb2.Container) -> exec_pb2.Container:
+    """Start ``container``. NotModified where it runs; PORT_TAKEN and the runtime's refusals are the owners' errors."""
+    if container.status.state in _RUNNING:
+        raise NotModified(f"container {container.id} is running")
+    if container.status.state == exec_pb2.CONTAINER_STATE_PAUSED:
+        raise Conflict("cannot start a paused container, try unpause instead", reason="PAUSED")
+    plan = plan_of(container)
+    request = exec_pb2.StartContainerRequest(id=container.id, operation_id=secrets.token_hex(8))
+    async with Saga("start") as saga:
+        if plan.network_mode.startswith("container:"):
+            await _join(services, plan.network_mode.partition(":")[2], request)
+        else:
+            saga.undo("start.undo_network", lambda: _undo_network(services, container.id))
+            await _connect(services, container, plan, request)
+        async with stage("start.run", container=container.id):
+            answer: exec_pb2.StartContainerResponse = await services.execd.call(
+                services.containers.StartContainer, request, timeout=START_TIMEOUT
+            )
+    return answer.container
+
+
+def plan_of(container: exec_pb2.Container) -> engine_pb2.ContainerPlan:
+    """The plan kept with the record. InvalidArgument for a container that another manager made without one."""
+    plan = engine_pb2.ContainerPlan()
+    if PLAN not in container.extensions or not container.extensions[PLAN].Unpack(plan):
+        raise InvalidArgument(f"container {container.id} has no network plan", reason="NO_PLAN", field="extensions")
+    return plan
+
+
+async def _connect(
+    services: Services,
+    container: exec_pb2.Container,
+    plan: engine_pb2.ContainerPlan,
+    request: exec_pb2.StartContainerRequest,
+) -> None:
+    """Make the container's own sandbox, attach it as planned, and put namespace and files into ``request``."""
+    async with stage("start.sandbox", mode=plan.network_mode):
+        made: network_pb2.CreateSandboxResponse = await services.netd.call(
+            services.networks.CreateSandbox,
+            network_pb2.CreateSandboxRequest(
+                id=container.id,
+                owner=services.owner(container.id),
+                host=plan.network_mode == "host",
+                hostname=container.spec.hostname or container.id[:12],
+                domainname=container.spec.domainname,
+                extra_hosts=plan.extra_hosts,
+                dns=plan.dns,
+                dns_search=plan.dns_search,
+                dns_options=plan.dns_options,
+            ),
+        )
+    for attachment in plan.attachments:
+        async with stage("start.attach", network=attachment.network):
+            await services.netd.call(
+                services.networks.Attach,
+                network_pb2.AttachRequest(
+                    sandbox_id=container.id, network=attachment.network, spec=attachment.spec, ports=attachment.ports
+                ),
+            )
+    await _use_sandbox(services, made.sandbox, request)
+
+
+async def _join(services: Services, other: str, request: exec_pb2.StartContainerRequest) -> None:
+    """Share the sandbox of the running container ``other``."""
+    async with stage("start.join", other=other):
+        try:
+            found: network_pb2.GetSandboxResponse = await services.netd.call(
+                services.networks.GetSandbox, network_pb2.GetSandboxRequest(id=other)
+            )
+        except NotFound as error:
+            raise Conflict(
+                f"cannot join network of a non running container: {other}", reason="NOT_RUNNING", field="network_mode"
+            ) from error
+    await _use_sandbox(services, found.sandbox, request)
+
+
+async def _use_sandbox(
+    services: Services, sandbox: network_pb2.Sandbox, request: exec_pb2.StartContainerRequest
+) -> None:
+    async with stage("start.files"):
+        files: network_pb2.RenderFilesResponse = await services.netd.call(
+            services.networks.RenderFiles, network_pb2.RenderFilesRequest(sandbox_id=sandbox.id)
+        )
+    request.hosts, request.resolv_conf, request.hostname = files.hosts, files.resolv_conf, files.hostname
+    kind = exec_pb2.NAMESPACE_KIND_NETWORK
+    if sandbox.host:
+        request.namespaces.append(exec_pb2.NamespaceRef(kind=kind, host=True))
+    else:
+        request.namespaces.append(exec_pb2.NamespaceRef(kind=kind, path=sandbox.netns_path))
+
+
+async def _undo_network(services: Services, id_: str) -> None:
+    """Take the network away, unless the process runs after all: an answer can be lost where the start was not.
+
+    Where execd does not answer now, the reconciler decides later.
+    """
+    found: exec_pb2.GetContainerResponse = await services.execd.call(
+        services.containers.GetContainer, exec_pb2.GetContainerRequest(namespace=NAMESPACE, container=id_)
+    )
+    if found.container.status.state not in _RUNNING:
+        await drop_sandbox(services, id_)
+
+
+async def drop_sandbox(services: Services, id_: str) -> None:
+    """Release addresses, ports and the namespace; succeeds where there is none."""
+    await services.netd.call(services.networks.RemoveSandbox, network_pb2.RemoveSandboxRequest(id=id_))

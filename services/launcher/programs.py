@@ -1,0 +1,49 @@
+"""Which programs make an instance, in the order in which they start, and what they are started with."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from chassis.instance import Instance
+
+# What of the launcher's environment a service may see: locale and proxies are meant, everything else is an accident.
+_PASSED: Final = (
+    "PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+)
+_SOURCES: Final = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program of the instance. ``listens``: it is handed the Engine API's listening socket as descriptor 3."""
+
+    name: str
+    argv: tuple[str, ...]
+    listens: bool = False
+
+
+def programs(instance: Instance, config: str | None) -> tuple[Program, ...]:
+    """The zygote first, since execd would start it otherwise; the gateway last, since it calls all others."""
+    common = ["--instance", instance.name, "--root", str(instance.root), "--run", str(instance.run)]
+    if config:
+        common += ["--config", config]
+    zygote = (
+        sys.executable, "-I", "-S", "-E", str(_SOURCES / "execd" / "zygote"),
+        "--socket", str(instance.zygote_socket), "--cgroup-parent", instance.cgroup_parent,
+    )
+    services = [
+        Program(name, (sys.executable, "-m", name, *common), listens=name == "gateway")
+        for name in ("imaged", "netd", "execd", "gateway")
+    ]
+    return (Program("zygote", zygote), *services)
+
+
+def environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What the programs get of ``environ``: the names above, and Pier's own settings."""
+    return {key: value for key, value in environ.items() if key in _PASSED or key.startswith("PIER_")}

@@ -1,0 +1,53 @@
+"""Starting one program: its log file, its end with the launcher's, the listening socket it is handed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from chassis import kernel
+from launcher.programs import Program
+
+_LISTEN_FD: Final = 3
+
+
+def spawn(program: Program, environment: Mapping[str, str], log: Path, listener: int | None) -> int:
+    """Fork and exec ``program``; its pid. It is told to stop (SIGTERM) when the launcher dies, by whatever cause.
+
+    ``listener`` goes along as systemd would pass it (sd_listen_fds(3)), so that a restart of the gateway refuses no
+    connection. The launcher has one thread: a fork is safe.
+    """
+    ours = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        os.dup2(nothing, 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        keep = [0, 1, 2]
+        variables = dict(environment)
+        if program.listens and listener is not None:
+            if listener == _LISTEN_FD:
+                os.set_inheritable(listener, True)
+            else:
+                os.dup2(listener, _LISTEN_FD)
+            keep.append(_LISTEN_FD)
+            variables |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
+        kernel.close_all_but(keep)
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        os.setsid()
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != ours:
+            os._exit(0)  # the launcher died before the line above
+        os.execve(program.argv[0], program.argv, variables)
+    except BaseException as error:  # noqa: BLE001 - a forked child must not run the parent's code
+        os.write(2, f"cannot start {program.name}: {error}\n".encode())
+    os._exit(127)

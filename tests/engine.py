@@ -1,0 +1,127 @@
+"""A whole engine for tests: an instance of its own name, brought up by the launcher, driven by real clients.
+
+Used inside a world. ``Engine.kill("execd")`` is SIGKILL to that program; the launcher brings it back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from chassis.instance import SERVICES, Instance, instance
+from deploy.busybox_image import busybox_image, docker_archive
+from launcher import control
+from tests import tools
+
+PROGRAMS: Final = ("zygote", *SERVICES)
+_PAUSE: Final = 0.02
+
+
+class Engine:
+    """One running instance. ``docker`` and ``pier`` run the real commands against it."""
+
+    def __init__(self, own: Instance, **environment: str) -> None:
+        self.instance = own
+        self.host = f"unix://{own.api_socket}"
+        self._environment = {
+            **os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **environment,
+        }
+
+    def up(self) -> None:
+        control.up(self.instance, environ=self._environment)
+
+    def down(self) -> None:
+        control.down(self.instance)
+
+    def environment(self) -> dict[str, str]:
+        """What a client needs to find this engine; no configuration of the user's is read."""
+        config = self.instance.root / "docker-config"
+        config.mkdir(mode=0o700, exist_ok=True)
+        return {
+            "PATH": os.environ["PATH"], "HOME": str(config), "DOCKER_CONFIG": str(config), "DOCKER_HOST": self.host,
+            "TERM": "xterm", "LANG": "C.UTF-8",
+        }
+
+    def docker(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run the real docker command. ``options`` are subprocess.run's; text, captured and 60 s by default."""
+        return self._run([tools.program("docker"), *arguments], options)
+
+    def pier(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return self._run([str(tools.PROJECT / "bin" / "pier"), "-H", self.host, *arguments], options)
+
+    def ok(self, *arguments: str, **options: Any) -> str:
+        """Run docker, see that it succeeds, and give its output without the last newline."""
+        done = self.docker(*arguments, **options)
+        assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.returncode}: {done.stdout}{done.stderr}"
+        return str(done.stdout).rstrip("\n")
+
+    def inspect(self, name: str) -> Any:
+        """`docker inspect` of one thing."""
+        return json.loads(self.ok("inspect", name))[0]
+
+    def pid(self, program: str) -> int:
+        """Pid of the zygote, a service or the launcher."""
+        return int((self.instance.run / f"{program}.pid").read_text())
+
+    def kill(self, *programs: str) -> None:
+        """SIGKILL to the programs named, all at once."""
+        for program in programs:
+            os.kill(self.pid(program), signal.SIGKILL)
+
+    def wait_serving(self, within: float = 20.0) -> None:
+        """Until every service answers its health check."""
+        deadline = time.monotonic() + within
+        for name in SERVICES:
+            while not control.is_serving(self.instance, name):
+                assert time.monotonic() < deadline, f"{name} is not serving: {self.log(name)[-2000:]}"
+                time.sleep(_PAUSE)
+
+    def log(self, program: str) -> str:
+        path = self.instance.root / "log" / f"{program}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def load_busybox(self, name: str = "busybox:latest") -> None:
+        """Load the image of `make run` as ``name``."""
+        archive = docker_archive({name: busybox_image()})
+        done: subprocess.CompletedProcess[Any] = self.docker("load", input=archive, text=False)
+        assert done.returncode == 0, done.stderr
+
+    def remove_everything(self) -> None:
+        """All containers gone, running or not."""
+        if ids := self.ok("ps", "-aq").split():
+            self.ok("rm", "-f", *ids)
+
+    def _run(self, command: list[str], options: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+        settings: dict[str, Any] = {"text": True, "capture_output": True, "timeout": 60, "check": False, **options}
+        if "stdin" not in settings and "input" not in settings:
+            settings["stdin"] = subprocess.DEVNULL
+        return subprocess.run(command, env=self.environment(), **settings)  # noqa: PLW1510 - settings say check
+
+
+@contextmanager
+def running(name: str, directory: Path, **environment: str) -> Iterator[Engine]:
+    """An engine for as long as the block lasts, its state below ``directory``; containers and services go with it."""
+    engine = Engine(instance(name, directory / "root", Path("/run") / f"pier-{name}"), **environment)
+    engine.up()
+    try:
+        yield engine
+        engine.remove_everything()
+    finally:
+        engine.down()
+
+
+def wait_until(condition: Any, within: float = 10.0, what: str = "") -> Any:
+    """The first true value of ``condition()``; what only a client's answer can tell is asked again and again."""
+    deadline = time.monotonic() + within
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {within} s: {what or condition}"
+        time.sleep(_PAUSE)
+    return value

@@ -1,0 +1,1 @@
+"""Services killed under running containers, and verbs killed at every stage boundary."""

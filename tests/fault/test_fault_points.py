@@ -1,0 +1,103 @@
+"""Create and start killed at every stage boundary there is: afterwards it is done or undone, and fsck is clean.
+
+The boundaries are those of a successful run's trace, over all services; nothing is listed by hand. Besides, kills at
+random milliseconds, whose seed is printed.
+"""
+
+import json
+import os
+import random
+import threading
+import time
+
+import pytest
+
+from tests.engine import PROGRAMS, wait_until
+
+RANDOM_KILLS = int(os.environ.get("PIER_TEST_RANDOM_KILLS", "20"))
+
+
+def boundaries(engine):
+    """(service, stage) of each span below the roots of a create's and a start's trace."""
+    engine.ok("run", "--name", "probe", "busybox", "true")
+
+    def traced():
+        roots = json.loads(engine.pier("explain", "--json", "--all", "probe").stdout)
+        return roots if {root["name"] for root in roots} >= {"create", "start"} else None
+
+    found = set()
+
+    def walk(span):
+        if "." in span["name"]:
+            found.add((span["service"], span["name"]))
+        for child in span["children"]:
+            walk(child)
+
+    for root in wait_until(traced, what="the traces of create and start"):
+        walk(root)
+    engine.ok("rm", "probe")
+    assert {service for service, _ in found} == {"gateway", "imaged", "netd", "execd"}
+    return sorted(found)
+
+
+def fsck_is_clean(engine):
+    done = engine.pier("system", "fsck")
+    return done.returncode == 0
+
+
+def settled(engine, name):
+    """The container is not there, or at rest: never half made."""
+    states = engine.ok("ps", "-a", "--filter", f"name=^{name}$", "--format", "{{.State}}").split()
+    return not states or states[0] in ("created", "exited", "running")
+
+
+def check(engine, name, subject):
+    engine.wait_serving()
+    wait_until(lambda: settled(engine, name), what=f"{subject}: {name} settled")
+    wait_until(lambda: fsck_is_clean(engine), what=f"{subject}: fsck clean")
+    engine.docker("rm", "-f", name)
+    assert engine.ok("run", "--rm", "--name", name, "busybox", "echo", "again") == "again", subject
+    wait_until(lambda: fsck_is_clean(engine), what=f"{subject}: fsck clean in the end")
+
+
+def test_a_start_killed_at_any_boundary_is_done_or_undone(engine, fault_file):
+    points = [(service, stage + end) for service, stage in boundaries(engine) for end in ("", "@end")]
+    assert len(points) > 20
+    failures = []
+    for number, (service, point) in enumerate(points):
+        name = f"point{number}"
+        fault_file.write_text(f"{service}:{point}:kill")
+        engine.kill(service)
+        wait_until(lambda: not fault_file.exists(), what=f"{service} armed")
+        engine.wait_serving()
+        before = engine.pid(service)
+        engine.docker("run", "--name", name, "busybox", "true")
+        try:
+            wait_until(lambda s=service, b=before: has_changed(engine, s, b), what=f"{service}:{point} acted")
+            check(engine, name, f"{service}:{point}")
+        except AssertionError as error:
+            failures.append(f"{service}:{point}: {error}")
+            engine.wait_serving()
+    assert not failures, "\n".join(failures)
+
+
+def has_changed(engine, service, before):
+    try:
+        return engine.pid(service) != before
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+@pytest.mark.parametrize("victim", PROGRAMS)
+def test_a_start_killed_at_a_random_moment_is_done_or_undone(engine, victim):
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    for number in range(max(1, RANDOM_KILLS // len(PROGRAMS))):
+        name = f"random{number}"
+        runner = threading.Thread(target=engine.docker, args=("run", "--name", name, "busybox", "true"))
+        runner.start()
+        time.sleep(chance.uniform(0, 0.15))
+        engine.kill(victim)
+        runner.join()
+        check(engine, name, f"{victim} killed, seed {seed}, try {number}")

@@ -1,0 +1,17 @@
+"""Programs that tests use: those unpacked by `make test` first, then the machine's own."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[1]
+_UNPACKED = PROJECT / "build" / "debian" / "usr" / "bin"
+
+
+def program(name: str) -> str:
+    """The absolute path of ``name``; FileNotFoundError says how to get it."""
+    found = shutil.which(name, path=str(_UNPACKED)) or shutil.which(name)
+    if found is None:
+        raise FileNotFoundError(f"{name}: not on this machine, `make test` brings it (deploy/packages)")
+    return found

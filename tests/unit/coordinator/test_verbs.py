@@ -1,0 +1,213 @@
+"""The verbs over several services: what they leave, what they undo, and what a second coordinator finds to finish."""
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chassis.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, NotModified, PierError, Unimplemented
+from chassis.ids import new_id
+from coordinator.coordinator import Coordinator
+from coordinator.create import NewContainer, merged
+from coordinator.reconcile import reconcile
+from pier.engine.v1 import engine_pb2
+from pier.exec.v1 import exec_pb2
+from pier.image.v1 import image_pb2
+from pier.network.v1 import network_pb2
+from tests.unit.coordinator.fakes import FakeWorld
+
+BRIDGE = engine_pb2.ContainerPlan(network_mode="bridge", attachments=[engine_pb2.Attachment(network="bridge")])
+
+
+def new(image="busybox", plan=BRIDGE, name="web", **spec):
+    return NewContainer(new_id(), name, image, exec_pb2.ContainerSpec(**spec), plan)
+
+
+@pytest.fixture
+def world():
+    return FakeWorld()
+
+
+@pytest.fixture
+async def coordinator(world):
+    made = Coordinator(world.services)
+    yield made
+    await made.close()
+
+
+async def test_a_container_is_made_started_stopped_and_removed_and_nothing_is_left(world, coordinator):
+    id_ = (await coordinator.create(new())).container.id
+    await coordinator.start(id_)
+    assert world.left == ({id_}, {id_}, {id_})
+    await coordinator.stop(id_)
+    assert world.left == ({id_}, {id_}, set())
+    await coordinator.remove(id_)
+    assert world.left == (set(), set(), set())
+
+
+async def test_an_unknown_image_is_told_before_anything_is_made(world, coordinator):
+    with pytest.raises(NotFound, match="No such image: missing:latest") as caught:
+        await coordinator.create(new(image="missing"))
+    assert caught.value.reason == "NO_SUCH_IMAGE"
+    assert world.left == (set(), set(), set())
+
+
+async def test_a_taken_name_leaves_its_holder_alone(world, coordinator):
+    holder = (await coordinator.create(new())).container.id
+    with pytest.raises(AlreadyExists):
+        await coordinator.create(new())
+    assert world.left == ({holder}, {holder}, set())
+
+
+async def test_a_taken_port_leaves_no_sandbox_and_the_container_created(world, coordinator):
+    plan = engine_pb2.ContainerPlan(network_mode="bridge", attachments=[engine_pb2.Attachment(
+        network="bridge", ports=[network_pb2.PublishedPort(container_port=80, host_port=1)])])
+    id_ = (await coordinator.create(new(plan=plan))).container.id
+    with pytest.raises(Conflict, match="port is already allocated"):
+        await coordinator.start(id_)
+    assert world.left == ({id_}, {id_}, set())
+    assert world.records[id_].status.state == exec_pb2.CONTAINER_STATE_CREATED
+
+
+async def test_a_running_container_is_not_started_again(coordinator):
+    id_ = (await coordinator.create(new())).container.id
+    await coordinator.start(id_)
+    with pytest.raises(NotModified):
+        await coordinator.start(id_)
+
+
+async def test_the_end_of_a_container_removes_it_where_it_was_made_to_be(world, coordinator):
+    id_ = (await coordinator.create(new(auto_remove=True))).container.id
+    await coordinator.start(id_)
+    world.end(id_)
+    assert await coordinator.settle(id_)
+    assert world.left == (set(), set(), set())
+
+
+async def test_the_end_of_a_container_that_was_started_again_is_no_end(world, coordinator):
+    id_ = (await coordinator.create(new(auto_remove=True))).container.id
+    await coordinator.start(id_)
+    assert not await coordinator.settle(id_)
+    assert world.left == ({id_}, {id_}, {id_})
+
+
+async def test_two_verbs_on_one_container_follow_one_another(world, coordinator):
+    id_ = (await coordinator.create(new())).container.id
+    results = await asyncio.gather(coordinator.start(id_), coordinator.start(id_), return_exceptions=True)
+    assert [type(result) for result in results] == [exec_pb2.Container, NotModified]
+    assert world.calls.count("StartContainer") == 1
+
+
+async def test_a_client_that_goes_away_cancels_nothing(world, coordinator):
+    id_ = (await coordinator.create(new())).container.id
+    caller = asyncio.create_task(coordinator.start(id_))
+    while "CreateSandbox" not in world.calls:
+        await asyncio.sleep(0)
+    caller.cancel()
+    while coordinator.is_busy(id_):
+        await asyncio.sleep(0)
+    assert world.records[id_].status.state == exec_pb2.CONTAINER_STATE_RUNNING
+
+
+async def test_a_container_may_join_the_network_of_a_running_one_only(world, coordinator):
+    first = (await coordinator.create(new())).container.id
+    plan = engine_pb2.ContainerPlan(network_mode=f"container:{first}")
+    second = (await coordinator.create(new(plan=plan, name="two"))).container.id
+    with pytest.raises(Conflict, match="non running container"):
+        await coordinator.start(second)
+    await coordinator.start(first)
+    await coordinator.start(second)
+    assert world.sandboxes == {first}
+
+
+async def test_the_trace_of_a_start_is_kept_with_the_container(world, coordinator):
+    id_ = (await coordinator.create(new())).container.id
+    await coordinator.start(id_)
+    while len(world.traces) < 2:
+        await asyncio.sleep(0)
+    assert {root.name for _, root in world.traces} == {"create", "start"}
+    start = next(root for _, root in world.traces if root.name == "start")
+    assert [child.name for child in start.children] == ["start.sandbox", "start.attach", "start.files", "start.run"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(fail_at=st.integers(1, 14), fail_after=st.booleans(), auto_remove=st.booleans())
+def test_whatever_call_fails_a_reconciler_leaves_all_or_nothing(fail_at, fail_after, auto_remove):
+    """Each call of create, start, stop and remove fails once, before or after it acted."""
+
+    async def scenario():
+        world = FakeWorld()
+        coordinator = Coordinator(world.services)
+        world.fail_at, world.fail_after = fail_at, fail_after
+        request = new(auto_remove=auto_remove)
+        try:
+            await coordinator.create(request)
+            await coordinator.start(request.id)
+            await coordinator.stop(request.id)
+            await coordinator.remove(request.id)
+        except (PierError, ExceptionGroup):
+            pass
+        await coordinator.close()
+        world.fail_at = 0
+        second = Coordinator(world.services)
+        await reconcile(second)
+        assert await reconcile(second) == 0, "a second pass finds nothing to do"
+        records, snapshots, sandboxes = world.left
+        assert snapshots == records
+        running = {id_ for id_, r in world.records.items() if r.status.state == exec_pb2.CONTAINER_STATE_RUNNING}
+        assert sandboxes == running
+        for record in world.records.values():
+            assert record.status.state != exec_pb2.CONTAINER_STATE_CREATING
+        await second.close()
+
+    asyncio.run(scenario())
+
+
+def config(text):
+    return image_pb2.Image(id="sha256:1", config=text)
+
+
+def test_the_image_gives_what_was_not_asked_for():
+    image = config(b'{"config":{"Entrypoint":["/e"],"Cmd":["c"],"Env":["A=1","B=2"],"User":"7","WorkingDir":"/w",'
+                   b'"Labels":{"a":"1","b":"2"},"StopSignal":"SIGINT"}}')
+    request = new(process=exec_pb2.Process(env=[b"B=3", b"C=4", b"A"]), labels={"b": "3"})
+    spec = merged(request, image)
+    assert list(spec.process.args) == [b"/e", b"c"]
+    assert list(spec.process.env) == [b"B=3", b"C=4"]
+    assert (spec.process.user, spec.process.cwd, spec.stop_signal) == ("7", b"/w", "SIGINT")
+    assert dict(spec.labels) == {"a": "1", "b": "3"}
+
+
+@pytest.mark.parametrize(
+    "entrypoint,command,expected",
+    [
+        (None, None, [b"/e", b"c"]),
+        (None, (b"x",), [b"/e", b"x"]),
+        ((b"/n",), None, [b"/n"]),
+        ((), (b"x",), [b"x"]),
+        ((b"/n",), (b"x",), [b"/n", b"x"]),
+    ],
+)
+def test_a_given_entrypoint_drops_the_images_command(entrypoint, command, expected):
+    image = config(b'{"config":{"Entrypoint":["/e"],"Cmd":["c"]}}')
+    request = NewContainer(new_id(), "web", "x", exec_pb2.ContainerSpec(), BRIDGE, entrypoint, command)
+    assert list(merged(request, image).process.args) == expected
+
+
+def test_nothing_to_run_is_refused():
+    with pytest.raises(InvalidArgument, match="no command specified"):
+        merged(new(), config(b"{}"))
+
+
+def test_declared_volumes_are_refused_until_they_are_built():
+    with pytest.raises(Unimplemented, match="/data"):
+        merged(new(), config(b'{"config":{"Cmd":["x"],"Volumes":{"/data":{}}}}'))
+
+
+@given(st.binary(max_size=60))
+def test_a_hostile_config_is_refused_or_understood(data):
+    try:
+        merged(new(process=exec_pb2.Process(args=[])), config(data))
+    except (InvalidArgument, Unimplemented):
+        pass
