@@ -35,7 +35,8 @@ class Context:
             for name in ("PIER_HOST", "DOCKER_HOST"):
                 if environment(name):
                     return environment(name)
-        return f"unix:///run/{run_directory(self.instance)}/pier.sock"
+        run = environment("PIER_RUN") if not self._instance else ""
+        return f"unix://{run or '/run/' + run_directory(self.instance)}/pier.sock"
 
     @property
     def engine(self) -> Engine:

@@ -112,6 +112,7 @@ def print_one(layout: str, value: object) -> None:
     try:
         show(template.render(value) + "\n")
     except TemplateError as error:
+        out.line()  # the output that did not come, as docker ends it
         raise Failure(f"template parsing error: {error}") from None
 
 

@@ -206,6 +206,8 @@ def timestamp(text: str) -> str:
     """What ``--since`` and ``--until`` send: seconds with nine digits after the point. ``text`` is a duration before
     now, an RFC 3339 stamp, or seconds. ValueError with docker's words."""
     try:
+        if text == "0":
+            raise ValueError  # the epoch, not no time before now
         nanoseconds = time.time_ns() - parse_duration(text)
     except ValueError:
         whole, _, fraction = text.partition(".")

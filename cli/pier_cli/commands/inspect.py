@@ -39,8 +39,11 @@ def _show(layout: str, found: list[str]) -> None:
 
         show(f"[\n    {parts}\n]\n")
         return
-    from pier_cli.formats import print_one
+    from pier_cli.formats import print_one, show
 
+    if layout == "json":
+        show(f"[{','.join(raw.strip() for raw in found)}]\n")
+        return
     for raw in found:
         print_one(layout, loads(raw))
     if not found:
