@@ -1,8 +1,8 @@
 """Flags as docker parses them: what a command accepts is a tuple of ``Flag``, parsed into ``Options``.
 
-``--name value``, ``--name=value``, ``-n value``, ``-nvalue``, ``-n=value`` and joined short booleans (``-it``). A boolean
-takes a value only after "=". ``--`` ends the flags. With ``interspersed`` false the first argument ends them too, so that
-``run IMAGE ls -l`` hands ``-l`` on.
+``--name value``, ``--name=value``, ``-n value``, ``-nvalue``, ``-n=value`` and joined short booleans (``-it``). A
+boolean takes a value only after "=". ``--`` ends the flags. With ``interspersed`` false the first argument ends them
+too, so that ``run IMAGE ls -l`` hands ``-l`` on.
 """
 
 from __future__ import annotations

@@ -53,7 +53,12 @@ def show(text: str) -> None:
 
 
 def print_list(
-    layout: str, default: str, headers: dict[str, str], rows: Iterable[Fields], quiet: str = "", default_quiet: bool = False
+    layout: str,
+    default: str,
+    headers: dict[str, str],
+    rows: Iterable[Fields],
+    quiet: str = "",
+    default_quiet: bool = False,
 ) -> None:
     """Rows as ``layout`` says: "" or "table" is the table of ``default``.
 

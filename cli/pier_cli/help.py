@@ -80,10 +80,11 @@ def _flags(flags: Sequence[Flag]) -> str:
         rows.append((left, text))
     start = max(len(left) for left, _ in rows) + 3
     width = max(_columns() - start, 24)
-    return "".join(
-        left.ljust(start) + ("\n" + " " * start).join(line for part in text.split("\n") for line in _wrap(part, width)) + "\n"
-        for left, text in rows
-    )
+    out = []
+    for left, text in rows:
+        lines = [line for part in text.split("\n") for line in _wrap(part, width)]
+        out.append(left.ljust(start) + ("\n" + " " * start).join(lines) + "\n")
+    return "".join(out)
 
 
 def _wrap(text: str, width: int) -> list[str]:

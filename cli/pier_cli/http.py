@@ -1,8 +1,8 @@
 """HTTP/1.1 as the Engine API needs it, on a raw socket: ``http.client`` costs 35 ms to import, this one nothing.
 
-One ``Connection`` carries one request at a time. A ``Response`` is read whole, in pieces, or, after a 101 (or a 200 with
-neither length nor chunks), is the raw stream of a hijacked connection: then ``Connection.socket`` is the caller's, and
-``Connection.buffer`` holds what came glued to the head.
+One ``Connection`` carries one request at a time. A ``Response`` is read whole, in pieces, or, after a 101 (or a 200
+with neither length nor chunks), is the raw stream of a hijacked connection: then ``Connection.socket`` is the caller's,
+and ``Connection.buffer`` holds what came glued to the head.
 """
 
 from __future__ import annotations

@@ -109,9 +109,7 @@ def _words(arguments: list[str]) -> tuple[str, list[str]]:
         words = f"{first} {rest[0]}"
         if words in COMMANDS:
             return words, rest[1:]
-        raise Failure(
-            f"pier: unknown command: pier {words}\n\nUsage:  pier {first}\n\nRun 'pier {first} --help' for more information"
-        )
+        raise Failure(f"pier: unknown command: pier {words}\n\nUsage:  pier {first}\n\n{pointer(first)}")
     if first in COMMANDS:
         return first, rest
     raise Failure(f"pier: unknown command: pier {first}\n\nRun 'pier --help' for more information")

@@ -35,4 +35,5 @@ def container_path(name: str) -> str:
     trimmed = name.strip()
     if not trimmed:
         raise Failure("invalid container name or ID: value is empty")
-    return f"/containers/{quote(trimmed).replace('/', '%2F') if '/' in trimmed.lstrip('/') else quote(trimmed.lstrip('/'))}"
+    # A name may be given as the engine writes it, with a slash before it; one within is no other path.
+    return f"/containers/{quote(trimmed.removeprefix('/')).replace('/', '%2F')}"

@@ -37,7 +37,10 @@ class Sanitizer:
                     out += b"\\x%02x" % data[position + 1]
                     position += 2
                     continue
-            out += b"\\x%02x" % byte if (byte < 32 and byte not in _PLAIN) or byte == 127 else data[position: position + 1]
+            if (byte < 32 and byte not in _PLAIN) or byte == 127:
+                out += b"\\x%02x" % byte
+            else:
+                out.append(byte)
             position += 1
         return bytes(out)
 

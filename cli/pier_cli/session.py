@@ -11,6 +11,8 @@ from pier_cli.terminal import DEFAULT_DETACH_KEYS, Escape, Raw, parse_detach_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Self
+
     from pier_cli.engine import Engine
     from pier_cli.http import Connection, Response
 
@@ -39,7 +41,7 @@ class Session:
         self._catcher = signals.Catcher((*caught, signals.SIGWINCH) if resize_path else caught)
         self._streams: Streams | None = None
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Self:
         self._catcher.__enter__()
         return self
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import posix
-
 import _signal  # type: ignore[import-not-found]  # built into the interpreter; no stub describes it
+import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Self
 
 SIGWINCH = 28
 _NAMES = {
     1: "HUP", 2: "INT", 3: "QUIT", 4: "ILL", 5: "TRAP", 6: "ABRT", 10: "USR1", 12: "USR2", 14: "ALRM", 15: "TERM",
-    16: "STKFLT", 18: "CONT", 20: "TSTP", 23: "URG", 24: "XCPU", 25: "XFSZ", 26: "VTALRM", 27: "PROF", 29: "IO", 30: "PWR",
+    16: "STKFLT", 18: "CONT", 20: "TSTP", 23: "URG", 24: "XCPU", 25: "XFSZ", 26: "VTALRM", 27: "PROF", 29: "IO",
+    30: "PWR",
 }
 # What is handed on to a container's process: not the faults of this process, nor what only concerns its terminal.
 FORWARDED = (1, 2, 3, 10, 12, 14, 15, 18, 20, 24, 25, 26, 27, 29, 30)
@@ -38,7 +39,7 @@ class Catcher:
         self._numbers = numbers
         self.fd = -1
 
-    def __enter__(self) -> Catcher:
+    def __enter__(self) -> Self:
         self.fd, self._write = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
         self._wakeup = _signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         self._before = {number: _signal.signal(number, lambda *_: None) for number in self._numbers}

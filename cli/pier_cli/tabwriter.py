@@ -1,4 +1,4 @@
-"""Columns as Go's text/tabwriter lays them out: cells end with a tab, a column is a run of lines that have that cell."""
+"""Columns as Go's text/tabwriter lays them out: a cell ends with a tab, a column is a run of lines that have it."""
 
 from __future__ import annotations
 

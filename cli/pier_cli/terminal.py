@@ -10,6 +10,7 @@ from pier_cli.failure import Failure
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Any, Self
 
 DEFAULT_DETACH_KEYS = "ctrl-p,ctrl-q"
 
@@ -19,9 +20,9 @@ class Raw:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._before: list[object] | None = None
+        self._before: list[Any] | None = None
 
-    def __enter__(self) -> Raw:
+    def __enter__(self) -> Self:
         if not posix.isatty(self._fd):
             return self
         before = termios.tcgetattr(self._fd)

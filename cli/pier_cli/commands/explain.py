@@ -23,7 +23,7 @@ _NAME_WIDTH = 44
 
 
 def covered(root: Span) -> int:
-    """Nanoseconds of the root's time in which at least one of its direct children ran: steps side by side count once."""
+    """Nanoseconds of the root's time in which a direct child ran: steps side by side count once."""
     from pier_cli.units import parse_stamp
 
     start = parse_stamp(root["start"])

@@ -28,6 +28,11 @@ def _fields(item: dict[str, Any], truncate: bool, human: bool) -> Fields:
         text = (item.get("CreatedBy") or "").replace("\t", " ")
         return ellipsis(text, 45) if truncate else text
 
+    def since() -> str:
+        if not human:
+            return rfc()
+        return ago(item["Created"]) if item["Created"] > 0 else "N/A"
+
     def rfc() -> str:
         date, clock, zone, *_ = local_time(item["Created"]).split(" ")
         return f"{date}T{clock}" + ("Z" if zone == "+0000" else f"{zone[:3]}:{zone[3:]}")
@@ -35,7 +40,7 @@ def _fields(item: dict[str, Any], truncate: bool, human: bool) -> Fields:
     return Fields("formatter.historyContext", {
         "ID": lambda: short_id(item["Id"]) if truncate else item["Id"],
         "CreatedAt": rfc,
-        "CreatedSince": lambda: ago(item["Created"]) if human and item["Created"] > 0 else rfc() if not human else "N/A",
+        "CreatedSince": since,
         "CreatedBy": by,
         "Size": lambda: human_size(item["Size"], 3) if human else str(item["Size"]),
         "Comment": lambda: item.get("Comment") or "",

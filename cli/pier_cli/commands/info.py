@@ -80,11 +80,11 @@ def _host(info: dict[str, Any]) -> list[str]:
     lines.append(f" Docker Root Dir: {info.get('DockerRootDir', '')}")
     lines.append(f" Debug Mode: {_word(info.get('Debug', False))}")
     if info.get("Debug"):
-        rows = (
+        details = (
             ("File Descriptors", "NFd"), ("Goroutines", "NGoroutines"), ("System Time", "SystemTime"),
             ("EventsListeners", "NEventsListener"),
         )
-        lines += [f"  {name}: {info.get(key, '')}" for name, key in rows]
+        lines += [f"  {name}: {info.get(key, '')}" for name, key in details]
     for name, key in (("HTTP Proxy", "HttpProxy"), ("HTTPS Proxy", "HttpsProxy"), ("No Proxy", "NoProxy")):
         if info.get(key):
             lines.append(f" {name}: {info[key]}")

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from pier_cli.context import Context
     from pier_cli.flags import Options
 
-_PATHS = {"container": "/containers/{}/json", "image": "/images/{}/json", "network": "/networks/{}", "volume": "/volumes/{}"}
+_PATHS = {
+    "container": "/containers/{}/json", "image": "/images/{}/json", "network": "/networks/{}", "volume": "/volumes/{}",
+}
+_WORDS = {"container": "container name or ID", "image": "image ID", "network": "network ID", "volume": "volume ID"}
 
 
 def _fetch(context: Context, kind: str, name: str, query: Sequence[tuple[str, str]]) -> str:
@@ -24,8 +27,7 @@ def _fetch(context: Context, kind: str, name: str, query: Sequence[tuple[str, st
     from pier_cli.engine import quote
 
     if not name.strip():
-        what = {"container": "container name or ID", "volume": "volume ID", "network": "network ID", "image": "image ID"}
-        raise Failure(f"invalid {what[kind]}: value is empty")
+        raise Failure(f"invalid {_WORDS[kind]}: value is empty")
     return context.engine.call_raw("GET", _PATHS[kind].format(quote(name)), query)
 
 

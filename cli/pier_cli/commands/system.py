@@ -51,6 +51,23 @@ def _config(context: Context, options: Options, arguments: list[str]) -> int:
     hand_over(context, "config")
 
 
+def _up(context: Context, options: Options, arguments: list[str]) -> int:
+    hand_over(context, "up", *(["--foreground"] if options.flag("foreground") else []))
+
+
+def _down(context: Context, options: Options, arguments: list[str]) -> int:
+    hand_over(context, "down")
+
+
+def _quickstart(context: Context, options: Options, arguments: list[str]) -> int:
+    hand_over(context, "quickstart")
+
+
+UP = Command(_up, "[OPTIONS]", (
+    Flag("foreground", "", "bool", "Stay in the foreground, the services' launcher itself"),
+), most=0)
+DOWN = Command(_down, most=0)
+QUICKSTART = Command(_quickstart, most=0)
 STATUS = Command(_status, "[OPTIONS]", (Flag("json", "", "bool", "Print as JSON"),), most=0)
 FSCK = Command(_fsck, "[OPTIONS]", (
     Flag("repair", "", "bool", "Finish or undo what can be, without touching what is in use"),

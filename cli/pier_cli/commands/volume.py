@@ -45,7 +45,9 @@ def _create(context: Context, options: Options, arguments: list[str]) -> int:
     name = options.text("name")
     if arguments:
         if name:
-            raise Failure("conflicting options: cannot specify a volume name through both --name and as a positional arg")
+            raise Failure(
+                "conflicting options: cannot specify a volume name through both --name and as a positional arg"
+            )
         name = arguments[0]
     body: dict[str, Any] = {
         "Name": name,

@@ -2,8 +2,8 @@
 
 ``Template(text).render(data)``: data is made of dicts, lists, strings, numbers, booleans and None, or of ``Fields`` (a
 record whose fields are worked out when asked for). Control structures: ``if``/``else if``/``else``, ``range``,
-``with``, variables, ``break`` and ``continue``, comments, ``{{-`` and ``-}}``. ``define``, ``template`` and ``block`` are
-refused. Errors are ``TemplateError`` with Go's words.
+``with``, variables, ``break`` and ``continue``, comments, ``{{-`` and ``-}}``. ``define``, ``template`` and ``block``
+are refused. Errors are ``TemplateError`` with Go's words.
 """
 
 from __future__ import annotations

@@ -5,7 +5,17 @@ from __future__ import annotations
 from pier_cli.gotemplate.errors import TemplateError
 from pier_cli.gotemplate.functions import FUNCTIONS, Bad
 from pier_cli.gotemplate.nodes import (
-    Branch, Call, Constant, Dot, Function, Jump, Node, Path, Pipeline, Text, Variable,
+    Branch,
+    Call,
+    Constant,
+    Dot,
+    Function,
+    Jump,
+    Node,
+    Path,
+    Pipeline,
+    Text,
+    Variable,
 )
 from pier_cli.gotemplate.values import MISSING, Fields, Missing, show, truth, type_name
 
@@ -37,7 +47,8 @@ class Evaluator:
         line = self._text.count("\n", 0, node.at) + 1
         column = len(self._text[line_start: node.at].encode("utf-8", "surrogateescape"))
         source = node.source if len(node.source) <= 20 else f"{node.source[:20]}..."
-        return TemplateError(f'template: {self._name}:{line}:{column}: executing "{self._name}" at <{source}>: {message}')
+        where = f'{self._name}:{line}:{column}: executing "{self._name}"'
+        return TemplateError(f"template: {where} at <{source}>: {message}")
 
     def _list(self, nodes: list[Node], dot: object) -> None:
         for node in nodes:

@@ -151,7 +151,7 @@ def _same(left: object, right: object) -> bool:
 
 
 def _eq(left: object, *others: object) -> bool:
-    return any([_same(left, other) for other in others])
+    return True in [_same(left, other) for other in others]
 
 
 def _ne(left: object, right: object) -> bool:

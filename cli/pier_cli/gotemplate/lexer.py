@@ -9,8 +9,8 @@ _SIMPLE = {"\\": "\\", '"': '"', "'": "'", "a": "\a", "b": "\b", "f": "\f", "n":
 
 
 class Token:
-    """``kind``: text, field (".Name"), variable ("$x"), word, string, number, char, or a sign as itself ("|", "(", ":=",
-    "open", "close", "dot", "space"). ``value`` is the token's meaning, ``source`` its spelling, ``at`` its offset."""
+    """``kind``: text, field (".Name"), variable ("$x"), word, string, number, char, open, close, dot, space, or a sign
+    as itself ("|", "(", ":="). ``value`` is the token's meaning, ``source`` its spelling, ``at`` its offset."""
 
     __slots__ = ("at", "kind", "source", "value")
 
@@ -142,7 +142,9 @@ def _quote(text: str) -> str:
 
 def _number(text: str, name: str, at: int) -> Token:
     end = at + 1
-    while end < len(text) and (text[end].isalnum() or text[end] in "._" or (text[end] in "+-" and text[end - 1] in "eE")):
+    while end < len(text) and (
+        text[end].isalnum() or text[end] in "._" or (text[end] in "+-" and text[end - 1] in "eE")
+    ):
         end += 1
     source = text[at:end]
     value: object

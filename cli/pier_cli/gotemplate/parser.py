@@ -6,7 +6,17 @@ from pier_cli.gotemplate.errors import TemplateError
 from pier_cli.gotemplate.functions import NAMES
 from pier_cli.gotemplate.lexer import Token, line_of, tokens
 from pier_cli.gotemplate.nodes import (
-    Branch, Call, Constant, Dot, Function, Jump, Node, Path, Pipeline, Text, Variable,
+    Branch,
+    Call,
+    Constant,
+    Dot,
+    Function,
+    Jump,
+    Node,
+    Path,
+    Pipeline,
+    Text,
+    Variable,
 )
 
 _BRANCHES = ("if", "with", "range")

@@ -10,7 +10,10 @@ _LIMIT = 1 << 16
 def quoted(text: str) -> str:
     """``text`` as Go's strconv.Quote writes it."""
     out = ['"']
-    plain = {"\\": "\\\\", '"': '\\"', "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
+    plain = {
+        "\\": "\\\\", '"': '\\"', "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t",
+        "\v": "\\v",
+    }
     for char in text:
         if char in plain:
             out.append(plain[char])

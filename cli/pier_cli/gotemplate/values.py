@@ -81,7 +81,7 @@ def number(value: float) -> str:
         return "+Inf" if value > 0 else "-Inf"
     text = repr(value)
     if "e" not in text and "." in text and (abs(value) >= 1e-4 or value == 0):
-        return text[:-2] if text.endswith(".0") else text
+        return text.removesuffix(".0")
     if 1e-4 <= abs(value) < 1e21:
         return f"{value:.0f}"
     mantissa, _, exponent = text.partition("e")

@@ -15,15 +15,18 @@ if TYPE_CHECKING:
 
 # flag: (key of HostConfig, how it is read)
 _HOST_SETTINGS = {
-    "ipc": ("IpcMode", "text"), "pid": ("PidMode", "text"), "uts": ("UTSMode", "text"), "cgroupns": ("CgroupnsMode", "text"),
-    "userns": ("UsernsMode", "text"), "runtime": ("Runtime", "text"), "volume-driver": ("VolumeDriver", "text"),
+    "ipc": ("IpcMode", "text"), "pid": ("PidMode", "text"), "uts": ("UTSMode", "text"),
+    "cgroupns": ("CgroupnsMode", "text"), "userns": ("UsernsMode", "text"), "runtime": ("Runtime", "text"),
+    "volume-driver": ("VolumeDriver", "text"),
     "cpuset-cpus": ("CpusetCpus", "text"), "cpuset-mems": ("CpusetMems", "text"),
     "memory": ("Memory", "number"), "memory-swap": ("MemorySwap", "number"),
     "memory-reservation": ("MemoryReservation", "number"), "cpus": ("NanoCpus", "number"),
     "cpu-shares": ("CpuShares", "number"), "cpu-period": ("CpuPeriod", "number"), "cpu-quota": ("CpuQuota", "number"),
-    "pids-limit": ("PidsLimit", "number"), "shm-size": ("ShmSize", "number"), "oom-score-adj": ("OomScoreAdj", "number"),
+    "pids-limit": ("PidsLimit", "number"), "shm-size": ("ShmSize", "number"),
+    "oom-score-adj": ("OomScoreAdj", "number"),
     "rm": ("AutoRemove", "flag"), "privileged": ("Privileged", "flag"), "read-only": ("ReadonlyRootfs", "flag"),
-    "publish-all": ("PublishAllPorts", "flag"), "init": ("Init", "flag"), "oom-kill-disable": ("OomKillDisable", "flag"),
+    "publish-all": ("PublishAllPorts", "flag"), "init": ("Init", "flag"),
+    "oom-kill-disable": ("OomKillDisable", "flag"),
     "cap-add": ("CapAdd", "items"), "cap-drop": ("CapDrop", "items"), "dns": ("Dns", "items"),
     "dns-option": ("DnsOptions", "items"), "dns-search": ("DnsSearch", "items"), "add-host": ("ExtraHosts", "items"),
     "group-add": ("GroupAdd", "items"), "volumes-from": ("VolumesFrom", "items"), "link": ("Links", "items"),

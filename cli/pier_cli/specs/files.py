@@ -41,7 +41,7 @@ def key_values(path: str, environment: bool) -> list[str]:
     value from this process, or is dropped."""
     from pier_cli.context import environment as variable
 
-    found = []
+    found: list[str] = []
     text = read_file(path)
     if text.startswith(b"\xef\xbb\xbf"):
         text = text[3:]

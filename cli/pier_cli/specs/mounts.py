@@ -47,6 +47,10 @@ def parse_tmpfs(specs: list[str]) -> dict[str, str]:
     return {path: options for path, _, options in (spec.partition(":") for spec in specs)}
 
 
+def _csv_error(column: int, what: str) -> ValueError:
+    return ValueError(f"parse error on line 1, column {column}: {what}")
+
+
 def csv_fields(text: str) -> list[str]:
     """Fields between commas; a field in double quotes may hold some, and two for one. ValueError as Go's reader."""
     fields: list[str] = []
@@ -58,7 +62,7 @@ def csv_fields(text: str) -> list[str]:
             while True:
                 end = text.find('"', position)
                 if end < 0:
-                    raise ValueError(f'parse error on line 1, column {len(text) + 1}: extraneous or missing " in quoted-field')
+                    raise _csv_error(len(text) + 1, 'extraneous or missing " in quoted-field')
                 field += text[position:end]
                 position = end + 1
                 if not text.startswith('"', position):
@@ -66,14 +70,14 @@ def csv_fields(text: str) -> list[str]:
                 field += '"'
                 position += 1
             if position < len(text) and text[position] != ",":
-                raise ValueError(f'parse error on line 1, column {position}: extraneous or missing " in quoted-field')
+                raise _csv_error(position, 'extraneous or missing " in quoted-field')
         else:
             end = text.find(",", position)
             end = len(text) if end < 0 else end
             field = text[position:end]
             if '"' in field:
                 column = position + field.index('"') + 1
-                raise ValueError(f'parse error on line 1, column {column}: bare " in non-quoted-field')
+                raise _csv_error(column, 'bare " in non-quoted-field')
             position = end
         fields.append(field)
         if position >= len(text):
@@ -131,7 +135,7 @@ def _set(mount: dict[str, Any], options: Any, key: str, value: str, field: str) 
     elif key == "bind-nonrecursive":
         options("bind")["NonRecursive"] = _flag(key, value)
     elif key == "bind-recursive":
-        _recursive(mount, options("bind"), value)
+        _recursive(options("bind"), value)
     elif key == "volume-subpath":
         options("volume")["Subpath"] = value
     elif key == "volume-nocopy":
@@ -162,7 +166,7 @@ def _set(mount: dict[str, Any], options: Any, key: str, value: str, field: str) 
         raise ValueError(f"unexpected key '{key}' in '{field}'")
 
 
-def _recursive(mount: dict[str, Any], options: dict[str, Any], value: str) -> None:
+def _recursive(options: dict[str, Any], value: str) -> None:
     if value == "enabled":
         pass
     elif value == "disabled":
@@ -172,7 +176,8 @@ def _recursive(mount: dict[str, Any], options: dict[str, Any], value: str) -> No
     elif value == "readonly":
         options["ReadOnlyForceRecursive"] = True
     else:
-        raise ValueError(f'invalid value for bind-recursive: {value} (must be "enabled", "disabled", "writable", or "readonly")')
+        known = '"enabled", "disabled", "writable", or "readonly"'
+        raise ValueError(f"invalid value for bind-recursive: {value} (must be {known})")
 
 
 def _check(mount: dict[str, Any], kinds: dict[str, str]) -> None:

@@ -11,11 +11,13 @@ def join_host_port(host: str, port: str) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def _order(port: dict[str, Any]) -> tuple[int, str, int, str]:
+    return port["PrivatePort"], port.get("IP", ""), port.get("PublicPort", 0), port.get("Type", "")
+
+
 def display(ports: list[dict[str, Any]]) -> str:
     """Published and exposed ports, neighbouring ones that keep their number as ranges: ``0.0.0.0:80-81->80-81/tcp``."""
-    known = sorted(
-        ports, key=lambda port: (port["PrivatePort"], port.get("IP", ""), port.get("PublicPort", 0), port.get("Type", ""))
-    )
+    known = sorted(ports, key=_order)
     done: list[str] = []
     moved: list[str] = []
     # One open range for each address and protocol, closed when a number is skipped.

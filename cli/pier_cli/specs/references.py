@@ -8,7 +8,7 @@ _WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 
 
 class Reference:
-    """``name`` is the familiar name (``busybox``, ``127.0.0.1:5000/a``); ``tag`` and ``digest`` are "" where not given."""
+    """``name`` is the familiar name (``busybox``, ``127.0.0.1:5000/a``); ``tag`` and ``digest`` may be ""."""
 
     __slots__ = ("digest", "domain", "path", "tag")
 
@@ -87,10 +87,8 @@ def _is_domain(text: str) -> bool:
         return False
     if host.startswith("["):
         return host.endswith("]")
-    return all(
-        part and part[0] != "-" and part[-1] != "-" and all(char in _WORD or char == "-" for char in part) and "_" not in part
-        for part in host.split(".")
-    )
+    letters = _WORD - {"_"} | {"-"}
+    return all(part and part[0] != "-" and part[-1] != "-" and set(part) <= letters for part in host.split("."))
 
 
 def _is_tag(text: str) -> bool:

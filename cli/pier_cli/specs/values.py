@@ -1,4 +1,4 @@
-"""Values of flags that are checked by themselves: each function takes the text and raises ValueError with docker's words."""
+"""Values of flags, each checked by itself: a function takes the text and raises ValueError with docker's words."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _SYSCTLS = (
     "kernel.shm_rmid_forced",
 )
 _ULIMITS = (
-    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime",
-    "sigpending", "stack",
+    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
+    "rttime", "sigpending", "stack",
 )
 
 
@@ -107,7 +107,7 @@ def cpus(text: str) -> int:
     if not (digits.isascii() and digits.isdigit()) or (slash and not (bottom.isdigit() and int(bottom))):
         raise ValueError(f"failed to parse {text} as a rational number")
     scaled = int(digits) * 10**9
-    divisor = 10 ** len(fraction) * (int(bottom) if slash else 1)
+    divisor: int = 10 ** len(fraction) * (int(bottom) if slash else 1)
     if scaled % divisor:
         raise ValueError("value is too precise")
     return -(scaled // divisor) if top.startswith("-") else scaled // divisor

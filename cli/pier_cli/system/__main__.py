@@ -12,12 +12,15 @@ from typing import Final
 
 from chassis.errors import PierError
 from chassis.instance import DEFAULT, Instance, instance
-from pier_cli.system import config, fsck, status
+from pier_cli.system import config, fsck, launch, status
 
 VERBS: Final[dict[str, Callable[[Instance, argparse.Namespace], Awaitable[int]]]] = {
     "config": config.run,
+    "down": launch.down,
     "fsck": fsck.run,
+    "quickstart": launch.quickstart,
     "status": status.run,
+    "up": launch.up,
 }
 
 
@@ -25,6 +28,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="pier system", allow_abbrev=False)
     parser.add_argument("verb", choices=sorted(VERBS))
     parser.add_argument("--instance", default=DEFAULT)
+    parser.add_argument("--foreground", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--repair", action="store_true")
     arguments = parser.parse_args(argv)

@@ -8,10 +8,11 @@ import json
 import time
 from dataclasses import asdict, dataclass
 
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 from chassis.client import Peer
 from chassis.errors import DeadlineExceeded, PierError
 from chassis.instance import Instance
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pier.system.v1 import system_pb2
 from pier_cli.system.services import STATUS_TIMEOUT, ask, system_stub
 from pier_cli.tabwriter import align
