@@ -41,6 +41,10 @@ class Connection:
     def close(self) -> None:
         self.socket.close()
 
+    def __del__(self) -> None:
+        if hasattr(self, "socket"):
+            self.socket.close()
+
     def send(self, data: bytes) -> None:
         # A peer that has gone must be read to its last word, not end this process by SIGPIPE.
         self.socket.sendall(data, _socket.MSG_NOSIGNAL)

@@ -51,6 +51,7 @@ class Streams:
         escape: Escape | None = None,
         on_resize: Callable[[], bool] | None = None,
     ) -> None:
+        self._connection = connection  # keeps it open
         self._socket = connection.socket
         self._received = bytearray(connection.buffer)
         connection.buffer = b""

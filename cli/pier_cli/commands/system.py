@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from pier_cli.context import Context
     from pier_cli.flags import Options
 
-PROJECT = __file__.rpartition("/cli/pier_cli/")[0] or ".."
+
+def project() -> str:
+    """The directory that holds cli/, services/ and the environment."""
+    import os.path
+
+    return os.path.realpath(__file__).rpartition("/cli/pier_cli/")[0]
 
 
 def hand_over(context: Context, verb: str, *arguments: str) -> NoReturn:
@@ -28,13 +33,14 @@ def hand_over(context: Context, verb: str, *arguments: str) -> NoReturn:
     from pier_cli.context import run_directory
 
     run_directory(context.instance)  # a bad name is told here
-    python = f"{PROJECT}/.venv/bin/python"
+    home = project()
+    python = f"{home}/.venv/bin/python"
     out.flush()
     try:
         # -I: the environment's .pth names the source roots, nothing else may.
         posix.execv(python, [python, "-I", "-m", "pier_cli.system", verb, "--instance", context.instance, *arguments])
     except OSError as error:
-        raise Failure(f"{python}: {error.strerror}. `make run` in {PROJECT} makes it.") from None
+        raise Failure(f"{python}: {error.strerror}. `make run` in {home} makes it.") from None
 
 
 def _status(context: Context, options: Options, arguments: list[str]) -> int:
