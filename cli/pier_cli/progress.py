@@ -47,9 +47,10 @@ class Progress:
             self._lines.clear()
             self._write(self._plain(identity, message))
             return
-        if bar and time.monotonic() - self._drawn.get(identity, 0.0) < _REDRAW:
-            return
-        self._drawn[identity] = time.monotonic()
+        if bar:
+            if time.monotonic() - self._drawn.get(identity, 0.0) < _REDRAW:
+                return
+            self._drawn[identity] = time.monotonic()
         self._rewrite(identity, " ".join(filter(None, (f"{identity}: {message.get('status', '')}", bar))))
 
     def _plain(self, identity: str, message: dict[str, Any]) -> str:
