@@ -25,7 +25,7 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "gateway": frozenset({"coordinator", "chassis", "pier"}),
     "launcher": frozenset({"chassis"}),
     "pier_client": frozenset({"pier"}),
-    "pier_cli": frozenset({"chassis", "pier"}),
+    "pier_cli": frozenset({"launcher", "chassis", "pier"}),
 }
 """Package → the project's packages that it may import, besides itself."""
 

@@ -1,0 +1,33 @@
+"""``pier save``: images as an archive."""
+
+from __future__ import annotations
+
+from pier_cli import out
+from pier_cli.command import Command
+from pier_cli.failure import Failure
+from pier_cli.flags import Flag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pier_cli.context import Context
+    from pier_cli.flags import Options
+
+
+def _run(context: Context, options: Options, arguments: list[str]) -> int:
+    path = options.text("output")
+    if not path and out.is_terminal(1):
+        raise Failure("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+    response = context.engine.request("GET", "/images/get", [("names", name) for name in arguments])
+    if path:
+        from pier_cli.uploads import write_file
+
+        write_file(path, response.blocks())
+    else:
+        for block in response.blocks():
+            out.write(1, block)
+    return 0
+
+
+COMMAND = Command(_run, "[OPTIONS] IMAGE [IMAGE...]", (
+    Flag("output", "o", "string", "Write to a file, instead of STDOUT"),
+), least=1)

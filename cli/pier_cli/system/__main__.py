@@ -1,0 +1,53 @@
+"""``python -m pier_cli.system VERB``: see ``pier_cli.commands.system``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from chassis.errors import PierError
+from chassis.instance import DEFAULT, Instance, instance
+from pier_cli.system import config, fsck, launch, status
+
+VERBS: Final[dict[str, Callable[[Instance, argparse.Namespace], Awaitable[int]]]] = {
+    "config": config.run,
+    "down": launch.down,
+    "fsck": fsck.run,
+    "quickstart": launch.quickstart,
+    "status": status.run,
+    "up": launch.up,
+}
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="pier system", allow_abbrev=False)
+    parser.add_argument("verb", choices=sorted(VERBS))
+    parser.add_argument("--instance", default=DEFAULT)
+    parser.add_argument("--foreground", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--repair", action="store_true")
+    arguments = parser.parse_args(argv)
+    run = os.environ.get("PIER_RUN")
+    try:
+        engine = instance(arguments.instance, run=Path(run) if run else None)
+        return asyncio.run(_run(engine, arguments))
+    except PierError as error:
+        print(error.message, file=sys.stderr)
+        return error.exit_code
+
+
+async def _run(engine: Instance, arguments: argparse.Namespace) -> int:
+    return await VERBS[arguments.verb](engine, arguments)
+
+
+if __name__ == "__main__":
+    try:
+        code = main(sys.argv[1:])
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)

@@ -1,0 +1,72 @@
+"""``pier explain``: a tree that adds up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pier_cli.commands.explain import covered, tree
+from pier_cli.context import Context
+from pier_cli.failure import Failure
+from pier_cli.flags import parse
+from pier_cli.main import load
+from tests.unit.cli.server import json_answer, serving
+
+
+def span(name: str, start: int, duration: int, *children: dict[str, object], **facts: object) -> dict[str, object]:
+    """Milliseconds after an hour that is the same for all."""
+    return {
+        "name": name, "service": facts.pop("service", "execd"), "start": f"2026-11-25T02:00:00.{start:03}000000Z",
+        "durationNs": duration * 10**6, "facts": facts, "error": "", "children": list(children),
+    }
+
+
+def test_steps_side_by_side_count_once() -> None:
+    assert covered(span("start", 0, 100, span("a", 10, 40), span("b", 20, 50), span("c", 90, 10))) == 70 * 10**6
+
+
+def test_what_lies_outside_the_operation_does_not_count() -> None:
+    assert covered(span("start", 10, 10, span("a", 5, 10), span("b", 19, 50))) == 6 * 10**6
+
+
+def test_the_tree_shows_durations_shares_facts_errors_and_the_sum() -> None:
+    bad = span("start.start", 90, 5)
+    bad["error"] = "no such file"
+    root = span("start", 0, 100, span("start.create", 10, 80, span("start.mount", 10, 20, kind="overlay")), bad, service="gateway")
+    assert tree(root).splitlines() == [
+        "2026-11-25T02:00:00.000000000Z",
+        "start                                        gateway     100.0 ms  100.0 %",
+        "├─ start.create                              execd        80.0 ms   80.0 %",
+        "│  └─ start.mount                            execd        20.0 ms   20.0 %  kind=overlay",
+        "└─ start.start                               execd         5.0 ms    5.0 %  ✗ no such file",
+        "sum of stages 85.0 ms of 100.0 ms wall (85.0 %)",
+    ]
+
+
+@pytest.mark.parametrize(("words", "shown"), [([], 1), (["--all"], 2)])
+def test_the_newest_is_shown_unless_all_are_asked_for(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], words: list[str], shown: int
+) -> None:
+    from pier_cli import out
+    from pier_cli.codec import dumps
+
+    command = load("explain")
+    options, rest = parse(command.flags, [*words, "web"])
+    with serving(tmp_path / "s", json_answer(dumps([span("start", 0, 10), span("create", 0, 5)]))) as server:
+        context = Context(server.host)
+        context.engine._version = "1.51"
+        assert command.run(context, options, rest) == 0
+    out.flush()
+    assert capfd.readouterr().out.count("sum of stages") == shown
+    assert server.requests[0].startswith(b"GET /v1.51/containers/web/traces ")
+
+
+def test_a_container_that_did_nothing_yet_is_said_to(tmp_path: Path) -> None:
+    command = load("explain")
+    options, rest = parse(command.flags, ["web"])
+    with serving(tmp_path / "s", json_answer("[]")) as server:
+        context = Context(server.host)
+        context.engine._version = "1.51"
+        with pytest.raises(Failure, match="nothing is recorded yet"):
+            command.run(context, options, rest)
