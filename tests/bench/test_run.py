@@ -35,7 +35,7 @@ def milliseconds(command, **options):
 
 def in_turns(commands):
     """Times of each command, taken in turns after one warm-up."""
-    samples = {name: [] for name in commands}
+    samples: dict[str, list[float]] = {name: [] for name in commands}
     for command, options in commands.values():
         milliseconds(command, **options)
     for _ in range(ROUNDS):
@@ -82,7 +82,9 @@ def hidden(command):
 
 def test_run_beside_the_runtime_alone(engine, floor):
     environment = {"env": engine.environment()}
-    commands = {"floor: crun run": (hidden(["crun", "run", "--bundle", str(floor), "floor"]), {})}
+    commands: dict[str, tuple[list[str], dict[str, object]]] = {
+        "floor: crun run": (hidden(["crun", "run", "--bundle", str(floor), "floor"]), {}),
+    }
     for network in ("bridge", "none", "host"):
         for client in ("pier", "docker"):
             argv = [*engine.argv(client), "run", "--rm", "--network", network, "busybox", "true"]
