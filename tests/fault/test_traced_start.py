@@ -8,6 +8,7 @@ import re
 import select
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -42,7 +43,7 @@ def matters(call, arguments):
 
 
 def threads_of(pid):
-    return {int(path.name) for path in __import__("pathlib").Path(f"/proc/{pid}/task").iterdir()}
+    return {int(path.name) for path in Path(f"/proc/{pid}/task").iterdir()}
 
 
 def test_every_change_of_the_kernel_or_the_disk_is_inside_a_stage(engine, tmp_path):
@@ -63,6 +64,7 @@ def test_every_change_of_the_kernel_or_the_disk_is_inside_a_stage(engine, tmp_pa
     engine.ok("run", "--name", "traced", "busybox", "true")
     engine.ok("rm", "traced")
     time.sleep(0.5)  # what the removal leaves for later is to be seen, too
+    owners |= {thread: name for pid, name in pids.items() for thread in threads_of(pid)}
     tracer.terminate()
     tracer.communicate(timeout=20)
     seen, outside = judge(log.read_text(errors="replace"), owners)
