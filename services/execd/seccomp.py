@@ -226,20 +226,25 @@ def load_profile(text: bytes) -> Profile:
     )
 
 
+_BELOW: Final = frozenset({"SCMP_CMP_LT", "SCMP_CMP_LE"})
+_ORDERS: Final = _BELOW | {"SCMP_CMP_GT", "SCMP_CMP_GE"}
+
+
 def _refuse_misread_orders(rules: tuple[Rule, ...]) -> None:
-    """libseccomp (2.5.4 at least) compiles alternatives wrongly, letting calls pass that none of them allows, where
-    they order one argument, one of them by LT or LE, and the values differ in their upper 32 bits: found by the
-    property test, and so in every runtime that compiles by it."""
-    orders: dict[tuple[str, int], set[tuple[bool, int]]] = {}
+    """libseccomp (2.5.4 at least) compiles some alternatives for one call wrongly, so that calls pass that none of them
+    allows: orders of different arguments; and of one argument, where one is LT or LE and the values differ in their
+    upper 32 bits. The property test found it; every runtime that compiles by libseccomp has it."""
+    alternatives: dict[str, list[tuple[Argument, ...]]] = {}
     for rule in rules:
-        for arg in rule.args or ():
-            if arg.op in ("SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_GT", "SCMP_CMP_GE"):
-                for name in rule.calls:
-                    below = arg.op in ("SCMP_CMP_LT", "SCMP_CMP_LE")
-                    orders.setdefault((name, arg.index), set()).add((below, arg.value >> 32))
-    for (name, index), found in orders.items():
-        if any(below for below, _ in found) and len({upper for _, upper in found}) > 1:
-            raise _not_built(f"{name}: ordering argument {index} by values on both sides of a multiple of 2^32")
+        for name in rule.calls if rule.args else ():
+            alternatives.setdefault(name, []).extend(_alternatives(rule.args or ()))
+    for name, found in alternatives.items():
+        args = [arg for alternative in found for arg in alternative]
+        orders = [arg for arg in args if arg.op in _ORDERS]
+        mixed = len({arg.index for arg in args}) > 1
+        apart = any(arg.op in _BELOW for arg in orders) and len({arg.value >> 32 for arg in orders}) > 1
+        if len(found) > 1 and orders and (mixed or apart):
+            raise _not_built(f"{name}: ordering argument {orders[0].index} in one of several rules")
 
 
 def _bad(message: str, expected: str) -> InvalidArgument:

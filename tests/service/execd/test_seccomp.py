@@ -165,6 +165,7 @@ def make_bundle(directory: Path, linux: dict[str, object], annotations: dict[str
         "root": {"path": "rootfs", "readonly": True},
         "mounts": [
             {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
             {"destination": "/usr", "type": "none", "source": "/usr", "options": ["rbind", "ro"]},
             {"destination": "/probe.py", "type": "none", "source": str(PROBE), "options": ["bind", "ro"]},
         ],
@@ -190,7 +191,7 @@ def run_in(
     make_bundle(directory, linux, annotations)
     container = f"s-seccomp-{uuid.uuid4().hex[:12]}"
     # crun refuses a hybrid cgroup layout: the empty v2 hierarchy is hidden in a mount namespace of the command's.
-    hide = "umount /sys/fs/cgroup/unified 2>/dev/null; exec \"$@\""
+    hide = "umount -n /sys/fs/cgroup/unified 2>/dev/null; exec \"$@\""
     try:
         return ask([
             "unshare", "-m", "--propagation", "private", "sh", "-c", hide, "sh",
@@ -225,21 +226,19 @@ def test_the_rules_given_to_a_runtime_mean_what_the_filter_means(runtime: str, t
 
 @pytest.fixture(scope="module")
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
-    """A docker command line whose daemon runs in mount, network and pid namespaces, with an image "probe"."""
+    """A docker command whose daemon runs in mount, network and pid namespaces, with the image "probe"."""
     if any(shutil.which(name) is None for name in ("docker", "dockerd", "containerd", "runc")):
         pytest.skip("dockerd is not installed: the recorded verdicts stand for it")
     directory = tmp_path_factory.mktemp("dockerd")
     address = f"unix://{directory}/docker.sock"
     cgroup = f"s-dockerd-{os.getpid()}"
     daemon = (
-        "set -e; umount /sys/fs/cgroup/unified 2>/dev/null || true; mount -t proc proc /proc;"
+        "set -e; umount -n /sys/fs/cgroup/unified 2>/dev/null || true; mount -t proc proc /proc;"
         # Where dockerd and containerd leave files otherwise.
         f" mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /opt; mkdir {directory}/etc {directory}/work;"
-        " mount -t overlay overlay"
-        f" -o lowerdir=/etc,upperdir={directory}/etc,workdir={directory}/work /etc;"
-        f" exec dockerd --data-root {directory}/data --exec-root {directory}/exec"
-        f" --pidfile {directory}/pid -H {address}"
-        " --bridge none --iptables=false --ip6tables=false --storage-driver vfs"
+        f" mount -t overlay overlay -o lowerdir=/etc,upperdir={directory}/etc,workdir={directory}/work /etc;"
+        f" exec dockerd --data-root {directory}/data --exec-root {directory}/exec --pidfile {directory}/pid"
+        f" -H {address} --bridge none --iptables=false --ip6tables=false --storage-driver vfs"
         f" --cgroup-parent /{cgroup}"
     )
     process = subprocess.Popen(
@@ -247,16 +246,16 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
     )
     assert process.stderr is not None
+    log: list[bytes] = []
+    # Reads on when the daemon is up, lest it stop at a full pipe.
+    reader = threading.Thread(target=log.extend, args=(process.stderr,))
     try:
-        log = []
         for line in process.stderr:
             log.append(line)
             if b"API listen on" in line:
                 break
         else:
             pytest.fail("dockerd did not start:\n" + b"".join(log).decode())
-        # Read on, lest the daemon stop at a full pipe.
-        reader = threading.Thread(target=log.extend, args=(process.stderr,))
         reader.start()
         command = ["docker", "-H", address]
         make_rootfs(directory / "rootfs")
@@ -270,6 +269,9 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
         for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
             os.kill(int(child), signal.SIGKILL)
         process.wait()
+        if reader.is_alive():
+            reader.join()
+        process.stderr.close()
         remove_cgroups(cgroup)
         shutil.rmtree(directory)
 
@@ -280,6 +282,7 @@ def remove_cgroups(name: str) -> None:
             os.rmdir(directory)
 
 
+@pytest.mark.host  # beside the host's own cgroups and network: the daemon makes a world of its own
 @pytest.mark.parametrize("case", recorded())
 def test_the_recorded_verdicts_are_dockerd_s(case: str, docker: list[str]) -> None:
     version = subprocess.run(
