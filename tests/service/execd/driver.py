@@ -16,7 +16,7 @@ from chassis.ids import new_id
 from tests.service.execd import bundle
 
 SOURCES = Path(__file__).parents[3] / "services"
-ZYGOTE = SOURCES / "execd" / "zygote"
+ZYGOTE = SOURCES / "execd" / "zygote" / "__main__.py"
 TIMEOUT = 20.0
 
 
