@@ -10,6 +10,7 @@ from typing import Final
 from execd.shim.loop import GONE, READ, WRITE, Loop
 from execd.shim.protocol import LINE_MAX
 
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 _UNSENT_MAX: Final = LINE_MAX * 2
 """A peer that lets more than this many bytes pile up is dropped: it reconnects and asks for the state."""
 
@@ -39,7 +40,7 @@ class LineConnection:
         """Queue one line; it goes out as the peer takes it."""
         if self.closed:
             return
-        self._unsent += json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        self._unsent += _encode(message).encode() + b"\n"
         if len(self._unsent) > _UNSENT_MAX:
             self.close()
         else:

@@ -14,6 +14,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from chassis import kernel
 from execd.shim import cgroups, protocol
@@ -21,11 +22,16 @@ from execd.shim import main as shim_main
 from execd.shim.lines import LineConnection
 from execd.shim.loop import READ, Loop
 
+_POOL: Final = 16384
+_POOL_HEADER: Final = 48
+"""pymalloc's: bytes of a pool, bytes before its first block."""
+
 
 class Zygote:
     """Listens on ``path`` (mode 0600)."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, tasks: list[str]) -> None:
+        self._tasks = tasks
         self._loop = Loop(lambda _pid, _status, _time: None)
         self._connections: list[LineConnection] = []
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -73,7 +79,7 @@ class Zygote:
             return
         status = 1
         try:
-            status = shim_main.become(self._shed(connection), seq, spec)
+            status = shim_main.become(self._shed(connection), seq, spec, self._tasks)
         except BaseException:  # noqa: BLE001 - a child must never return into its parent's loop
             traceback.print_exc()
         finally:
@@ -105,10 +111,28 @@ def main(arguments: Sequence[str]) -> int:
         print(f"zygote: another one has {path}", file=sys.stderr)
         return 1
     kernel.set_process_name(b"pier-zygote")
-    cgroups.leave(parent, tracking=False)
-    zygote = Zygote(path)
+    kernel.keep_heap_small()
+    cgroups.enter(cgroups.prepare(parent, tracking=False))
+    zygote = Zygote(path, cgroups.prepare(parent, tracking=True))
     gc.disable()
     gc.collect()
     gc.freeze()
+    fillers = _fill_holes()
     zygote.serve()
+    fillers.clear()
     return 0
+
+
+def _fill_holes() -> list[object]:
+    """Objects that fill every gap which imports left in the allocator's pools, until it begins a fresh one for each size.
+
+    A shim's own objects then lie side by side on few pages, and not one here and one there on pages that are shared.
+    """
+    fillers: list[object] = []
+    for size in range(48, 513, 16):
+        while True:
+            filler = bytes(size - 33)
+            fillers.append(filler)
+            if id(filler) % _POOL == _POOL_HEADER:
+                break
+    return fillers

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -140,7 +142,8 @@ async def test_a_command_that_cannot_run_is_told_by_its_reason_and_leaves_nothin
 async def test_environment_user_directory_and_hostname(service: Execd) -> None:
     spec = exec_pb2.ContainerSpec(hostname="box")
     container = await service.run(
-        "/bin/sh", "-c", "id -u; id -g; id -G; pwd; hostname; echo $HOME $A $PATH; cat /proc/self/status | grep -E 'Cap|Sec|NoNew'",
+        "/bin/sh", "-c",
+        "id -u; id -g; id -G; pwd; hostname; echo $HOME $A $PATH; cat /proc/self/status | grep -E 'Cap|Sec|NoNew'",
         spec=spec, user="alice", cwd=b"/made/here", env=[b"A=1"], no_new_privileges=True,
     )
     await service.wait(container)
@@ -183,7 +186,8 @@ async def test_binds_are_there_and_read_only_ones_are_read_only(service: Execd) 
 
 
 async def test_a_read_only_root_refuses_writes(service: Execd) -> None:
-    container = await service.run("/bin/sh", "-c", "touch /x; echo $?", spec=exec_pb2.ContainerSpec(read_only_rootfs=True))
+    spec = exec_pb2.ContainerSpec(read_only_rootfs=True)
+    container = await service.run("/bin/sh", "-c", "touch /x; echo $?", spec=spec)
     await service.wait(container)
     assert await service.logs(container) == b"1\n"
 
@@ -233,7 +237,8 @@ async def test_an_oom_kill_is_told(service: Execd) -> None:
 async def test_execs_have_their_own_streams_users_exits_and_filter(service: Execd) -> None:
     container = await service.run("/bin/sleep", "1000", env=[b"A=1"], user="alice")
     exec_id, client = await service.exec(
-        container, "/bin/sh", "-c", "id -u; echo $A$B; grep Seccomp: /proc/self/status; grep CapInh /proc/self/status; exit 4",
+        container, "/bin/sh", "-c",
+        "id -u; echo $A$B; grep Seccomp: /proc/self/status; grep CapInh /proc/self/status; exit 4",
         env=[b"B=2"],
     )
     assert client is not None
@@ -257,7 +262,8 @@ async def test_an_exec_that_runs_is_listed(service: Execd) -> None:
 
 
 async def test_logs_by_tail_since_and_follow(service: Execd) -> None:
-    container = await service.run("/bin/sh", "-c", "seq 1 1000; read x; seq 1001 1005", stdin_open=True, stdin_once=True)
+    script = "seq 1 1000; read x; seq 1001 1005"
+    container = await service.run("/bin/sh", "-c", script, stdin_open=True, stdin_once=True)
     while len(await service.logs(container)) < 3893:
         await asyncio.sleep(0.01)
     assert await service.logs(container, tail=2) == b"999\n1000\n"
@@ -296,7 +302,7 @@ async def test_events_are_sequenced_and_resumable(service: Execd) -> None:
         seen.append(response.event)
         if response.event.action == "destroy":
             break
-    await stream.aclose()
+    await cast("AsyncGenerator[object]", stream).aclose()
     assert [event.action for event in seen] == ["create", "start", "die", "destroy"]
     assert seen[2].attributes["exitCode"] == "5"
     assert [event.cursor.sequence for event in seen] == [1, 2, 3, 4]
