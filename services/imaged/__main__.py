@@ -54,7 +54,7 @@ async def build(runtime: Runtime[ImagedSettings]) -> AsyncIterator[None]:
         add(rpc.add_ImageServiceServicer_to_server, Images(state), "pier.image.v1.ImageService")
         add(rpc.add_SnapshotServiceServicer_to_server, Snapshots(state), "pier.image.v1.SnapshotService")
         add(rpc.add_ContentServiceServicer_to_server, Content(state), "pier.image.v1.ContentService")
-        add(rpc.add_VolumeServiceServicer_to_server, Volumes(), "pier.image.v1.VolumeService")
+        add(rpc.add_VolumeServiceServicer_to_server, Volumes(state), "pier.image.v1.VolumeService")
         sweeper = state.operations.spawn("sweeper", lambda: _sweep(state))
         yield
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import hashlib
 import json
@@ -17,6 +18,7 @@ import zstandard
 
 from chassis import kernel
 from chassis.errors import (
+    Aborted,
     AlreadyExists,
     Conflict,
     DataLoss,
@@ -590,3 +592,87 @@ class _answering:  # noqa: N801 - reads as what it does
         except ConnectionError:
             pass
         writer.close()
+
+
+async def test_a_layer_that_was_lost_from_disk_is_unpacked_again(imaged: Served) -> None:
+    (image,) = await imaged.load(docker_archive({"a:1": layered()}))
+    lost = imaged.state / "l" / image.layers[1].chain_id.removeprefix("sha256:")[:32]
+    await imaged.stop()
+    subprocess.run(["rm", "-r", str(lost)], check=True)  # noqa: ASYNC221 - a short helper
+    await imaged.start()
+    assert await imaged.fsck() == []
+    assert shown(await imaged.prepare("a", "a:1")) == LAYERED
+
+
+async def test_fsck_names_what_differs_and_repairs_it(imaged: Served) -> None:
+    (image,) = await imaged.load(docker_archive({"a:1": busybox()}))
+    await imaged.prepare("kept", "a:1")
+    (imaged.state / "l" / ("f" * 32)).mkdir()
+    (imaged.state / "s" / "stranger" / "upper").mkdir(parents=True)
+    (imaged.state / "s" / "kept" / "work").rmdir()
+    expected = [f"LAYER_WITHOUT_RECORD {'f' * 32}", "DIRECTORY_WITHOUT_SNAPSHOT stranger",
+                "SNAPSHOT_WITHOUT_DIRECTORY kept"]
+    assert await imaged.fsck() == expected
+    assert await imaged.fsck(repair=True) == expected
+    assert await imaged.fsck() == []
+    (imaged.state / "blobs" / "sha256" / image.id.removeprefix("sha256:")).unlink()
+    assert await imaged.fsck(repair=True) == [f"RECORD_WITHOUT_BLOB {image.id}"]
+
+
+async def test_clients_that_break_off_an_upload_leave_nothing_and_no_thread(imaged: Served) -> None:
+    raw = docker_archive({"a:1": layered()})
+    sent = asyncio.Event()
+
+    async def loading() -> AsyncIterator[pb.LoadRequest]:
+        yield pb.LoadRequest(namespace=NAMESPACE, data=raw[: len(raw) // 2])
+        sent.set()
+        await asyncio.Event().wait()
+
+    async def importing() -> AsyncIterator[pb.ImportRequest]:
+        yield pb.ImportRequest(options=pb.ImportOptions(namespace=NAMESPACE), data=raw[: len(raw) // 2])
+        sent.set()
+        await asyncio.Event().wait()
+
+    async def load() -> None:
+        async for _ in imaged.peer.stream(rpc.ImageServiceStub(imaged.peer.channel).Load, loading()):
+            pass
+
+    for _ in range(6):  # more than there are threads
+        for verb in (load(), imaged.call(rpc.ImageServiceStub, "Import", importing())):
+            sent.clear()
+            task = asyncio.create_task(verb)  # type: ignore[arg-type]
+            await asyncio.wait_for(sent.wait(), 20)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    assert await imaged.load(raw)
+    await imaged.remove("a:1")
+    async with asyncio.timeout(10):
+        while True:
+            await imaged.collect()
+            if imaged.directories() == {"l": [], "s": [], "trash": [], "ingest": [], "blobs/sha256": []}:
+                break
+
+
+async def test_what_is_being_made_is_not_swept(imaged: Served, registry: Registry) -> None:
+    registry.push("swept", "v1", pack(layered()))
+    raw = docker_archive({"loaded:1": layered()})
+    stop = asyncio.Event()
+
+    async def sweep() -> None:
+        while not stop.is_set():
+            await imaged.collect()
+
+    sweeper = asyncio.create_task(sweep())
+    for _ in range(5):
+        await imaged.pulled(f"{registry.host}/swept:v1")
+        assert shown(await imaged.prepare("a", f"{registry.host}/swept:v1")) == LAYERED
+        await imaged.remove_snapshot("a")
+        await imaged.remove(f"{registry.host}/swept:v1")
+        with contextlib.suppress(Aborted):
+            await imaged.load(raw)
+            assert shown(await imaged.prepare("b", "loaded:1")) == LAYERED
+            await imaged.remove_snapshot("b")
+            await imaged.remove("loaded:1")
+    stop.set()
+    await sweeper
+    assert await imaged.fsck() == []
