@@ -245,7 +245,7 @@ class Endpoints:
 
     async def _reap(self, names: Sequence[str]) -> None:
         await asyncio.sleep(_REAP_SECONDS)
-        await self._threads.run(wiring.delete, self._host, names)
+        await self._on_thread("reap.links", wiring.delete, names)
         self.reaping.difference_update(names)
 
     def _event(

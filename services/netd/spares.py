@@ -12,6 +12,7 @@ from pathlib import Path
 
 from chassis.blocking import Pool
 from chassis.operations import Operations
+from chassis.stages import stage
 from netd import netns
 from netd.netlink import NetlinkSocket
 from netd.netns import Netns
@@ -53,7 +54,7 @@ class Spares:
     async def _fill(self) -> None:
         try:
             while len(self._ready) < self._size:
-                async with self.still:
+                async with self.still, stage("spare.netns"):
                     self._ready.append(await self._threads.run(netns.make, self._directory))
         finally:
             self._filling = False
@@ -64,4 +65,5 @@ class Spares:
         while self._ready:
             spare, sock = self._ready.popleft()
             sock.close()
-            await self._threads.run(netns.unpin, spare.path)
+            async with stage("spare.unpin"):
+                await self._threads.run(netns.unpin, spare.path)
