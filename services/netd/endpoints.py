@@ -20,7 +20,7 @@ from chassis.events import EventLog
 from chassis.ids import NetworkId
 from chassis.instance import Instance
 from chassis.operations import Operations
-from chassis.stages import stage
+from chassis.stages import stage, trace
 from chassis.store import Store
 from netd import records, requests, wiring
 from netd.firewall import Firewall
@@ -245,7 +245,8 @@ class Endpoints:
 
     async def _reap(self, names: Sequence[str]) -> None:
         await asyncio.sleep(_REAP_SECONDS)
-        await self._on_thread("reap.links", wiring.delete, names)
+        with trace("reap"):
+            await self._on_thread("reap.links", wiring.delete, names)
         self.reaping.difference_update(names)
 
     def _event(

@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from pathlib import Path
+from typing import Final
 
 from chassis.blocking import Pool
 from chassis.operations import Operations
-from chassis.stages import stage
+from chassis.stages import stage, trace
 from netd import netns
 from netd.netlink import NetlinkSocket
 from netd.netns import Netns
+
+_PAUSE_SECONDS: Final = 0.1
 
 
 class Spares:
@@ -54,8 +57,11 @@ class Spares:
     async def _fill(self) -> None:
         try:
             while len(self._ready) < self._size:
-                async with self.still, stage("spare.netns"):
-                    self._ready.append(await self._threads.run(netns.make, self._directory))
+                # The start that took one is still under way and wants the processor.
+                await asyncio.sleep(_PAUSE_SECONDS)
+                with trace("spares"):
+                    async with self.still, stage("spare.netns"):
+                        self._ready.append(await self._threads.run(netns.make, self._directory))
         finally:
             self._filling = False
 
