@@ -76,10 +76,10 @@ class Execd:
         """execd has ended by itself (a fault point acted)."""
         return "execd" in self.processes and self.processes["execd"].poll() is not None
 
-    async def call(self, method: str, timeout: float = 30.0, **fields: Any) -> Any:
+    async def call(self, method: str, deadline: float = 30.0, **fields: Any) -> Any:
         """One call of ContainerService: ``await execd.call("StopContainer", id=…)``."""
         request = getattr(exec_pb2, f"{method}Request")(**fields)
-        return await self.peer.call(getattr(self.stub, method), request, timeout=timeout)
+        return await self.peer.call(getattr(self.stub, method), request, timeout=deadline)
 
     async def create(self, *args: str, name: str = "", id_: str = "", **spec: Any) -> str:
         """A container of busybox that is ready to start; its id."""
