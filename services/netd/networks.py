@@ -61,6 +61,11 @@ class Networks:
             if name not in names:
                 await self._make_predefined(name, default_subnet)
 
+    @property
+    def in_use(self) -> int:
+        """Number of addresses that endpoints hold."""
+        return sum(subnet.in_use for subnet in list(self._subnets.values()))
+
     def subnet(self, network: Network) -> Subnet:
         """The addresses of a bridge network."""
         return self._subnets[network.id]

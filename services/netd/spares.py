@@ -37,7 +37,7 @@ class Spares:
     @property
     def pins(self) -> set[str]:
         """File names of those that wait."""
-        return {spare.path.name for spare, _ in self._ready}
+        return {spare.path.name for spare, _ in list(self._ready)}
 
     async def take(self) -> tuple[Netns, NetlinkSocket]:
         """A namespace with loopback up, at once if one is ready, and a socket inside that the caller closes."""
