@@ -67,7 +67,8 @@ class Sandboxes:
             await self._store.write("create_sandbox.record", lambda c: records.insert_sandbox(c, sandbox))
         except BaseException:
             if pin:
-                await self._threads.run(netns.unpin, self.directory / pin)
+                async with stage("create_sandbox.undo"):
+                    await self._threads.run(netns.unpin, self.directory / pin)
             raise
         return sandbox
 

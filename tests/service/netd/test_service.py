@@ -66,6 +66,27 @@ async def test_a_published_port_is_reached_from_outside_the_host_loopback_neighb
             assert await reached(on_host, "127.0.0.1", free_port, server) is not None
 
 
+async def test_a_client_that_goes_on_sending_reaches_the_next_container_of_a_udp_port(
+    netd: Netd, free_port: int
+) -> None:
+    target = (world.ADDRESS, free_port)
+    with OUTSIDE(socket.SOCK_DGRAM) as client:
+        client.settimeout(2)
+        # Before the port is published the host itself is meant, and connection tracking remembers that too.
+        client.sendto(b"early", target)
+        for number in (1, 2):
+            made = await netd.create(number)
+            await netd.attach(number, ports=[tcp(free_port, protocol="udp")])
+            with listener(in_namespace(path_of(made)), "0.0.0.0", 80, socket.SOCK_DGRAM) as server:
+                server.settimeout(2)
+                client.sendto(b"hello", target)
+                data, peer = await asyncio.to_thread(server.recvfrom, 16)
+                assert data == b"hello"
+                server.sendto(b"answer", peer)
+                assert (await asyncio.to_thread(client.recvfrom, 16)) == (b"answer", target)
+            await netd.remove(number)
+
+
 async def test_the_same_call_again_answers_the_same(netd: Netd) -> None:
     assert await netd.create(1, hostname="a") == await netd.create(1, hostname="a")
     with pytest.raises(AlreadyExists):
