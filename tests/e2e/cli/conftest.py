@@ -36,6 +36,8 @@ class Clients:
     docker: str
     pier: str
     environment: dict[str, str]
+    modern: bool
+    """docker is of version 28 or later: pier's words are its words."""
 
     def run(self, program: str, words: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
         settings: dict[str, Any] = {"stdin": subprocess.DEVNULL, "text": True, "capture_output": True, "timeout": 60, **options}
@@ -63,6 +65,12 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield engine.host
 
 
+def _version(docker: str) -> int:
+    """Major version of the docker command."""
+    said = subprocess.run([docker, "--version"], capture_output=True, text=True, check=True).stdout
+    return int(said.removeprefix("Docker version ").partition(".")[0])
+
+
 @pytest.fixture(scope="session")
 def clients(host: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]:
     try:
@@ -73,7 +81,7 @@ def clients(host: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli
     found = Clients(docker, str(tools.PROJECT / "bin" / "pier"), {
         "PATH": os.environ["PATH"], "HOME": str(config), "DOCKER_CONFIG": str(config), "DOCKER_HOST": host, "TERM": "xterm",
         "LANG": "C.UTF-8",
-    })
+    }, modern=_version(docker) >= 28)
     archive = docker_archive({IMAGE: busybox_image()})
     done: subprocess.CompletedProcess[Any] = found.run("docker", ["load"], input=archive, text=False)
     assert done.returncode == 0, done.stderr

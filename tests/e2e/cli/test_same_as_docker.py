@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.e2e.cli.transcript import same
 
 LIVES = {
     "created, started, waited for, shown and removed": [
-        "create --name NAME busybox sh -c 'echo out; echo err >&2; exit 3'", "ps -a -f name=NAME", "start NAME", "wait NAME",
+        "create --name NAME busybox sh -c 'echo out; echo more; exit 3'", "ps -a -f name=NAME", "start NAME", "wait NAME",
         "logs NAME", "logs -t NAME", "logs --tail 1 NAME", "logs --since 2020-01-01 --until 1m NAME",
         "inspect -f '{{.State.Status}} {{.State.ExitCode}} {{.Name}}' NAME", "start -a NAME", "rm NAME", "rm NAME",
     ],
@@ -36,9 +37,9 @@ LIVES = {
         "ps -a -f name=NAME --format '{{.ID'", "ps -aq -f name=NAME", "ps -a -f name=NAME --format '{{json .Names}}'",
     ],
     "formats of inspect": [
-        "create --name NAME -e A=1 -e B=2 --label x=y busybox true", "inspect -f '{{json .Config.Env}}' NAME",
+        "create --name NAME -e A=1 --label x=y busybox true", "inspect -f '{{json .Config.Env}}' NAME",
         "inspect -f '{{range .Config.Env}}{{println .}}{{end}}' NAME", "inspect -f '{{index .Config.Labels \"x\"}}' NAME",
-        "inspect -f '{{.Nope}}' NAME", "inspect -f '{{.Config.Nope}}' NAME", "inspect -f '{{nope}}' NAME", "inspect NAME nope",
+        "inspect -f '{{.Nope}}' NAME", "inspect -f '{{.Config.Nope}}' NAME", "inspect -f '{{nope}}' NAME", "inspect -f '{{.Name}}' NAME nope",
         "inspect --type image NAME", "container inspect nope",
     ],
     "pause": [
@@ -81,10 +82,30 @@ def test_a_refusal_reads_the_same(clients: Clients, line: str) -> None:
         clients.ok("rm", identity)  # a failed start leaves a created container: that is docker's way
 
 
+@pytest.mark.parametrize("line", [
+    "inspect e2esame", "inspect -s e2esame", "container inspect e2esame", "inspect busybox", "image inspect busybox",
+    "network inspect bridge none", "inspect -f '{{json .}}' e2esame", "ps -a --no-trunc", "ps -as", "images --digests",
+    "images --no-trunc", "images --format json", "network ls --no-trunc", "network ls --format json", "volume ls", "logs e2esame",
+    "ps -a --format '{{.ID}} {{.Names}} {{.Ports}} {{.Labels}} {{.Networks}} {{.Mounts}} {{.CreatedAt}}'",
+    "inspect -f '{{range $k, $v := .Config.Labels}}{{$k}}={{$v}};{{end}}' e2esame", "history busybox", "history --no-trunc busybox",
+    "inspect -f '{{.HostConfig.NetworkMode}} {{.HostConfig.RestartPolicy.Name}} {{.State.Health}}' busybox e2esame",
+])
+def test_one_thing_looks_the_same_to_both(clients: Clients, names: list[str], line: str) -> None:
+    names.append("e2esame")
+    clients.ok("create", "--name", "e2esame", "--label", "k=<v>", "--label", "a=b", "-e", "E=é", "busybox", "sh", "-c", "echo 'a b'")
+    words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", line)]
+    docker, pier = clients.run("docker", words), clients.run("pier", words)
+    assert (masked_ages(pier.stdout), pier.returncode) == (masked_ages(docker.stdout), docker.returncode)
+
+
+def masked_ages(text: str) -> str:
+    return re.sub(r"Less than a second ago|\d+ seconds? ago", "<AGO>", text)
+
+
 def test_events_of_a_life_read_the_same(clients: Clients) -> None:
     script = [
         "run --name NAME --label l=1 busybox true", "rm NAME",
-        "events --since 1m --until 0s -f container=NAME --format '{{.Type}} {{.Action}} {{.Actor.Attributes.name}}'",
+        "events --since 1m --until SOON -f container=NAME --format '{{.Type}} {{.Action}} {{.Actor.Attributes.name}}'",
     ]
     *_, events = same(clients, script, "events")
     assert "container start NAME" in events.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import time
 from dataclasses import dataclass
 
 from tests.e2e.cli.conftest import Clients
@@ -45,10 +46,12 @@ class Said:
 
 
 def play(clients: Clients, program: str, script: list[str], own: str, feed: str = "") -> list[Said]:
-    """Run each line; NAME in it is ``own``. An argument with spaces stands between ' and '."""
+    """Run each line; NAME in it is ``own``, SOON a moment to come. An argument with spaces stands between ' and '."""
     said = []
     for line in script:
-        words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", line.replace("NAME", own))]
+        # An engine that is asked for events up to now may leave out what it has not written down yet.
+        soon = str(int(time.time()) + 2)
+        words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", line.replace("NAME", own).replace("SOON", soon))]
         done = clients.run(program, words, input=feed)
         said.append(
             Said(line, mask(done.stdout, own, program), mask(done.stderr, own, program), done.returncode)
@@ -64,9 +67,16 @@ def same(clients: Clients, script: list[str], tag: str, feed: str = "") -> list[
     finally:
         for own in (f"d{tag}", f"p{tag}"):
             clients.run("docker", ["rm", "-f", "-v", own, f"{own}2"])
+    if not clients.modern:
+        # An older docker has other words for errors and other codes: what is left to compare is what programs read.
+        docker, pier = [_essence(said) for said in docker], [_essence(said) for said in pier]
     differences = [line for one, other in zip(docker, pier, strict=True) if one != other for line in _difference(one, other)]
     assert not differences, "\n" + "\n".join(differences)
     return pier
+
+
+def _essence(said: Said) -> Said:
+    return Said(said.words, said.stdout, "", int(said.code != 0))
 
 
 def _difference(docker: Said, pier: Said) -> list[str]:
