@@ -144,11 +144,17 @@ def test_bad_references(text: str, message: str) -> None:
         references.parse(text)
 
 
-def test_what_is_not_asked_for_is_not_sent() -> None:
-    assert built() == {
+def test_what_is_not_asked_for_is_not_sent_but_for_dockers_empty_values() -> None:
+    body = built()
+    host = body.pop("HostConfig")
+    assert body == {
         "Image": "image", "Cmd": ["cmd"], "AttachStdin": False, "AttachStdout": True, "AttachStderr": True, "Tty": False,
-        "OpenStdin": False, "StdinOnce": False, "HostConfig": {"NetworkMode": "default"},
+        "OpenStdin": False, "StdinOnce": False,
     }
+    assert host.pop("NetworkMode") == "default"
+    assert host.pop("RestartPolicy") == {"Name": "no", "MaximumRetryCount": 0}
+    assert host.pop("PortBindings") == {}
+    assert {str(value) for value in host.values()} == {"[]"}
 
 
 @pytest.mark.parametrize(("words", "key", "value"), [
