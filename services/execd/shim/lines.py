@@ -16,7 +16,8 @@ _UNSENT_MAX: Final = LINE_MAX * 2
 
 
 class LineConnection:
-    """``on_line(connection, message)`` gets each object, ``on_close(connection)`` is called once at the end."""
+    """``on_line(connection, message)`` gets each object, ``on_close(connection)`` is called once at the end.
+    ``socket`` is for a forked child, in which it lives on without this loop."""
 
     def __init__(
         self,
@@ -26,7 +27,7 @@ class LineConnection:
         on_close: Callable[[LineConnection], None],
     ) -> None:
         self._loop = loop
-        self._socket = sock
+        self.socket = sock
         self._on_line = on_line
         self._on_close = on_close
         self._received = bytearray()
@@ -49,14 +50,9 @@ class LineConnection:
     def close(self) -> None:
         if not self.closed:
             self.closed = True
-            self._loop.remove(self._socket.fileno())
-            self._socket.close()
+            self._loop.remove(self.socket.fileno())
+            self.socket.close()
             self._on_close(self)
-
-    def take(self) -> socket.socket:
-        """The socket itself, for a forked child in which it lives on without its parent's loop."""
-        self.closed = True
-        return self._socket
 
     def _ready(self, events: int) -> None:
         if events & READ:
@@ -68,7 +64,7 @@ class LineConnection:
 
     def _receive(self) -> None:
         try:
-            data = self._socket.recv(65536)
+            data = self.socket.recv(65536)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -97,11 +93,11 @@ class LineConnection:
     def _flush(self) -> None:
         try:
             while self._unsent:
-                sent = self._socket.send(self._unsent)
+                sent = self.socket.send(self._unsent)
                 del self._unsent[:sent]
         except (BlockingIOError, InterruptedError):
             pass
         except OSError:
             self.close()
             return
-        self._loop.modify(self._socket.fileno(), READ | WRITE if self._unsent else READ)
+        self._loop.modify(self.socket.fileno(), READ | WRITE if self._unsent else READ)

@@ -21,19 +21,21 @@ from execd.shim.shim import Shim
 
 _IGNORED: Final = tuple(map(int, (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)))
 """A host that shuts down ends containers, not shims: each stays to record its container's end."""
-_NICE_NAME: Final = b"pier-shim"
 
 
-def become(sock: socket.socket, seq: object, spec: ShimSpec, tasks: list[str]) -> int:
-    """Serve as ``spec``'s shim on the connection ``sock`` and all that come; the exit status when it is done.
-    ``tasks`` are the cgroup.procs files of the cgroups to enter.
-
-    The caller has just forked and closed every descriptor but ``sock``'s.
-    """
+def prepare(tasks: list[str]) -> None:
+    """The part that needs no container: a session of its own, no terminal, no signals, the cgroups whose cgroup.procs
+    files are ``tasks``. The caller has just forked and closed every descriptor but those it goes on with."""
+    kernel.set_process_name(b"pier-spare")
     _detach_from_parent()
+    cgroups.enter(tasks)
+
+
+def serve(sock: socket.socket, seq: object, spec: ShimSpec) -> int:
+    """Be ``spec``'s shim on the connection ``sock`` and all that come; the exit status when it is done."""
+    kernel.set_process_name(b"pier-shim")
     try:
         lock = _lock(spec)
-        cgroups.enter(tasks)
         children = Children()
         loop = Loop(children.reaped)
         shim = Shim(loop, children, spec)
@@ -63,7 +65,6 @@ def _detach_from_parent() -> None:
     if null > 2:
         os.close(null)
     kernel.ignore_signals(_IGNORED)
-    kernel.set_process_name(_NICE_NAME)
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     gc.enable()
 

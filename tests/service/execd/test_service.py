@@ -10,6 +10,7 @@ from typing import cast
 
 import pytest
 
+from chassis import kernel
 from chassis.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, NotModified, PierError, Unimplemented
 from chassis.ids import new_id
 from pier.exec.v1 import exec_pb2
@@ -366,3 +367,47 @@ async def test_a_container_attached_and_never_started_is_removed_whole(service: 
     await service.remove(container)
     assert await asyncio.to_thread(client.read_all) == b""
     client.close()
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+async def test_each_runtime_runs_execs_and_ends_under_its_filter(service: Execd, runtime: str) -> None:
+    spec = exec_pb2.ContainerSpec(runtime=runtime)
+    container = await service.create("/bin/sh", "-c", "grep Seccomp: /proc/self/status; read x; exit 3", spec=spec,
+                                     stdin_open=True, stdin_once=True)
+    client = await service.attach(container)
+    await service.begin(container)
+    assert b"Seccomp:\t2" in await asyncio.to_thread(client.read_until, b"\n")
+    assert await service.output(container, "/bin/grep", "Seccomp:", "/proc/self/status") == b"Seccomp:\t2\n"
+    client.half_close()
+    assert (await service.wait(container)).code == 3
+
+
+async def test_what_is_mounted_below_a_shared_bind_reaches_the_host(service: Execd) -> None:
+    shared = service.base / "shared"
+    shared.mkdir()
+    kernel.mount(b"tmpfs", os.fsencode(shared), b"tmpfs")
+    kernel.mount(None, os.fsencode(shared), None, kernel.MS_SHARED)
+    (shared / "below").mkdir()
+    try:
+        entry = types_pb2.MountSpec(type="bind", source=os.fsencode(shared), target=b"/data", recursive=True,
+                                    propagation="rshared")
+        container = await service.run(
+            "/bin/sh", "-c", "mount -t tmpfs inside /data/below && echo mounted; read x",
+            spec=exec_pb2.ContainerSpec(mounts=[entry], privileged=True), stdin_open=True, stdin_once=True,
+        )
+        while not await service.logs(container):
+            await asyncio.sleep(0.01)
+        assert os.path.ismount(shared / "below")
+        kernel.umount(os.fsencode(shared / "below"))
+        await service.remove(container)
+    finally:
+        kernel.umount(os.fsencode(shared), kernel.MNT_DETACH)
+
+
+async def test_a_working_directory_and_command_lines_that_are_no_text_go_through(service: Execd) -> None:
+    container = await service.create(cwd=b"/d\xff", args=[b"/bin/echo", b"\xfe\xff"])
+    await service.begin(container)
+    await service.wait(container)
+    found = await service.get(container)
+    assert found.spec.process.args[1] == b"\xfe\xff"
+    assert found.status.exit.code == 0

@@ -42,7 +42,7 @@ def test_users_are_resolved_as_docker_does(text, uid, gid, groups, home) -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["1:", ":1", ":", "+1", "-1", " 1", "1 ", "4294967296", "2147483648", "9" * 14, "a:b:c", "a b", "a\nb", "a/b"]
+    "text", ["1:", ":1", ":", "+1", "-1", " 1", "1 ", "4294967296", "2147483648", "9" * 14, "a:b:c", "a b", "a\nb"]
 )
 def test_users_outside_the_grammar_are_refused(text) -> None:
     with pytest.raises(InvalidArgument) as refused:
@@ -124,7 +124,7 @@ def test_no_annotation_under_a_reserved_prefix_gets_through(rest) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"restart_policy": {"name": "always"}}, {"sysctls": {"net.x": "1"}}, {"devices": [{"path_on_host": b"/dev/kvm"}]},
+        {"restart_policy": {"name": "always"}}, {"sysctls": {"net.x": "1"}}, {"devices": [{"path_on_host": b"/dev/x"}]},
         {"init": True}, {"sandbox_id": "x"}, {"health_check": {"test": [b"CMD", b"x"]}},
         {"seccomp": {"custom": b"{}"}},
         {"log": {"driver": "syslog"}}, {"cgroup_parent": "x"}, {"masked_paths": {}},
