@@ -33,7 +33,8 @@ async def load(
         async with state.gate.pinned(set(contents.files.values())):
             if not await state.files.run(_whole, state, contents):
                 raise Aborted("load: a part of the archive was swept while it came in; try again", reason="SWEPT")
-            found = await state.streams.run(archive.read, state.blobs, contents)
+            async with stage("load.documents"):
+                found = await state.streams.run(archive.read, state.blobs, contents)
             async with state.gate.pinned([digest for one in found for digest in one.documents]):
                 for one in found:
                     messages: asyncio.Queue[pb.LoadResponse | None] = asyncio.Queue()

@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -34,7 +35,7 @@ from pier.types.v1 import types_pb2
 from tests import images
 from tests.images import Entry, busybox, layered, pack, pack_index
 from tests.registry import Registry
-from tests.service.imaged.served import NAMESPACE, Served, owner
+from tests.service.imaged.served import NAMESPACE, Served, owner, serving
 
 LAYERED = {
     "data/kept": b"first", "data/changed": b"third", "data/opaque/new": b"third", "data/back": b"fourth",
@@ -640,7 +641,7 @@ async def test_clients_that_break_off_an_upload_leave_nothing_and_no_thread(imag
     for _ in range(6):  # more than there are threads
         for verb in (load(), imaged.call(rpc.ImageServiceStub, "Import", importing())):
             sent.clear()
-            task = asyncio.create_task(verb)  # type: ignore[arg-type]
+            task = asyncio.create_task(verb)
             await asyncio.wait_for(sent.wait(), 20)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -676,3 +677,28 @@ async def test_what_is_being_made_is_not_swept(imaged: Served, registry: Registr
     stop.set()
     await sweeper
     assert await imaged.fsck() == []
+
+
+async def test_metrics_tell_what_is_stored(tmp_path: Path) -> None:
+    async with serving(tmp_path) as first:
+        await first.load(docker_archive({"a:1": layered()}))
+        await first.prepare("a", "a:1")
+        await first.call(rpc.ContentServiceStub, "WriteBlob", _one_blob(b"x" * 1000))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    async with serving(tmp_path, metrics_port=port):
+        wanted = {"pier_images 1.0", "pier_snapshots 1.0", "pier_layers 4.0", "pier_unreferenced_bytes 1000.0"}
+        async with asyncio.timeout(10):
+            while True:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+                lines = set((await reader.read()).decode().splitlines())
+                writer.close()
+                if wanted <= lines:
+                    break
+
+
+async def _one_blob(content: bytes) -> AsyncIterator[pb.WriteBlobRequest]:
+    digest = "sha256:" + hashlib.sha256(content).hexdigest()
+    yield pb.WriteBlobRequest(ref="one", digest=digest, data=content)
