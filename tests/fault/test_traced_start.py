@@ -4,6 +4,7 @@ The services mark each stage's begin and end (``PIER_STAGE_MARKS``), one strace 
 them in one order. A call is inside where a stage of the same process is open; a shim's, where one of execd's is.
 """
 
+import os
 import re
 import select
 import subprocess
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from chassis.instance import SERVICES
 from tests import tools
-from tests.engine import SERVICES, running
+from tests.engine import running
 
 CALLS = (
     "mount,umount2,fsopen,fsconfig,fsmount,move_mount,open_tree,mount_setattr,rename,renameat,renameat2,"
@@ -59,7 +61,7 @@ def test_every_change_of_the_kernel_or_the_disk_is_inside_a_stage(engine, tmp_pa
     attached = b""
     while attached.count(b"attached") < len(pids):
         assert select.select([tracer.stderr], [], [], 20)[0], attached
-        attached += tracer.stderr.read1(65536)
+        attached += os.read(tracer.stderr.fileno(), 65536)
     owners = {thread: name for pid, name in pids.items() for thread in threads_of(pid)}
     engine.ok("run", "--name", "traced", "busybox", "true")
     engine.ok("rm", "traced")
