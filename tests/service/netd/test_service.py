@@ -47,6 +47,7 @@ async def test_an_attached_sandbox_has_an_address_a_route_and_a_way_out(netd: Ne
         eth0 = links.link(sock, "eth0")
         assert eth0.mac == endpoint.mac
         assert container(1) in links.link(sock, "lo").alias, "the namespace carries its owner"
+    assert path_of(sandbox).name == container(1)
 
 
 async def test_a_published_port_is_reached_from_outside_the_host_loopback_neighbours_and_itself(
