@@ -52,10 +52,10 @@ class Engine:
 
     def docker(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run the real docker command. ``options`` are subprocess.run's; text, captured and 60 s by default."""
-        return self._run([tools.program("docker"), *arguments], options)
+        return self.run([*self.argv("docker"), *arguments], **options)
 
     def pier(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return self._run([str(tools.PROJECT / "bin" / "pier"), "-H", self.host, *arguments], options)
+        return self.run([*self.argv("pier"), *arguments], **options)
 
     def ok(self, *arguments: str, **options: Any) -> str:
         """Run docker, see that it succeeds, and give its output without the last newline."""
@@ -99,11 +99,24 @@ class Engine:
         if ids := self.ok("ps", "-aq").split():
             self.ok("rm", "-f", *ids)
 
-    def _run(self, command: list[str], options: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    def argv(self, client: str) -> list[str]:
+        """The command ``docker`` or ``pier`` with what leads it to this engine."""
+        if client == "docker":
+            return [tools.program("docker")]
+        return [str(tools.PROJECT / "bin" / "pier"), "--instance", self.instance.name]
+
+    def run(self, command: list[str], **options: Any) -> subprocess.CompletedProcess[Any]:
+        """subprocess.run in the clients' environment."""
         settings: dict[str, Any] = {"text": True, "capture_output": True, "timeout": 60, "check": False, **options}
         if "stdin" not in settings and "input" not in settings:
             settings["stdin"] = subprocess.DEVNULL
+        if "stdout" in settings or "stderr" in settings:
+            settings.pop("capture_output")
         return subprocess.run(command, env=self.environment(), **settings)  # noqa: PLW1510 - settings say check
+
+    def start(self, command: list[str], **options: Any) -> subprocess.Popen[Any]:
+        """subprocess.Popen in the clients' environment."""
+        return subprocess.Popen(command, env=self.environment(), **options)
 
 
 @contextmanager
@@ -116,6 +129,11 @@ def running(name: str, directory: Path, **environment: str) -> Iterator[Engine]:
         engine.remove_everything()
     finally:
         engine.down()
+
+
+def sh(script: str) -> tuple[str, ...]:
+    """The image and command that run ``script`` in busybox's shell, as they end a `run`'s words."""
+    return ("busybox", "sh", "-c", script)
 
 
 def wait_until(condition: Any, within: float = 10.0, what: str = "") -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine import PROGRAMS, wait_until
+from tests.engine import PROGRAMS, sh, wait_until
 
 COUNTER = "i=0; while :; do echo line $i; i=$((i+1)); usleep 10000; done"
 
@@ -29,8 +29,8 @@ def lines(engine, name):
 
 @pytest.mark.parametrize("victims", [*((name,) for name in PROGRAMS), PROGRAMS], ids="+".join)
 def test_killing_a_service_loses_no_line_and_no_exit_code(engine, victims):
-    engine.ok("run", "-d", "--name", "counter", "busybox", "sh", "-c", COUNTER)
-    engine.ok("run", "-d", "--name", "seven", "busybox", "sh", "-c", UNTIL_GO)
+    engine.ok("run", "-d", "--name", "counter", *sh(COUNTER))
+    engine.ok("run", "-d", "--name", "seven", *sh(UNTIL_GO))
     before = wait_until(lambda: lines(engine, "counter"))
     pid = engine.inspect("seven")["State"]["Pid"]
     engine.kill(*victims)
@@ -48,7 +48,7 @@ def test_killing_a_service_loses_no_line_and_no_exit_code(engine, victims):
 
 def test_a_killed_shim_leaves_the_container_running_and_its_end_is_never_zero(engine):
     """Without its shim the exit code is the kernel's to tell; where it cannot, it is unknown, never 0."""
-    engine.ok("run", "-d", "--name", "orphan", "busybox", "sh", "-c", UNTIL_GO)
+    engine.ok("run", "-d", "--name", "orphan", *sh(UNTIL_GO))
     pid = engine.inspect("orphan")["State"]["Pid"]
     parent = re.search(r"PPid:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
     assert parent is not None

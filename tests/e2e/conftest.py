@@ -1,0 +1,45 @@
+"""One engine for this directory's tests, and each of the two commands against it."""
+
+import pytest
+
+from tests.engine import running
+
+
+@pytest.fixture(scope="package")
+def engine(tmp_path_factory):
+    with running("e2e", tmp_path_factory.mktemp("engine")) as engine:
+        engine.load_busybox()
+        engine.ok("run", "--rm", "busybox", "true")  # what is opened once and kept is open before the first count
+        yield engine
+
+
+@pytest.fixture(params=["docker", "pier"])
+def client(request, engine):
+    """The command under test, as a list of words."""
+    return Client(engine, request.param)
+
+
+class Client:
+    """One of the two commands: ``run(*arguments)`` completes, ``ok`` succeeds, ``start`` gives a Popen."""
+
+    def __init__(self, engine, name):
+        self.engine = engine
+        self.name = name
+        self.argv = engine.argv(name)
+
+    def run(self, *arguments, **options):
+        return self.engine.run([*self.argv, *arguments], **options)
+
+    def ok(self, *arguments, **options):
+        done = self.run(*arguments, **options)
+        assert done.returncode == 0, f"{self.name} {' '.join(arguments)}: {done.returncode}: {done.stdout}{done.stderr}"
+        return done.stdout.rstrip("\n") if isinstance(done.stdout, str) else done.stdout
+
+    def start(self, *arguments, **options):
+        return self.engine.start([*self.argv, *arguments], **options)
+
+
+@pytest.fixture(autouse=True)
+def no_containers_left(engine):
+    yield
+    engine.remove_everything()
