@@ -1,7 +1,7 @@
 """One engine, two commands: the real docker and pier.
 
-``PIER_E2E_HOST`` names an engine that is up already (a dockerd, for one) as DOCKER_HOST does; ``PIER_E2E_IMAGE`` an image
-that it can pull from a registry on loopback. Without them the engine is Pier's own, in the world that the tests run in.
+``PIER_E2E_HOST`` names an engine that is up already (a dockerd, for one) as DOCKER_HOST does; ``PIER_E2E_IMAGE`` an
+image that it can pull from a registry on loopback. Without them the engine is Pier's own, in the tests' world.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Clients:
     """docker is of version 28 or later: pier's words are its words."""
 
     def run(self, program: str, words: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
-        settings: dict[str, Any] = {"stdin": subprocess.DEVNULL, "text": True, "capture_output": True, "timeout": 60, **options}
-        if "input" in settings:
-            del settings["stdin"]
+        settings: dict[str, Any] = {"text": True, "capture_output": True, "timeout": 60, **options}
+        if "input" not in settings:
+            settings["stdin"] = subprocess.DEVNULL
         return subprocess.run([getattr(self, program), *words], env=self.environment, check=False, **settings)
 
     def ok(self, *words: str) -> str:
@@ -79,7 +79,8 @@ def clients(host: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli
         pytest.skip(str(error))
     config = tmp_path_factory.mktemp("docker-config")
     found = Clients(docker, str(tools.PROJECT / "bin" / "pier"), {
-        "PATH": os.environ["PATH"], "HOME": str(config), "DOCKER_CONFIG": str(config), "DOCKER_HOST": host, "TERM": "xterm",
+        "PATH": os.environ["PATH"], "HOME": str(config), "DOCKER_CONFIG": str(config), "DOCKER_HOST": host,
+        "TERM": "xterm",
         "LANG": "C.UTF-8",
     }, modern=_version(docker) >= 28)
     archive = docker_archive({IMAGE: busybox_image()})

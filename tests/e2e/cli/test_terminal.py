@@ -33,8 +33,7 @@ class Terminal:
         self.seen = ""
         self.process = subprocess.Popen(
             [clients.pier, *words], stdin=self._follower, stdout=self._follower, stderr=self._follower,
-            env=clients.environment, start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            env=clients.environment,
         )
 
     def resize(self, lines: int, columns: int) -> None:
@@ -96,7 +95,8 @@ def test_the_terminals_new_size_reaches_the_process(clients: Clients) -> None:
 
 
 def test_control_c_is_the_processs_own(clients: Clients) -> None:
-    with terminal(clients, "run", "--rm", "-it", "busybox", "sh", "-c", "trap 'echo caught; exit 5' INT; echo go; sleep 100") as shell:
+    script = "trap 'echo caught; exit 5' INT; echo go; sleep 100"
+    with terminal(clients, "run", "--rm", "-it", "busybox", "sh", "-c", script) as shell:
         shell.expect("go")
         shell.type("\x03")
         shell.expect("caught")
@@ -213,7 +213,8 @@ def test_the_output_of_what_ends_at_once_is_never_lost(clients: Clients) -> None
 
 def test_logs_are_followed_to_the_end(clients: Clients, names: list[str]) -> None:
     names.append("e2efollow")
-    clients.ok("run", "-d", "--name", "e2efollow", "busybox", "sh", "-c", "for i in $(seq 50); do echo $i; sleep 0.01; done")
+    script = "for i in $(seq 50); do echo $i; sleep 0.01; done"
+    clients.ok("run", "-d", "--name", "e2efollow", "busybox", "sh", "-c", script)
     done = clients.run("pier", ["logs", "-f", "e2efollow"])
     assert done.stdout.split() == [str(number) for number in range(1, 51)]
 

@@ -51,7 +51,8 @@ def play(clients: Clients, program: str, script: list[str], own: str, feed: str 
     for line in script:
         # An engine that is asked for events up to now may leave out what it has not written down yet.
         soon = str(int(time.time()) + 2)
-        words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", line.replace("NAME", own).replace("SOON", soon))]
+        filled = line.replace("NAME", own).replace("SOON", soon)
+        words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", filled)]
         done = clients.run(program, words, input=feed)
         said.append(
             Said(line, mask(done.stdout, own, program), mask(done.stderr, own, program), done.returncode)
@@ -70,7 +71,8 @@ def same(clients: Clients, script: list[str], tag: str, feed: str = "") -> list[
     if not clients.modern:
         # An older docker has other words for errors and other codes: what is left to compare is what programs read.
         docker, pier = [_essence(said) for said in docker], [_essence(said) for said in pier]
-    differences = [line for one, other in zip(docker, pier, strict=True) if one != other for line in _difference(one, other)]
+    pairs = [(one, other) for one, other in zip(docker, pier, strict=True) if one != other]
+    differences = [line for one, other in pairs for line in _difference(one, other)]
     assert not differences, "\n" + "\n".join(differences)
     return pier
 
