@@ -30,8 +30,8 @@ from pier.exec.v1 import exec_pb2_grpc
 async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     instance, settings = runtime.instance, runtime.settings
     places = Places(runtime.state, runtime.run, instance.cgroup_parent)
-    make_private(places.shims)
-    make_private(runtime.run / "runtime")
+    for directory in (places.shims, runtime.run / "runtime", runtime.run / "probes"):
+        make_private(directory)
     store = await Store.open(runtime.state / "execd.db", MIGRATIONS)
     events = EventLog(store, runtime.node_id)
     operations, pool = Operations(), Pool("files", 8)

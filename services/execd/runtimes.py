@@ -102,6 +102,7 @@ class Runtimes:
         self._cgroup = cgroup_parent
         self._cache = cache
         self._verdicts: dict[str, asyncio.Task[OciRuntime]] = {}
+        self.probing: set[str] = set()
 
     def probe(self) -> dict[str, str]:
         """Begin to judge the default runtime; facts for people."""
@@ -142,6 +143,7 @@ class Runtimes:
 
     async def _works(self, runtime: OciRuntime) -> bool:
         identity = new_id()
+        self.probing.add(identity)
         run_dir = run_directory(self._run / "probes", identity, 1)
         link = ShimLink(run_dir, _ignore, _ignore_loss)
         spec = protocol.ShimSpec(
@@ -169,6 +171,7 @@ class Runtimes:
         finally:
             await self._clean(link, wanted)
             shutil.rmtree(run_dir, ignore_errors=True)
+            self.probing.discard(identity)
 
     async def _clean(self, link: ShimLink, wanted: dict[str, str]) -> None:
         for _ in range(200):
