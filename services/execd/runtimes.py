@@ -102,6 +102,7 @@ class Runtimes:
         self._cgroup = cgroup_parent
         self._cache = cache
         self._verdicts: dict[str, asyncio.Task[OciRuntime]] = {}
+        self._problems: dict[str, str] = {}
         self.probing: set[str] = set()
 
     def probe(self) -> dict[str, str]:
@@ -131,8 +132,9 @@ class Runtimes:
                 logger().info("runtime judged", runtime=name, path=path, seccomp=form)
                 self._cache.write_text(json.dumps({**known, key: form}))
                 return runtime
-        raise Conflict(f"runtime {name} ({path}) starts processes without the seccomp filter that was asked for",
-                       reason="RUNTIME_UNSAFE", field="spec.runtime")
+        problem = self._problems.get(name) or "it starts processes without the seccomp filter that was asked for"
+        raise Conflict(f"runtime {name} ({path}) cannot be used: {problem}", reason="RUNTIME_UNSAFE",
+                       field="spec.runtime")
 
     def _known(self) -> dict[str, str]:
         try:
@@ -153,7 +155,10 @@ class Runtimes:
         await self._zygote.fork(link, spec)
         wanted = {"path": runtime.path, "root": str(self.root)}
         try:
-            container = exec_pb2.ContainerSpec(process=exec_pb2.Process(args=[b"/bin/cat"]), read_only_rootfs=True)
+            container = exec_pb2.ContainerSpec(
+                process=exec_pb2.Process(args=[b"/bin/cat"]), read_only_rootfs=True,
+                namespaces=[exec_pb2.NamespaceRef(kind=exec_pb2.NAMESPACE_KIND_CGROUP, fresh=True)],
+            )
             cgroup = f"{self._cgroup}/{identity}"
             place = config.Place(identity, str(link.rootfs), cgroup, {}, {}, ())
             caps = capabilities.DEFAULT & capabilities.bounding()
@@ -167,6 +172,7 @@ class Runtimes:
         except PierError as error:
             logger().warning("runtime's probe failed", runtime=runtime.name, form=runtime.filter_form,
                              error=error.message)
+            self._problems[runtime.name] = error.message
             return False
         finally:
             await self._clean(link, wanted)
