@@ -46,7 +46,7 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     starts = Starts(records, lives, places, runtimes, pool, runtime.boot_id)
     execs = Execs(store, records, places, runtimes, operations, pool)
     await execs.load()
-    lives.on_exec_exit = execs.ended
+    lives.on_exec_exit, lives.on_unseen_end = execs.ended, execs.container_ended
     restart = Restart(store, records, lives, starts, execs, places, operations, runtime.boot_id)
     await restart.carry_on()
     runtime.epoch, runtime.facts = store.epoch, runtimes.probe()
