@@ -16,6 +16,7 @@ from gateway.rest.routes import Handler, Routes
 routes: Final = Routes()
 
 _LATER: Final = (
+    ("POST", "/auth", "login"),
     ("POST", "/images/{name:.*}/push", "push"),
     ("GET", "/images/get", "save"),
     ("GET", "/images/{name:.*}/get", "save"),
