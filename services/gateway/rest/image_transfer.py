@@ -134,9 +134,9 @@ def _loaded(event: pb.LoadResponse, *, quiet: bool) -> list[Message]:
     if event.WhichOneof("event") == "layer":
         message = None if quiet else progress.loading(event.layer)
         return [message] if message else []
-    if not event.image.familiar:
+    if not event.familiar:
         return [{"stream": f"Loaded image ID: {event.image.id}\n"}]
-    return [{"stream": f"Loaded image: {name}\n"} for name in event.image.familiar]
+    return [{"stream": f"Loaded image: {name}\n"} for name in event.familiar]
 
 
 async def _relay(call: Call, messages: AsyncGenerator[Message, None]) -> web.StreamResponse:
