@@ -11,7 +11,7 @@ from google.protobuf import any_pb2, wrappers_pb2
 from chassis import ids
 from chassis.errors import AlreadyExists, InvalidArgument, Unimplemented
 from coordinator.create import Created, NewContainer, find_image
-from gateway.rest import names, networking, settings, wire
+from gateway.rest import container_names, networking, settings, wire
 from gateway.rest.body import Fields
 from gateway.rest.call import Call
 from gateway.rest.errors import bad
@@ -41,7 +41,7 @@ async def create(call: Call) -> web.StreamResponse:
     plan = await networking.plan(call, draft)
     draft.spec.image = draft.image
     new = NewContainer(
-        id=ids.new_id(), name=given or names.generate(), image=draft.image, spec=draft.spec, plan=plan,
+        id=ids.new_id(), name=given or container_names.generate(), image=draft.image, spec=draft.spec, plan=plan,
         entrypoint=_words(draft.entrypoint), command=_words(draft.command), extensions={REQUEST: _kept(fields)},
     )
     created = await _create(call, new, chosen=bool(given))
@@ -62,7 +62,7 @@ async def _create(call: Call, new: NewContainer, *, chosen: bool) -> Created:
                     f'"{error.facts.get("holder", "")}". You have to remove (or rename) that container to be able to '
                     "reuse that name.", reason=error.reason, field="name", facts=error.facts,
                 ) from error
-            new = NewContainer(**{**vars(new), "name": names.generate(attempt + 1)})
+            new = NewContainer(**{**vars(new), "name": container_names.generate(attempt + 1)})
     raise AssertionError("the loop returns or raises")
 
 

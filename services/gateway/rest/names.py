@@ -1,29 +1,96 @@
-"""Names for containers that were given none: an adjective and a surname of the trade."""
+"""Image names as Docker's requests and answers have them: repository and tag apart, the familiar form, patterns.
+
+imaged alone decides what a reference means; here it is only put together and taken apart.
+"""
 
 from __future__ import annotations
 
-import random
+import re
+from collections.abc import Iterable
 from typing import Final
 
-_ADJECTIVES: Final = (
-    "able", "agile", "bold", "brave", "bright", "brisk", "calm", "candid", "clear", "clever", "cosy", "curious", "deft",
-    "eager", "earnest", "easy", "fair", "fond", "frank", "gentle", "glad", "happy", "hardy", "honest", "jolly", "keen",
-    "kind", "lively", "loyal", "lucid", "merry", "mild", "modest", "neat", "nimble", "noble", "patient", "placid",
-    "plucky", "polite", "proud", "quick", "quiet", "ready", "serene", "sharp", "shy", "silent", "sincere", "sober",
-    "steady", "stoic", "sturdy", "subtle", "sunny", "swift", "tidy", "upbeat", "vivid", "warm", "wise", "witty", "zesty",
-)
-_SURNAMES: Final = (
-    "babbage", "backus", "bartik", "borg", "cerf", "church", "codd", "conway", "cray", "dahl", "dijkstra", "engelbart",
-    "erdos", "euler", "floyd", "gauss", "godel", "goldberg", "hamilton", "hamming", "hoare", "holberton", "hopper",
-    "iverson", "kay", "keller", "kernighan", "kleene", "knuth", "lamarr", "lamport", "leibniz", "liskov", "lovelace",
-    "mccarthy", "milner", "minsky", "naur", "noether", "nygaard", "pascal", "perlis", "perlman", "postel", "ramanujan",
-    "ritchie", "shannon", "stallman", "stroustrup", "sutherland", "tanenbaum", "tarjan", "thompson", "torvalds",
-    "turing", "ullman", "wiles", "wilkes", "wing", "wirth", "wozniak", "zuse",
-)
+_HUB: Final = "docker.io/"
+_LIBRARY: Final = "library/"
 
 
-def generate(attempt: int = 0) -> str:
-    """A name; from the second attempt on with a digit behind it."""
-    choose = random.SystemRandom()
-    name = f"{choose.choice(_ADJECTIVES)}_{choose.choice(_SURNAMES)}"
-    return name if attempt < 2 else f"{name}{choose.randrange(10)}"
+def joined(repository: str, tag: str) -> str:
+    """The reference of a request that names repository and tag (or digest) apart. A given tag goes before the one that
+    the repository may have."""
+    if not tag:
+        return repository
+    return f"{split_familiar(repository)}{'@' if ':' in tag else ':'}{tag}"
+
+
+def has_tag(reference: str) -> bool:
+    """Whether ``reference`` says which image of its repository is meant."""
+    return "@" in reference or ":" in reference.rpartition("/")[2]
+
+
+def split_familiar(reference: str) -> str:
+    """The repository of a reference, without its tag and digest."""
+    name = reference.partition("@")[0]
+    return name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
+
+
+def familiar(canonical: str) -> str:
+    """``docker.io/library/busybox@…`` as people write it: ``busybox@…``."""
+    if not canonical.startswith(_HUB):
+        return canonical
+    rest = canonical.removeprefix(_HUB)
+    short = rest.removeprefix(_LIBRARY)
+    return rest if "/" in short.partition("@")[0] else short
+
+
+class Pattern:
+    """The filter `reference`: a shell pattern (Go's path.Match) upon the familiar name, with or without the tag."""
+
+    def __init__(self, pattern: str) -> None:
+        self._expression = re.compile(_expression(familiar(pattern)))
+
+    def matches(self, reference: str) -> bool:
+        """Whether the familiar ``reference``, or its repository, is meant."""
+        return any(self._expression.fullmatch(text) for text in (reference, split_familiar(reference)))
+
+
+def matching(references: Iterable[str], patterns: Iterable[Pattern]) -> list[str]:
+    """Those of ``references`` that any of ``patterns`` means."""
+    wanted = list(patterns)
+    return [reference for reference in references if any(pattern.matches(reference) for pattern in wanted)]
+
+
+def _expression(pattern: str) -> str:
+    """``pattern`` as a regular expression. ValueError where it is malformed. `*` and `?` stop at a slash."""
+    made, position = "", 0
+    while position < len(pattern):
+        character = pattern[position]
+        position += 1
+        if character == "*":
+            made += "[^/]*"
+        elif character == "?":
+            made += "[^/]"
+        elif character == "\\":
+            if position == len(pattern):
+                raise ValueError("a pattern ends in a backslash")
+            made += re.escape(pattern[position])
+            position += 1
+        elif character == "[":
+            end = pattern.find("]", position + 1)
+            if end < 0:
+                raise ValueError("a pattern's bracket is not closed")
+            inner = pattern[position:end]
+            negated = inner.startswith("^")
+            made += f"[{'^' if negated else ''}{_class(inner[negated:])}]"
+            position = end + 1
+        else:
+            made += re.escape(character)
+    return made
+
+
+def _class(inner: str) -> str:
+    """The inside of a bracket; ValueError for a range that runs backwards or lacks an end."""
+    parts = re.findall(r"(\w)-(\w)|([^-])", inner, re.DOTALL | re.ASCII)
+    if not parts or "".join(f"{low}-{high}" if low else one for low, high, one in parts) != inner:
+        raise ValueError("a pattern's bracket is malformed")
+    if any(low > high for low, high, _ in parts):
+        raise ValueError("a pattern's range runs backwards")
+    return "".join(f"{low}-{high}" if low else re.escape(one) for low, high, one in parts)
