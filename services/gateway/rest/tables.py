@@ -11,7 +11,9 @@ from gateway.rest import (
     containers_list,
     events,
     exec,  # noqa: A004 - Docker's name for it
+    image_transfer,
     images,
+    later,
     networks,
     streams,
     system,
@@ -22,5 +24,6 @@ from gateway.rest.routes import Routes
 
 TABLES: Final[tuple[Routes, ...]] = (
     containers_list.routes, containers_create.routes, containers_inspect.routes, containers.routes, streams.routes,
-    exec.routes, traces.routes, events.routes, images.routes, system.routes, networks.routes, volumes.routes,
+    exec.routes, traces.routes, events.routes, image_transfer.routes, images.routes,
+    system.routes, networks.routes, volumes.routes, later.routes,
 )
