@@ -7,7 +7,7 @@ the caller's current stage afterwards.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,7 +53,7 @@ class Peer:
         _graft(await call.trailing_metadata())
         return answer
 
-    async def stream(self, method: Any, request: Any, timeout: float | None = None) -> AsyncIterator[Any]:
+    async def stream(self, method: Any, request: Any, timeout: float | None = None) -> AsyncGenerator[Any, None]:
         """Answers as they come; ``request`` is a message or an async iterator of them. Closing cancels."""
         call = method(request, timeout=timeout, metadata=_metadata())
         try:

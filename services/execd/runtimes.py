@@ -108,7 +108,7 @@ class Runtimes:
     def probe(self) -> dict[str, str]:
         """Begin to judge the default runtime; facts for people."""
         self._verdict(self.default)
-        return {f"runtime.{name}": path for name, path in self.paths.items()}
+        return {"default_runtime": self.default, **{f"runtime.{name}": path for name, path in self.paths.items()}}
 
     async def get(self, name: str) -> OciRuntime:
         """The runtime called ``name`` ("" is the default). Conflict (RUNTIME_UNSAFE) where it applies no filter."""

@@ -84,7 +84,8 @@ async def _install(
         name = one.references[0].familiar if one.references else row.id
         await state.store.write(
             "load.record", lambda connection: images.record(state, connection, row, refs, "load", name))
-    messages.put_nowait(pb.LoadResponse(image=await images.message(state, row)))
+    messages.put_nowait(pb.LoadResponse(
+        image=await images.message(state, row), familiar=[named.familiar for named in one.references]))
     return row
 
 

@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import ipaddress
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -221,8 +222,9 @@ def is_loopback(domain: str) -> bool:
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:
     number = error.os_error.errno
-    text = error.os_error.strerror or str(error)
-    return f"connect: {text.lower()}" if number is not None and number > 0 else f"lookup: {text}"
+    if number is None or number <= 0:
+        return f"lookup: {error.os_error.strerror or error}"
+    return f"connect: {os.strerror(number).lower()}"  # asyncio's own text is about its arguments
 
 
 async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -544,21 +544,27 @@ class LoadResponse(_message.Message):
 
     LAYER_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
+    FAMILIAR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def layer(self) -> Global___LayerProgress: ...
     @_builtins.property
     def image(self) -> Global___Image:
         """Once for each image."""
 
+    @_builtins.property
+    def familiar(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """With `image`: the familiar references that this archive gave it; it may have had others before."""
+
     def __init__(
         self,
         *,
         layer: Global___LayerProgress | None = ...,
         image: Global___Image | None = ...,
+        familiar: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "image", b"image", "layer", b"layer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "image", b"image", "layer", b"layer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "familiar", b"familiar", "image", b"image", "layer", b"layer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["layer", "image"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015

@@ -1,0 +1,159 @@
+"""Images in: pull, import, load. Each answers a stream of progress objects.
+
+Nothing is sent before imaged's first message, so that a failure until then is a real status; one after that is the
+stream's last object. A client that goes away ends its transfer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Final
+
+from aiohttp import web
+
+from chassis.errors import DataLoss, Internal, InvalidArgument, PierError, Unavailable, Unimplemented
+from chassis.stages import stage
+from coordinator.services import NAMESPACE
+from gateway.rest import names, progress, registry_auth
+from gateway.rest.call import Call
+from gateway.rest.errors import bad
+from gateway.rest.progress import Message
+from gateway.rest.routes import Routes
+from gateway.rest.upload import blocks
+from pier.image.v1 import image_pb2 as pb
+
+routes: Final = Routes()
+
+_TRANSFER: Final = 86400.0
+"""Seconds that one transfer may take."""
+_OF_THE_REGISTRY: Final = frozenset({"REGISTRY_DOWN", "REGISTRY_REFUSED", "TRANSFER_BROKEN"})
+_SYSTEMS: Final = frozenset({"linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "solaris", "aix"})
+
+
+@routes.post("/images/create")
+async def create(call: Call) -> web.StreamResponse:
+    """Pull (`fromImage`) or import (`fromSrc`)."""
+    if call.query.text("fromImage"):
+        return await _relay(call, _pull(call, _pull_request(call)))
+    if not call.query.text("fromSrc"):
+        raise bad("fromImage or fromSrc must be given", field="fromImage")
+    if call.query.text("fromSrc") != "-":
+        raise Unimplemented("import: fetching from a URL is not supported yet", reason="NOT_BUILT", field="fromSrc")
+    return await _relay(call, _import(call, _import_options(call)))
+
+
+@routes.post("/images/load")
+async def load(call: Call) -> web.StreamResponse:
+    """Images from an archive. What is wrong with the archive is told in the stream, as Docker does."""
+    if call.query.text("platform"):
+        raise Unimplemented("load: choosing a platform is not supported yet", reason="NOT_BUILT", field="platform")
+    return await _relay(call, _load(call, quiet=call.query.boolean("quiet", default=True)))
+
+
+def platform_of(text: str) -> pb.Platform | None:
+    """`os[/architecture[/variant]]`, or an architecture alone; None for "". 400 for more."""
+    if not text:
+        return None
+    parts = text.lower().split("/")
+    if len(parts) > 3 or not all(parts):
+        raise bad(f'"{text}" is an invalid platform', field="platform", expected="os/architecture/variant")
+    if len(parts) == 1 and parts[0] not in _SYSTEMS:
+        parts = ["linux", *parts]
+    return pb.Platform(**dict(zip(("os", "architecture", "variant"), parts, strict=False)))
+
+
+def _pull_request(call: Call) -> pb.PullRequest:
+    reference = names.joined(call.query.text("fromImage"), call.query.text("tag"))
+    if not names.has_tag(reference):
+        raise Unimplemented("pull: all tags of a repository are not supported yet", reason="NOT_BUILT", field="tag",
+                            expected="a tag or digest")
+    return pb.PullRequest(
+        namespace=NAMESPACE, reference=reference, platform=platform_of(call.query.text("platform")),
+        auth=registry_auth.decode(call.http.headers.get("X-Registry-Auth", "")),
+    )
+
+
+def _import_options(call: Call) -> pb.ImportOptions:
+    repository = call.query.text("repo")
+    if "@" in repository:
+        raise bad("cannot import digest reference", field="repo")
+    return pb.ImportOptions(
+        namespace=NAMESPACE, reference=names.joined(repository, call.query.text("tag")) if repository else "",
+        message=call.query.text("message"), changes=call.query.all("changes"),
+        platform=platform_of(call.query.text("platform")),
+    )
+
+
+async def _pull(call: Call, request: pb.PullRequest) -> AsyncGenerator[Message, None]:
+    services, shown = call.engine.services, progress.PullProgress()
+    try:
+        async with stage("image_pull.stream", reference=request.reference):
+            async with aclosing(services.imaged.stream(services.images.Pull, request, _TRANSFER)) as events:
+                async for event in events:
+                    for message in shown.of(event):
+                        yield message
+    except Unavailable as error:
+        if error.reason in _OF_THE_REGISTRY:  # it is not we who are unavailable: Docker answers 500
+            raise Internal(error.message, reason=error.reason) from error
+        raise
+
+
+async def _import(call: Call, options: pb.ImportOptions) -> AsyncGenerator[Message, None]:
+    services = call.engine.services
+
+    async def requests() -> AsyncIterator[pb.ImportRequest]:
+        yield pb.ImportRequest(options=options)
+        async for data in blocks(call):
+            yield pb.ImportRequest(data=data)
+
+    async with stage("image_import.stream", reference=options.reference):
+        answer: pb.ImportResponse = await services.imaged.call(services.images.Import, requests(), _TRANSFER)
+    yield {"status": answer.image.id}
+
+
+async def _load(call: Call, *, quiet: bool) -> AsyncGenerator[Message, None]:
+    services = call.engine.services
+
+    async def requests() -> AsyncIterator[pb.LoadRequest]:
+        yield pb.LoadRequest(namespace=NAMESPACE)
+        async for data in blocks(call):
+            yield pb.LoadRequest(data=data)
+
+    try:
+        async with stage("image_load.stream"):
+            async with aclosing(services.imaged.stream(services.images.Load, requests(), _TRANSFER)) as events:
+                async for event in events:
+                    for message in _loaded(event, quiet=quiet):
+                        yield message
+    except (InvalidArgument, DataLoss) as error:
+        yield progress.failure(error.message)
+
+
+def _loaded(event: pb.LoadResponse, *, quiet: bool) -> list[Message]:
+    if event.WhichOneof("event") == "layer":
+        message = None if quiet else progress.loading(event.layer)
+        return [message] if message else []
+    if not event.familiar:
+        return [{"stream": f"Loaded image ID: {event.image.id}\n"}]
+    return [{"stream": f"Loaded image: {name}\n"} for name in event.familiar]
+
+
+async def _relay(call: Call, messages: AsyncGenerator[Message, None]) -> web.StreamResponse:
+    """Send ``messages`` one by one. The head goes out with the first."""
+    response: web.StreamResponse | None = None
+    try:
+        async for message in messages:
+            if response is None:
+                response = await call.stream()
+            await response.write(progress.line(message))
+    except PierError as error:
+        if response is None:
+            raise
+        await response.write(progress.line(progress.failure(error.message)))
+    finally:
+        await messages.aclose()
+    if response is None:
+        response = await call.stream()
+    await response.write_eof()
+    return response

@@ -1,0 +1,63 @@
+"""What Docker has and Pier does not have yet: refused by name, so that nobody takes it for a wrong path.
+
+Swarm is another matter: no node of Pier is a swarm's manager, which Docker's own answer says best.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from chassis.errors import Unavailable, Unimplemented
+from gateway.rest.call import Call
+from gateway.rest.routes import Handler, Routes
+
+routes: Final = Routes()
+
+_LATER: Final = (
+    ("POST", "/auth", "login"),
+    ("POST", "/images/{name:.*}/push", "push"),
+    ("GET", "/images/get", "save"),
+    ("GET", "/images/{name:.*}/get", "save"),
+    ("POST", "/images/prune", "image prune"),
+    ("GET", "/images/search", "search"),
+    ("GET", "/distribution/{name:.*}/json", "distribution"),
+    ("POST", "/build", "build"),
+    ("POST", "/build/prune", "build prune"),
+    ("POST", "/networks/prune", "network prune"),
+    ("POST", "/networks/{name:.*}/connect", "network connect"),
+    ("POST", "/networks/{name:.*}/disconnect", "network disconnect"),
+    ("POST", "/volumes/prune", "volume prune"),
+)
+_SWARM: Final = (
+    "GET /swarm", "POST /swarm/init", "POST /swarm/join", "POST /swarm/leave", "POST /swarm/update",
+    "GET /swarm/unlockkey", "POST /swarm/unlock",
+    *(f"GET /{noun}" for noun in ("services", "nodes", "tasks", "secrets", "configs")),
+    *(f"POST /{noun}/create" for noun in ("services", "secrets", "configs")),
+    *(f"GET /{noun}/{{id}}" for noun in ("services", "nodes", "tasks", "secrets", "configs")),
+    *(f"DELETE /{noun}/{{id}}" for noun in ("services", "nodes", "secrets", "configs")),
+    *(f"POST /{noun}/{{id}}/update" for noun in ("services", "nodes", "secrets", "configs")),
+    *(f"GET /{noun}/{{id}}/logs" for noun in ("services", "tasks")),
+)
+_NO_MANAGER: Final = (
+    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm '
+    "and try again."
+)
+
+
+def _not_built(what: str) -> Handler:
+    async def refuse(_: Call) -> web.StreamResponse:
+        raise Unimplemented(f"{what}: not supported yet", reason="NOT_BUILT")
+
+    return refuse
+
+
+async def _no_manager(_: Call) -> web.StreamResponse:
+    raise Unavailable(_NO_MANAGER, reason="NO_SWARM")
+
+
+for _method, _pattern, _what in _LATER:
+    routes.add(_method, _pattern)(_not_built(_what))
+for _method, _, _pattern in (entry.partition(" ") for entry in _SWARM):
+    routes.add(_method, _pattern)(_no_manager)

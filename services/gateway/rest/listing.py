@@ -1,0 +1,82 @@
+"""Whole lists of images and containers, page by page, and which container uses which image.
+
+``deadline`` is in seconds and holds for each page. A read for a client goes through the projection; what is to be acted
+upon asks the owner itself.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chassis.client import CALL_TIMEOUT
+from coordinator.coordinator import is_alive
+from coordinator.services import NAMESPACE, Services
+from gateway.engine import Engine
+from pier.exec.v1 import exec_pb2
+from pier.image.v1 import image_pb2
+
+_PAGE: Final = 100
+
+
+async def images(engine: Engine) -> list[image_pb2.Image]:
+    """All images, newest first, their configs left out."""
+    return await engine.projection.read("images", lambda deadline: _images(engine.services, deadline))
+
+
+async def image(engine: Engine, name: str) -> image_pb2.Image:
+    """The image that ``name`` means, with its config. NotFound in Docker's words."""
+
+    async def ask(deadline: float) -> image_pb2.Image:
+        answer: image_pb2.GetImageResponse = await engine.services.imaged.call(
+            engine.services.images.GetImage, image_pb2.GetImageRequest(namespace=NAMESPACE, image=name), deadline
+        )
+        return answer.image
+
+    return await engine.projection.read(f"image:{name}", ask)
+
+
+async def seen_containers(engine: Engine) -> list[exec_pb2.Container]:
+    """All containers, for a client to read."""
+    return await engine.projection.read(
+        "containers:all", lambda deadline: containers(engine.services, deadline))
+
+
+async def containers(services: Services, deadline: float = CALL_TIMEOUT) -> list[exec_pb2.Container]:
+    """All containers, as execd knows them now."""
+    found: list[exec_pb2.Container] = []
+    token = ""
+    while True:
+        page: exec_pb2.ListContainersResponse = await services.execd.call(
+            services.containers.ListContainers,
+            exec_pb2.ListContainersRequest(namespace=NAMESPACE, page_token=token),
+            deadline,
+        )
+        found += page.containers
+        token = page.next_page_token
+        if not token:
+            return found
+
+
+async def uses(services: Services, deadline: float = CALL_TIMEOUT) -> list[image_pb2.ImageUse]:
+    """Every use of an image by a container."""
+    return [
+        image_pb2.ImageUse(
+            image_id=container.spec.image_id, container_id=container.id, running=is_alive(container)
+        )
+        for container in await containers(services, deadline)
+    ]
+
+
+async def _images(services: Services, deadline: float) -> list[image_pb2.Image]:
+    found: list[image_pb2.Image] = []
+    token = ""
+    while True:
+        page: image_pb2.ListImagesResponse = await services.imaged.call(
+            services.images.ListImages,
+            image_pb2.ListImagesRequest(namespace=NAMESPACE, page_size=_PAGE, page_token=token),
+            deadline,
+        )
+        found += page.images
+        token = page.next_page_token
+        if not token:
+            return found

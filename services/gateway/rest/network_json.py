@@ -1,0 +1,54 @@
+"""pier.network.v1.Network as Docker shows it, and Docker's request for one as a NetworkSpec."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from gateway.rest import wire
+from pier.network.v1 import network_pb2 as pb
+
+_DRIVERS: Final = {"none": "null"}
+
+
+def driver(network: pb.Network) -> str:
+    """Docker's word for the network's driver."""
+    return _DRIVERS.get(network.spec.driver, network.spec.driver or "bridge")
+
+
+def summary(network: pb.Network) -> dict[str, Any]:
+    """One entry of the list: without containers."""
+    spec = network.spec
+    config = [_pool(pool) for pool in spec.pools]
+    return {
+        "Name": network.name, "Id": network.id, "Created": wire.rfc3339(network.created_at), "Scope": "local",
+        "Driver": driver(network), "EnableIPv4": not spec.HasField("enable_ipv4") or spec.enable_ipv4,
+        "EnableIPv6": spec.enable_ipv6,
+        "IPAM": {"Driver": "default", "Options": None, "Config": config or None},
+        "Internal": spec.internal, "Attachable": False, "Ingress": False, "ConfigFrom": {"Network": ""},
+        "ConfigOnly": False, "Containers": {}, "Options": dict(spec.options), "Labels": dict(spec.labels),
+    }
+
+
+def inspected(network: pb.Network, endpoints: Iterable[pb.Endpoint], containers: Mapping[str, str]) -> dict[str, Any]:
+    """The answer to an inspect. ``containers`` are names by id; an endpoint of none is shown by its sandbox's id."""
+    made = summary(network)
+    made["Containers"] = {
+        endpoint.sandbox_id: {
+            "Name": containers.get(endpoint.sandbox_id, endpoint.sandbox_id), "EndpointID": endpoint.id,
+            "MacAddress": endpoint.mac, "IPv4Address": endpoint.ipv4, "IPv6Address": endpoint.ipv6,
+        }
+        for endpoint in endpoints
+    }
+    return made
+
+
+def _pool(pool: pb.Pool) -> dict[str, Any]:
+    made: dict[str, Any] = {"Subnet": pool.subnet}
+    if pool.range:
+        made["IPRange"] = pool.range
+    made["Gateway"] = pool.gateway or str(next(ipaddress.ip_network(pool.subnet).hosts()))
+    if pool.auxiliary:
+        made["AuxiliaryAddresses"] = dict(pool.auxiliary)
+    return made

@@ -1,0 +1,122 @@
+"""Networks: list, inspect, create, delete."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from chassis.errors import Conflict, InvalidArgument, NotFound, PermissionDenied, PierError
+from chassis.ids import new_id
+from coordinator.services import NAMESPACE
+from gateway.engine import Engine
+from gateway.rest import listing, network_json, network_spec
+from gateway.rest.call import Call
+from gateway.rest.errors import bad
+from gateway.rest.filters import Filters
+from gateway.rest.routes import Routes
+from pier.network.v1 import network_pb2 as pb
+
+routes: Final = Routes()
+
+_FILTERS: Final = ("dangling", "driver", "id", "label", "name", "scope", "type")
+_PAGE: Final = 200
+
+
+@routes.get("/networks")
+async def list_(call: Call) -> web.StreamResponse:
+    filters = call.filters(*_FILTERS)
+    found = await call.engine.projection.read("networks", lambda deadline: _all(call.engine, deadline))
+    return call.json([network_json.summary(network) for network in found if passes(network, filters)])
+
+
+@routes.post("/networks/create")
+async def create(call: Call) -> web.StreamResponse:
+    services, body = call.engine.services, await call.body()
+    name = body.text("Name")
+    network_spec.check_name(name)
+    id_ = new_id()
+    try:
+        await services.netd.call(services.networks.CreateNetwork, pb.CreateNetworkRequest(
+            id=id_, name=name, owner=services.owner(id_), spec=network_spec.decode(body)))
+    except Conflict as error:
+        if error.reason == "OVERLAP":
+            raise PermissionDenied(f"invalid pool request: {error.message}", reason=error.reason) from error
+        raise
+    return call.json({"Id": id_, "Warning": ""}, 201)
+
+
+@routes.get("/networks/{name:.*}")
+async def inspect(call: Call) -> web.StreamResponse:
+    if call.query.text("scope") not in ("", "local"):
+        raise NotFound(f"network {call.path['name']} not found", reason="NO_NETWORK", field="scope")
+    name = call.path["name"]
+    found = await call.engine.projection.read(f"network:{name}", lambda deadline: _get(call.engine, name, deadline))
+    return call.json(network_json.inspected(found.network, found.endpoints, await _names(call.engine)))
+
+
+@routes.delete("/networks/{name:.*}")
+async def delete(call: Call) -> web.StreamResponse:
+    engine, services = call.engine, call.engine.services
+    found = await _get(engine, call.path["name"])
+    name = found.network.name
+    if found.network.predefined:
+        raise PermissionDenied(f"{name} is a pre-defined network and cannot be removed", reason="PREDEFINED")
+    try:
+        await services.netd.call(
+            services.networks.RemoveNetwork, pb.RemoveNetworkRequest(namespace=NAMESPACE, network=found.network.id))
+    except Conflict as error:
+        names = await _names(engine)
+        users = ", ".join(
+            f'name:"{names.get(each.sandbox_id, each.sandbox_id)}" id:"{each.id[:12]}"' for each in found.endpoints)
+        raise PermissionDenied(
+            f"error while removing network: network {name} has active endpoints ({users})", reason=error.reason,
+        ) from error
+    return call.empty()
+
+
+def passes(network: pb.Network, filters: Filters) -> bool:
+    """Whether ``network`` is among those that ``filters`` mean."""
+    dangling = filters.boolean("dangling")
+    kinds = filters.get("type")
+    if any(kind not in ("builtin", "custom") for kind in kinds):
+        raise bad(f"invalid filter 'type={list(kinds)}'", field="filters", expected="custom or builtin")
+    return (
+        filters.exact("driver", network_json.driver(network))
+        and filters.any("id", network.id.startswith)
+        and filters.pattern("name", network.name)
+        and filters.exact("scope", "local")
+        and filters.exact("type", "builtin" if network.predefined else "custom")
+        and filters.labels(network.spec.labels)
+        and (dangling is None or dangling == (not network.endpoint_count and not network.predefined))
+    )
+
+
+async def _all(engine: Engine, deadline: float) -> list[pb.Network]:
+    found: list[pb.Network] = []
+    token = ""
+    while True:
+        page: pb.ListNetworksResponse = await engine.services.netd.call(
+            engine.services.networks.ListNetworks,
+            pb.ListNetworksRequest(namespace=NAMESPACE, page_size=_PAGE, page_token=token), deadline)
+        found += page.networks
+        token = page.next_page_token
+        if not token:
+            return sorted(found, key=lambda network: network.name)
+
+
+async def _get(engine: Engine, name: str, deadline: float = 5.0) -> pb.GetNetworkResponse:
+    try:
+        answer: pb.GetNetworkResponse = await engine.services.netd.call(
+            engine.services.networks.GetNetwork, pb.GetNetworkRequest(namespace=NAMESPACE, network=name), deadline)
+    except Conflict as error:  # the beginning of several ids, which Docker counts as a wrong argument
+        raise InvalidArgument(error.message, reason=error.reason, field=error.field) from error
+    return answer
+
+
+async def _names(engine: Engine) -> dict[str, str]:
+    """Names of containers by id; none where execd does not answer: a network is shown without it."""
+    try:
+        return {container.id: container.name for container in await listing.seen_containers(engine)}
+    except PierError:
+        return {}

@@ -1,0 +1,48 @@
+"""The header X-Registry-Auth: base64 of a JSON object with credentials for one registry.
+
+As in Docker, what cannot be decoded counts as no credentials: the registry then says what it lacks.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+import msgspec
+
+from pier.image.v1 import image_pb2 as pb
+
+
+class AuthConfig(msgspec.Struct, rename="lower"):
+    """Docker's AuthConfig. ``auth`` is base64 of "user:password", in place of the two."""
+
+    username: str = ""
+    password: str = ""
+    auth: str = ""
+    identitytoken: str = ""
+    registrytoken: str = ""
+
+
+def decode(header: str) -> pb.RegistryAuth:
+    """The credentials in ``header`` (either alphabet, with or without padding); empty for none."""
+    raw = _base64(header)
+    if raw is None:
+        return pb.RegistryAuth()
+    try:
+        config = msgspec.json.decode(raw, type=AuthConfig)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return pb.RegistryAuth()
+    username, password = config.username, config.password
+    if not username and not password and (pair := _base64(config.auth)):
+        username, _, password = pair.decode(errors="replace").partition(":")
+    return pb.RegistryAuth(
+        username=username, password=password, identity_token=config.identitytoken, registry_token=config.registrytoken
+    )
+
+
+def _base64(text: str) -> bytes | None:
+    plain = text.strip().rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return None

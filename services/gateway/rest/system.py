@@ -1,0 +1,83 @@
+"""The engine as a whole: ping, version, info, disk usage, plugins."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Final
+
+from aiohttp import web
+
+from chassis.client import READ_TIMEOUT, Peer
+from chassis.errors import PierError
+from gateway.engine import Engine
+from gateway.rest import host_facts, listing, system_json
+from gateway.rest.call import Call
+from gateway.rest.errors import bad
+from gateway.rest.routes import Routes
+from pier.system.v1 import system_pb2
+
+routes: Final = Routes()
+
+_KINDS: Final = frozenset({"container", "image", "volume", "build-cache"})
+_PING: Final = {
+    "Builder-Version": "1", "Swarm": "inactive", "Cache-Control": "no-cache, no-store, must-revalidate",
+    "Pragma": "no-cache", "Content-Type": "text/plain; charset=utf-8",
+}
+
+
+@routes.get("/_ping")
+async def ping(_: Call) -> web.StreamResponse:
+    return web.Response(body=b"OK", headers=_PING)
+
+
+@routes.head("/_ping")
+async def ping_head(_: Call) -> web.StreamResponse:
+    return web.Response(headers=_PING)
+
+
+@routes.get("/version")
+async def version(call: Call) -> web.StreamResponse:
+    """Of the engine and of each service that answers at once: a client learns the API's version in any case."""
+    services = call.engine.services
+    peers = (services.imaged, services.netd, services.execd)
+    answers = await asyncio.gather(*(_info(call.engine, peer) for peer in peers), return_exceptions=True)
+    unexpected = [each for each in answers if isinstance(each, BaseException) and not isinstance(each, PierError)]
+    if unexpected:
+        raise unexpected[0]
+    told = [each for each in answers if isinstance(each, system_pb2.InfoResponse)]
+    return call.json(system_json.version(host_facts.read(), told))
+
+
+@routes.get("/info")
+async def info(call: Call) -> web.StreamResponse:
+    engine = call.engine
+    containers, images, execd = await asyncio.gather(
+        listing.seen_containers(engine), listing.images(engine),
+        engine.projection.read("info:execd", lambda deadline: _info(engine, engine.services.execd, deadline)),
+    )
+    return call.json(system_json.info(
+        host_facts.read(), engine.runtime.node_id, str(engine.runtime.instance.root), containers, len(images),
+        execd.facts))
+
+
+@routes.get("/system/df")
+async def usage(call: Call) -> web.StreamResponse:
+    kinds = frozenset(call.query.all("type")) or _KINDS
+    if unknown := kinds - _KINDS:
+        raise bad(f"unknown object type: {min(unknown)}", field="type", expected=", ".join(sorted(_KINDS)))
+    images = await listing.images(call.engine)
+    counts = Counter(container.spec.image_id for container in await listing.seen_containers(call.engine))
+    return call.json(system_json.usage(images, counts, [], kinds, call.version))
+
+
+@routes.get("/plugins")
+async def plugins(call: Call) -> web.StreamResponse:
+    """None: what Docker has plugins for is a service here."""
+    return call.json([])
+
+
+async def _info(engine: Engine, peer: Peer, deadline: float = READ_TIMEOUT) -> system_pb2.InfoResponse:
+    answer: system_pb2.InfoResponse = await peer.call(
+        engine.services.system(peer).Info, system_pb2.InfoRequest(), deadline)
+    return answer
