@@ -54,6 +54,7 @@ def test_version_names_the_engine_first_then_who_answered():
 )
 def test_a_platform_is_read_as_docker_writes_it(text, platform):
     found = image_transfer.platform_of(text)
+    assert found is not None
     assert (found.os, found.architecture, found.variant) == platform
     assert image_transfer.platform_of("") is None
 
