@@ -14,7 +14,7 @@ is disconnected, with a frame of stream 3 that says so.
 
 Example (``>`` is the client)::
 
-    > {"version": 1, "target": "init", "stdin": true, "stdout": true, "stderr": true, "detach_keys": null, "framed": true}\\n
+    > {"version": 1, "target": "init", "stdin": true, "stdout": true, "stderr": true, "framed": true}\\n
     < {"ok": true}\\n
     > hello\\n                                  then shutdown(SHUT_WR)
     < 01 00 00 00 00 00 00 06 hello\\n          then end of file

@@ -89,6 +89,11 @@ MOUNT_ATTR_RDONLY: Final = 0x1
 MOUNT_ATTR_NOSUID: Final = 0x2
 MOUNT_ATTR_NODEV: Final = 0x4
 MOUNT_ATTR_NOEXEC: Final = 0x8
+# signal(2), mallopt(3)
+_SIG_IGN: Final = 1
+_M_TRIM_THRESHOLD: Final = -1
+_M_TOP_PAD: Final = -2
+_M_MMAP_THRESHOLD: Final = -3
 # close_range(2)
 CLOSE_RANGE_CLOEXEC: Final = 0x4
 
@@ -245,6 +250,18 @@ def prctl(option: int, value: int) -> None:
     """prctl(2) with one integer argument."""
     zero = ctypes.c_ulong(0)
     _check(_libc.prctl(ctypes.c_int(option), ctypes.c_ulong(value), zero, zero, zero))
+
+
+def ignore_signals(numbers: Iterable[int]) -> None:
+    """signal(2) with SIG_IGN. The interpreter's own way goes through enumerations, which a forked child would copy."""
+    for number in numbers:
+        _libc.signal(ctypes.c_int(number), ctypes.c_void_p(_SIG_IGN))
+
+
+def keep_heap_small() -> None:
+    """mallopt(3): give blocks of 48 KiB and more back to the kernel when they are freed, and the heap's end too."""
+    for parameter, value in ((_M_MMAP_THRESHOLD, 48 << 10), (_M_TRIM_THRESHOLD, 32 << 10), (_M_TOP_PAD, 0)):
+        _libc.mallopt(ctypes.c_int(parameter), ctypes.c_int(value))
 
 
 def set_process_name(name: bytes) -> None:

@@ -40,41 +40,42 @@ def remove_tree(parent: int, name: bytes) -> None:
     # What remains is a directory; unlink(2) says EISDIR for it, or EPERM.
     here = os.open(name, _OPEN, dir_fd=parent)
     try:
-        trail: list[tuple[bytes, tuple[int, int]]] = []
+        # Of each level from the top down to here: which directory it is, and which of its own are still to be removed.
+        trail = [(_identity(here), _empty(here))]
         while True:
-            child = _empty(here)
-            if child is not None:
-                trail.append((child, _identity(here)))
-                here = _step(here, child)
-            elif trail:
-                child, origin = trail.pop()
-                here = _step(here, b"..")
-                if _identity(here) != origin:
-                    raise OSError(errno.ESTALE, "a directory was moved while its tree was removed", os.fsdecode(name))
-                os.rmdir(child, dir_fd=here)
-            else:
+            _, left = trail[-1]
+            if left:
+                here = _step(here, left[-1])
+                trail.append((_identity(here), _empty(here)))
+                continue
+            trail.pop()
+            if not trail:
                 break
+            here = _step(here, b"..")
+            origin, left = trail[-1]
+            if _identity(here) != origin:
+                raise OSError(errno.ESTALE, "a directory was moved while its tree was removed", os.fsdecode(name))
+            os.rmdir(left.pop(), dir_fd=here)
     finally:
         os.close(here)
     os.rmdir(name, dir_fd=parent)
 
 
-def _empty(directory: int) -> bytes | None:
-    """Unlink all but directories; the first directory that is left."""
-    found: bytes | None = None
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            name = os.fsencode(entry.name)
-            if not entry.is_dir(follow_symlinks=False):
-                os.unlink(name, dir_fd=directory)
-            elif found is None:
-                try:
-                    os.rmdir(name, dir_fd=directory)
-                except OSError as error:
-                    if error.errno != errno.ENOTEMPTY:
-                        raise
-                    found = name
-    return found
+def _empty(directory: int) -> list[bytes]:
+    """Unlink all but directories, remove the empty ones; the names of those that are left."""
+    left = []
+    for name in os.listdir(directory):
+        raw = os.fsencode(name)
+        try:
+            os.unlink(raw, dir_fd=directory)
+        except (IsADirectoryError, PermissionError):
+            try:
+                os.rmdir(raw, dir_fd=directory)
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:
+                    raise
+                left.append(raw)
+    return left
 
 
 def _step(here: int, name: bytes) -> int:

@@ -44,7 +44,7 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     )
     lives = Lives(records, places, zygote, runtimes, operations, pool)
     starts = Starts(records, lives, places, runtimes, pool, runtime.boot_id)
-    execs = Execs(store, records, places, operations, pool)
+    execs = Execs(store, records, places, runtimes, operations, pool)
     await execs.load()
     lives.on_exec_exit = execs.ended
     restart = Restart(store, records, lives, starts, execs, places, operations, runtime.boot_id)

@@ -139,8 +139,8 @@ class Containers:
         if entry.is_running():
             if not request.force:
                 raise Conflict(
-                    f"You cannot remove a running container {entry.id}. Stop the container before attempting removal or "
-                    "force remove", reason="RUNNING", field="force",
+                    f"You cannot remove a running container {entry.id}. Stop the container before attempting removal "
+                    "or force remove", reason="RUNNING", field="force",
                 )
             async with stage("remove.kill"):
                 await self._kill(entry, entry.container.status.incarnation)
@@ -270,4 +270,5 @@ def _token(text: str) -> tuple[int, str]:
         nanoseconds, _, last = base64.urlsafe_b64decode(text).decode().partition("/")
         return int(nanoseconds), last
     except ValueError:
-        raise InvalidArgument("page_token is not one of this listing's", reason="BAD_TOKEN", field="page_token") from None
+        problem = InvalidArgument("page_token is none of this listing", reason="BAD_TOKEN", field="page_token")
+        raise problem from None

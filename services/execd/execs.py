@@ -23,7 +23,7 @@ from execd.oci import capabilities, config, users, validate
 from execd.oci.rootfs import Rootfs
 from execd.places import Places, write_file
 from execd.records import Entry, Note, Records
-from execd.runtimes import is_filtered
+from execd.runtimes import Runtimes, is_filtered
 from execd.shim import protocol, record
 from execd.shims import RUN_TIMEOUT, ShimLink, graft_steps
 from execd.start import in_dockers_words
@@ -36,7 +36,10 @@ _KEPT: Final = 1000
 class Execs:
     """All execs of this instance; those that run are in memory with their container."""
 
-    def __init__(self, store: Store, records: Records, places: Places, operations: Operations, pool: Pool) -> None:
+    def __init__(
+        self, store: Store, records: Records, places: Places, runtimes: Runtimes, operations: Operations, pool: Pool
+    ) -> None:
+        self._runtimes = runtimes
         self._store = store
         self._records = records
         self._places = places
@@ -165,6 +168,9 @@ class Execs:
         if exit_ is not None and entry is not None:
             await self._record_end(entry, made.id, exit_)
 
+    def _runtime_path(self, entry: Entry) -> str:
+        return self._runtimes.paths[entry.container.spec.runtime or self._runtimes.default]
+
     def _shim(self, entry: Entry) -> ShimLink:
         if not entry.is_running() or entry.shim is None:
             raise Conflict(f"Container {entry.id} is not running", reason="NOT_RUNNING", field="container_id")
@@ -194,7 +200,7 @@ class Execs:
         unconfined = entry.container.spec.privileged or (
             entry.container.spec.seccomp.WhichOneof("profile") == "unconfined"
         )
-        if not unconfined and is_filtered(pid) is False:
+        if not unconfined and await is_filtered(pid, self._runtime_path(entry)) is False:
             await link.ask("signal", target=made.id, signal=9)
             raise Conflict("the runtime applied no seccomp filter to the exec; it was killed", reason="RUNTIME_UNSAFE")
 

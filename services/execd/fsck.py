@@ -33,7 +33,7 @@ class Fsck:
             if entry.lock.locked():
                 continue
             if entry.is_running() and entry.shim is None:
-                finding = _finding("RECORD_WITHOUT_SHIM", entry.id, "its shim was killed; its output is not kept any more")
+                finding = _finding("RECORD_WITHOUT_SHIM", entry.id, "its shim was killed: its output is lost")
                 finding.owner.CopyFrom(entry.container.owner)
                 findings.append(finding)
             if entry.is_running() and not os.path.exists(f"/proc/{entry.container.status.pid}"):

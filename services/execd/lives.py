@@ -237,6 +237,10 @@ class Lives:
     def _default_runtime(self) -> dict[str, str]:
         return {"path": self._runtimes.paths[self._runtimes.default], "root": str(self._runtimes.root)}
 
+    def is_in_runtime(self, entry: Entry) -> bool:
+        """Whether the runtime still keeps state of the container's."""
+        return (self._runtimes.root / entry.id).exists()
+
     def open_pidfd(self, entry: Entry, pid: int) -> None:
         """Hold the first process by a descriptor, if ``pid`` still is a process in the container's cgroup."""
         if entry.pidfd >= 0 or not pid:

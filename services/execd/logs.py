@@ -85,10 +85,10 @@ class LogFiles:
             self._file = -1
 
     def _present(self) -> list[Path]:
-        numbered = []
-        for path in self._path.parent.glob(self._path.name + ".*"):
-            if path.suffix[1:].isdigit():
-                numbered.append((int(path.suffix[1:]), path))
+        numbered = [
+            (int(path.suffix[1:]), path)
+            for path in self._path.parent.glob(self._path.name + ".*") if path.suffix[1:].isdigit()
+        ]
         files = [path for _, path in sorted(numbered, reverse=True)]
         return [*files, self._path] if self._path.exists() else files
 

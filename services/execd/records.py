@@ -143,8 +143,8 @@ class Records:
         holder = self._names.get(key)
         if holder is not None:
             raise AlreadyExists(
-                f'Conflict. The container name "/{container.name}" is already in use by container "{holder}". You have to '
-                "remove (or rename) that container to be able to reuse that name.",
+                f'Conflict. The container name "/{container.name}" is already in use by container "{holder}". You have '
+                "to remove (or rename) that container to be able to reuse that name.",
                 reason="NAME_TAKEN", field="name", facts={"holder": holder},
             )
         entry = Entry(container, fingerprint, "")
@@ -203,7 +203,8 @@ class Records:
                 (entry.id, time.time_ns(), exit_.SerializeToString()),
             )
             connection.execute(
-                "DELETE FROM tombstones WHERE id IN (SELECT id FROM tombstones ORDER BY removed_ns DESC LIMIT -1 OFFSET ?)",
+                "DELETE FROM tombstones WHERE id IN "
+                "(SELECT id FROM tombstones ORDER BY removed_ns DESC LIMIT -1 OFFSET ?)",
                 (_TOMBSTONES,),
             )
             self.append(connection, entry.container, Note("destroy"), None)

@@ -6,7 +6,6 @@ The database says what was meant; what is, the shims and the kernel say.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 from chassis import store
 from chassis.errors import PierError
@@ -21,9 +20,6 @@ from execd.records import Entry, Records
 from execd.shim import protocol, record
 from execd.shims import ShimGone, is_alive
 from execd.start import VERB, Starts
-from pier.exec.v1 import exec_pb2
-
-_REMOVING: Final = exec_pb2.CONTAINER_STATE_REMOVING
 
 
 class Restart:
@@ -78,12 +74,17 @@ class Restart:
             else:
                 self._lives.open_pidfd(entry, status.pid)
             return
-        if status.incarnation and (last := await self._lives.adopt(entry, status.incarnation)) is not None:
+        if status.incarnation:
             async with entry.lock:
-                await self._lives.release(entry, last)
-        if entry.state != _REMOVING:
-            # One that an Attach forked and no Start has used yet.
-            await self._lives.adopt(entry, status.incarnation + 1)
+                last = await self._lives.adopt(entry, status.incarnation)
+                if last is not None:
+                    await self._lives.release(entry, last)
+                elif self._lives.is_in_runtime(entry):
+                    await self._lives.clean_up(entry, status.incarnation)
+                self._places.remove_run_dir(self._places.run_dir(entry.id, status.incarnation))
+        # One that an Attach forked and no Start has used yet; a removal lets it go.
+        if await self._lives.adopt(entry, status.incarnation + 1) is None:
+            self._places.remove_run_dir(self._places.run_dir(entry.id, status.incarnation + 1))
 
     def _exit(self, entry: Entry) -> str:
         return str(self._places.exit(entry.id, entry.container.status.incarnation))

@@ -33,6 +33,8 @@ _ANNOTATION: Final = "run.oci.seccomp_bpf_data"
 _SECCOMP: Final = re.compile(rb"^Seccomp:\s*(\d+)$", re.MULTILINE)
 _FILTERED: Final = 2
 _RULES: Final = "rules"
+_SETTLE_PAUSE: Final = 0.001
+_SETTLE_TRIES: Final = 2000
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,33 @@ class OciRuntime:
         return config.Filter(seccomp.linux_seccomp(profile, caps), {})
 
 
-def is_filtered(pid: int) -> bool | None:
-    """Whether process ``pid`` runs under a seccomp filter; None where it has ended already."""
-    try:
-        match = _SECCOMP.search(Path(f"/proc/{pid}/status").read_bytes())
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return match is None or int(match[1]) == _FILTERED
+async def is_filtered(pid: int, runtime: str) -> bool | None:
+    """Whether process ``pid`` runs under a seccomp filter; None where it has ended already.
+
+    A runtime that was told to detach may answer while ``pid`` is still its own program, about to load the filter and to
+    become the container's: that is waited for.
+    """
+    for _ in range(_SETTLE_TRIES):
+        try:
+            match = _SECCOMP.search(Path(f"/proc/{pid}/status").read_bytes())
+            if match is not None and int(match[1]) == _FILTERED:
+                return True
+            if not _is_runtime(pid, runtime):
+                # It may have become the container's between the two looks.
+                match = _SECCOMP.search(Path(f"/proc/{pid}/status").read_bytes())
+                return match is not None and int(match[1]) == _FILTERED
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        await asyncio.sleep(_SETTLE_PAUSE)
+    return False
+
+
+def _is_runtime(pid: int, runtime: str) -> bool:
+    """Whether ``pid`` still executes the runtime, from its file or from the sealed copy that it makes of itself."""
+    if os.readlink(f"/proc/{pid}/exe").startswith("/memfd:"):
+        return True
+    own, program = os.stat(runtime), os.stat(f"/proc/{pid}/exe")
+    return (own.st_dev, own.st_ino) == (program.st_dev, program.st_ino)
 
 
 class Runtimes:
@@ -137,7 +159,7 @@ class Runtimes:
             (run_dir / "config.json").write_text(json.dumps(document))
             entries = [{"type": "bind", "source": "/", "target": "", "options": ["rbind"]}]
             answer = await link.ask("run", bundle=str(run_dir), runtime=wanted, mounts=entries, cgroup=cgroup)
-            filtered = is_filtered(int(answer["pid"]))
+            filtered = await is_filtered(int(answer["pid"]), runtime.path)
             await link.ask("signal", target="init", signal=9)
             return filtered is True
         except PierError as error:

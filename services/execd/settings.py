@@ -10,6 +10,6 @@ from chassis.config import Settings, option
 @dataclass(frozen=True)
 class ExecdSettings(Settings):
     runtimes: tuple[str, ...] = option(
-        ("crun=/usr/bin/crun", "runc=/usr/bin/runc"), "OCI runtimes as NAME=PATH; the first that is there is the default"
+        ("crun=/usr/bin/crun", "runc=/usr/bin/runc"), "OCI runtimes as NAME=PATH; the first one there is the default"
     )
     python: str = option("/usr/bin/python3", "interpreter of the zygote, and so of every shim")

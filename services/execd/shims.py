@@ -222,7 +222,8 @@ class Zygote:
         return True
 
     def _spawn(self) -> None:
-        argv = [self._python, "-I", "-S", "-E", str(_SOURCES / "execd" / "zygote"), "--socket", str(self.socket),
+        program = _SOURCES / "execd" / "zygote" / "__main__.py"
+        argv = [self._python, "-I", "-S", "-E", str(program), "--socket", str(self.socket),
                 "--cgroup-parent", self._instance.cgroup_parent]
         log = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         self._pid = os.posix_spawn(

@@ -121,7 +121,7 @@ class Starts:
             )
             graft_steps(answer, VERB)
         async with stage("start.verify_filter"):
-            if not unconfined and is_filtered(int(answer["pid"])) is False:
+            if not unconfined and await is_filtered(int(answer["pid"]), runtime.path) is False:
                 await link.ask("signal", target="init", signal=9)
                 raise Conflict(f"runtime {runtime.name} applied no seccomp filter; the process was killed",
                                reason="RUNTIME_UNSAFE")

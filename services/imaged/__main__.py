@@ -23,6 +23,7 @@ from imaged.rootfs import RootfsStore
 from imaged.service import Content, Images, Snapshots, Volumes
 from imaged.settings import ImagedSettings
 from imaged.state import State
+from imaged.statistics import Statistics
 from imaged.unpack.unpacker import Unpacker
 from pier.image.v1 import image_pb2_grpc as rpc
 
@@ -49,13 +50,15 @@ async def build(runtime: Runtime[ImagedSettings]) -> AsyncIterator[None]:
     try:
         await recover.recover(state)
         runtime.epoch = store.epoch
+        statistics = Statistics()
+        statistics.publish()
         runtime.fsck = lambda repair: recover.check(state, repair=repair)
         add = runtime.server.add
         add(rpc.add_ImageServiceServicer_to_server, Images(state), "pier.image.v1.ImageService")
         add(rpc.add_SnapshotServiceServicer_to_server, Snapshots(state), "pier.image.v1.SnapshotService")
         add(rpc.add_ContentServiceServicer_to_server, Content(state), "pier.image.v1.ContentService")
-        add(rpc.add_VolumeServiceServicer_to_server, Volumes(), "pier.image.v1.VolumeService")
-        sweeper = state.operations.spawn("sweeper", lambda: _sweep(state))
+        add(rpc.add_VolumeServiceServicer_to_server, Volumes(state), "pier.image.v1.VolumeService")
+        sweeper = state.operations.spawn("sweeper", lambda: _sweep(state, statistics))
         yield
     finally:
         if sweeper is not None:
@@ -67,8 +70,9 @@ async def build(runtime: Runtime[ImagedSettings]) -> AsyncIterator[None]:
         streams.close()
 
 
-async def _sweep(state: State) -> None:
+async def _sweep(state: State, statistics: Statistics) -> None:
     while True:
+        await statistics.refresh(state)
         await asyncio.sleep(state.settings.gc_interval)
         swept = await state.operations.run("gc", b"", lambda: gc.collect(state, state.settings.gc_grace))
         logger().info("swept", blobs=swept.blobs, layers=swept.layers, bytes=swept.bytes)

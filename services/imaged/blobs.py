@@ -117,6 +117,13 @@ class BlobStore:
         except FileNotFoundError:
             raise _missing(digest) from None
 
+    def size_or_zero(self, digest: Digest) -> int:
+        """Bytes, 0 where there is no such blob (any more)."""
+        try:
+            return self.path(digest).stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def ingest(self, ref: str) -> Ingest:
         """Begin or go on with the ingest ``ref`` (any text). Aborted while somebody else writes it."""
         name = _ingest_name(ref)

@@ -37,6 +37,9 @@ CREATE TABLE leases (
 CREATE TABLE lease_items (
     lease TEXT NOT NULL REFERENCES leases (id) ON DELETE CASCADE, kind TEXT NOT NULL, name TEXT NOT NULL,
     PRIMARY KEY (lease, kind, name)) STRICT;
+CREATE TABLE volumes (
+    namespace TEXT NOT NULL, name TEXT NOT NULL, manager TEXT NOT NULL, owner_id TEXT NOT NULL,
+    labels TEXT NOT NULL, created_ns INTEGER NOT NULL, PRIMARY KEY (namespace, name)) STRICT;
 """,)
 
 

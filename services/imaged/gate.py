@@ -41,6 +41,10 @@ class NamedLocks:
     def __init__(self) -> None:
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
 
+    def names(self) -> set[str]:
+        """Names that are held or waited for."""
+        return set(self._locks)
+
     @asynccontextmanager
     async def hold(self, name: str) -> AsyncIterator[None]:
         lock, users = self._locks.get(name, (asyncio.Lock(), 0))

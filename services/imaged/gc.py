@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from chassis.ids import Digest
-from chassis.ids import digest as check_digest
 from chassis.stages import stage
 from imaged import catalog, images
 from imaged.catalog import ImageRow
@@ -108,11 +107,3 @@ async def _sweep_blobs(
             freed += await state.files.run(state.blobs.remove, digest)
             count += 1
     return count, freed
-
-
-async def unreferenced(state: State) -> tuple[int, int]:
-    """(blobs, bytes) that nothing refers to."""
-    marked = await state.store.read(marked_blobs)
-    sizes = await state.files.run(lambda: [
-        state.blobs.size(digest) for digest in state.blobs if check_digest(digest) not in marked])
-    return len(sizes), sum(sizes)

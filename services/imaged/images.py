@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from chassis.errors import InvalidArgument, NotFound
+from chassis.errors import Aborted, InvalidArgument, NotFound
 from chassis.ids import Digest
 from chassis.ids import namespace as check_namespace
 from imaged import catalog, manifest, reference
@@ -65,7 +65,13 @@ def _by_target(connection: sqlite3.Connection, namespace: str, named: Reference)
 def record(
     state: State, connection: sqlite3.Connection, row: ImageRow, refs: Sequence[Ref], action: str, name: str
 ) -> None:
-    """Write an image with its references, and the event. A reference that meant another image leaves that one."""
+    """Write an image with its references, and the event. A reference that meant another image leaves that one.
+
+    Aborted where a sweep was quicker than the caller's pins: nothing is recorded that is not whole.
+    """
+    layers = all(catalog.layer(connection, layer.chain_id) is not None for layer in row.body.layers)
+    if not layers or not all(state.blobs.has(digest) for digest in (row.id, row.body.manifest)):
+        raise Aborted("image: a part of it was swept while it was made; try again", reason="SWEPT")
     catalog.put_image(connection, row)
     for ref in refs:
         catalog.put_ref(connection, row.namespace, ref)

@@ -108,9 +108,10 @@ async def _record(
     if wanted.variant:
         document["variant"] = wanted.variant
     raw = msgspec.json.encode(document)
-    config_digest = await state.files.run(state.blobs.put, raw)
-    layers = [await state.files.run(archive.layer_descriptor, state.blobs, blob)]
-    descriptor = await state.files.run(archive.write_manifest, state.blobs, config_digest, layers)
+    async with stage("import.documents"):
+        config_digest = await state.files.run(state.blobs.put, raw)
+        layers = [await state.files.run(archive.layer_descriptor, state.blobs, blob)]
+        descriptor = await state.files.run(archive.write_manifest, state.blobs, config_digest, layers)
     row = images.row_of(
         namespace, manifest.parse_config(raw, 1), config_digest, descriptor, layers, [descriptor.checked])
     refs = [Ref(named.canonical, row.id, row.body.manifest)] if named is not None else []

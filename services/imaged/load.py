@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 
+from chassis.errors import Aborted
 from chassis.ids import Digest
 from chassis.ids import namespace as check_namespace
 from chassis.stages import stage
@@ -30,7 +31,10 @@ async def load(
     kept: set[Digest] = set()
     try:
         async with state.gate.pinned(set(contents.files.values())):
-            found = await state.streams.run(archive.read, state.blobs, contents)
+            if not await state.files.run(_whole, state, contents):
+                raise Aborted("load: a part of the archive was swept while it came in; try again", reason="SWEPT")
+            async with stage("load.documents"):
+                found = await state.streams.run(archive.read, state.blobs, contents)
             async with state.gate.pinned([digest for one in found for digest in one.documents]):
                 for one in found:
                     messages: asyncio.Queue[pb.LoadResponse | None] = asyncio.Queue()
@@ -45,6 +49,11 @@ async def load(
                         await asyncio.gather(task, return_exceptions=True)
     finally:
         await asyncio.shield(_drop(state, contents, kept))
+
+
+def _whole(state: State, contents: Contents) -> bool:
+    """Whether all blobs are still there: only now are they pinned."""
+    return all(state.blobs.has(digest) for digest in contents.files.values())
 
 
 def _closer(messages: asyncio.Queue[pb.LoadResponse | None]) -> Callable[[object], None]:

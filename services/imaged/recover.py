@@ -10,9 +10,10 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from chassis import store
 from chassis.logs import logger
 from chassis.stages import stage
-from imaged import catalog, gc
+from imaged import catalog, gc, volumes
 from imaged.layers import name_of
 from imaged.state import State
 from pier.system.v1 import system_pb2
@@ -24,16 +25,21 @@ class _Records:
     layers: list[catalog.LayerRow]
     snapshots: list[catalog.SnapshotRow]
     blobs: set[str]
+    volumes: set[tuple[str, str]]
 
 
 def _records(connection: sqlite3.Connection) -> _Records:
-    return _Records(catalog.layers(connection), catalog.snapshots(connection), gc.marked_blobs(connection))
+    return _Records(catalog.layers(connection), catalog.snapshots(connection), gc.marked_blobs(connection),
+                    {(row.namespace, row.name) for row in volumes.rows(connection)})
 
 
 async def recover(state: State) -> None:
     """Undo what was broken off. Nothing else runs yet, and no worker of an earlier life lives any more."""
     async with stage("recover.layers"):
         half = await state.files.run(state.layers.recover)
+    for intent in await state.store.read(store.unfinished):
+        if intent.verb == volumes.REMOVE:
+            await volumes.finish_removal(state, intent)
     findings = await check(state, repair=True)
     if half or findings:
         logger().warning("recovered", half_filled=half, findings=[finding.reason for finding in findings])
@@ -48,6 +54,7 @@ async def check(state: State, *, repair: bool) -> list[system_pb2.Finding]:
             *await _layers(state, records, pinned, repair),
             *await _snapshots(state, records, repair),
             *await _blobs(state, records, pinned),
+            *await _volumes(state, records, repair),
         ]
 
 
@@ -110,6 +117,23 @@ async def _blobs(state: State, records: _Records, pinned: frozenset[str]) -> lis
         _finding("RECORD_WITHOUT_BLOB", digest, "a blob that an image needs is gone", False)
         for digest in sorted(lost & needed)
     ]
+
+
+async def _volumes(state: State, records: _Records, repair: bool) -> list[system_pb2.Finding]:
+    """What people keep in volumes is never thrown away for want of a record: only an empty one is."""
+    found = []
+    there = await state.files.run(volumes.directories, state)
+    for namespace, name in sorted(there - records.volumes):
+        if state.operations.is_running(f"volume:{namespace}/{name}"):
+            continue
+        emptied = repair and await state.files.run(volumes.drop_if_empty, state, namespace, name)
+        found.append(_finding(
+            "VOLUME_WITHOUT_RECORD", f"{namespace}/{name}", "a volume's directory that nothing knows", emptied))
+    for namespace, name in sorted(records.volumes - there):
+        if repair:
+            await state.files.run(volumes.make_directory, state, namespace, name)
+        found.append(_finding("RECORD_WITHOUT_VOLUME", f"{namespace}/{name}", "a volume's directory is gone", repair))
+    return found
 
 
 def _finding(

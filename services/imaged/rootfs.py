@@ -21,7 +21,8 @@ class RootfsStore:
         self._layers = layers
         self.empty = root / "empty"
         """A lower directory with nothing in it: overlayfs wants at least one."""
-        for directory in (self._snapshots, self.empty):
+        self.volumes = root / "volumes"
+        for directory in (self._snapshots, self.empty, self.volumes):
             make_private(directory)
         self.empty.chmod(_ROOT_MODE)
 

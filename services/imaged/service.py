@@ -1,6 +1,6 @@
 """pier.image.v1 on the wire: requests in, one call each, messages out.
 
-Push, Save, CommitSnapshot, Diff, Apply, Hash and volumes are not built yet and answer UNIMPLEMENTED.
+Push, Save, CommitSnapshot, Diff, Apply and Hash are not built yet and answer UNIMPLEMENTED.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from chassis.errors import InvalidArgument, Unimplemented
 from chassis.ids import namespace as check_namespace
-from imaged import catalog, content, gc, images, importing, load, snapshots, untag
+from imaged import catalog, content, gc, images, importing, load, snapshots, untag, volumes
 from imaged.pull import Pull
 from imaged.state import State
 from pier.image.v1 import image_pb2 as pb
@@ -175,17 +175,22 @@ class Content(rpc.ContentServiceServicer):
 
 
 class Volumes(rpc.VolumeServiceServicer):
+    def __init__(self, state: State) -> None:
+        self._state = state
+
     async def CreateVolume(self, request: pb.CreateVolumeRequest, context: Any) -> pb.CreateVolumeResponse:
-        raise _not_built("named volumes")
+        return pb.CreateVolumeResponse(volume=await volumes.create(self._state, request))
 
     async def GetVolume(self, request: pb.GetVolumeRequest, context: Any) -> pb.GetVolumeResponse:
-        raise _not_built("named volumes")
+        return pb.GetVolumeResponse(volume=await volumes.get(self._state, request.namespace, request.name))
 
     async def ListVolumes(self, request: pb.ListVolumesRequest, context: Any) -> pb.ListVolumesResponse:
-        raise _not_built("named volumes")
+        found, token = await volumes.listing(self._state, request, _page_size(request.page_size))
+        return pb.ListVolumesResponse(volumes=found, next_page_token=token)
 
     async def RemoveVolume(self, request: pb.RemoveVolumeRequest, context: Any) -> pb.RemoveVolumeResponse:
-        raise _not_built("named volumes")
+        await volumes.remove(self._state, request.namespace, request.name)
+        return pb.RemoveVolumeResponse()
 
 
 def _not_built(what: str) -> Unimplemented:

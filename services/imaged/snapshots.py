@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from chassis import trees
@@ -19,6 +19,7 @@ from chassis.ids import namespace as check_namespace
 from chassis.stages import stage
 from imaged import catalog, images
 from imaged.catalog import LayerRow, SnapshotRow
+from imaged.install import install, wanted_layers
 from imaged.state import State
 from pier.image.v1 import image_pb2 as pb
 from pier.types.v1 import types_pb2
@@ -46,12 +47,33 @@ async def prepare(state: State, request: Request, *, writable: bool) -> pb.Snaps
                 if writable:
                     async with stage(f"{verb}.directories", key=key):
                         await state.files.run(state.rootfs.make, key)
-                row = await state.store.write(f"{verb}.record", lambda connection: _write(
-                    connection, key, owner, asked, writable))
+                row = await _record(state, verb, lambda connection: _write(connection, key, owner, asked, writable))
         _check_same(row, owner, asked, writable)
         return await message(state, row)
 
     return await state.operations.run(f"prepare:{key}", _fingerprint(request, writable), make)
+
+
+async def _record(state: State, verb: str, write: Callable[[sqlite3.Connection], SnapshotRow]) -> SnapshotRow:
+    """Write the record; a layer that was lost from disk is unpacked again first, where its blob is here."""
+    try:
+        return await state.store.write(f"{verb}.record", write)
+    except _Lost as lost:
+        layers = lost.image.body.layers
+        wanted = wanted_layers(
+            [layer.diff_id for layer in layers], [layer.chain_id for layer in layers],
+            [(layer.blob, layer.blob_size) for layer in layers])
+        async with state.gate.pinned([layer.chain_id for layer in layers]):
+            await install(state, verb, wanted, lambda _: None)
+            return await state.store.write(f"{verb}.record", write)
+
+
+class _Lost(Exception):
+    """An image's layer is not unpacked any more."""
+
+    def __init__(self, image: catalog.ImageRow) -> None:
+        super().__init__(image.id)
+        self.image = image
 
 
 def _fingerprint(request: Request, writable: bool) -> bytes:
@@ -88,6 +110,8 @@ def _write(
     if kind == "image":
         image, _ = images.resolve(connection, owner.namespace, name)
         parent = image.body.layers[-1].chain_id if image.body.layers else ""
+        if any(catalog.layer(connection, layer.chain_id) is None for layer in image.body.layers):
+            raise _Lost(image)
     elif kind == "layer":
         parent = name
     catalog.chain(connection, parent)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from chassis.blocking import Pool
 from chassis.events import EventLog
 from chassis.instance import make_private
+from chassis.metrics import gauge
 from chassis.operations import Operations
 from chassis.service import Runtime, main
 from chassis.store import Store
@@ -55,6 +56,10 @@ async def build(runtime: Runtime[NetdSettings]) -> AsyncIterator[None]:
 
     service = NetworkService(store, events, operations, threads, networks, sandboxes, endpoints, fsck)
     runtime.fsck = service.fsck
+    gauge("pier_netd_published_ports", "Host ports held for endpoints.", lambda: endpoints.ports.count)
+    gauge("pier_netd_addresses_in_use", "Addresses of all networks that endpoints hold.", lambda: networks.in_use)
+    gauge("pier_netd_spare_namespaces", "Network namespaces kept ready.", lambda: len(spares.pins))
+    gauge("pier_netd_table_repairs", "Times that the nft table was repaired since the start.", lambda: firewall.repairs)
     runtime.server.add(
         network_pb2_grpc.add_NetworkServiceServicer_to_server, service, "pier.network.v1.NetworkService"
     )

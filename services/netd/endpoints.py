@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Interface
-from typing import Final
+from typing import Any, Final
 
 from chassis import ids
 from chassis.blocking import Pool as Threads
@@ -20,7 +20,7 @@ from chassis.events import EventLog
 from chassis.ids import NetworkId
 from chassis.instance import Instance
 from chassis.operations import Operations
-from chassis.stages import stage
+from chassis.stages import stage, trace
 from chassis.store import Store
 from netd import records, requests, wiring
 from netd.firewall import Firewall
@@ -110,11 +110,7 @@ class Endpoints:
             raise
         try:
             spec = self.wire_of(endpoint, sandbox, network, provider([*view.endpoints, endpoint], view.networks))
-            async with stage("attach.link", link=endpoint.link):
-                await self._threads.run(wiring.wire, self._host, self._sandboxes.pin(sandbox), spec)
-            if endpoint.ports:
-                async with stage("attach.publish", count=len(endpoint.ports)):
-                    await self._firewall.publish(published(endpoint))
+            await _together([self._link(sandbox, spec), self._publish(endpoint)])
         except BaseException:
             async with stage("attach.undo"):
                 await self._strike("attach.strike", [endpoint], [network], sandbox)
@@ -148,15 +144,15 @@ class Endpoints:
         await self._store.write("remove_sandbox.record", strike)
         names = [endpoint.link for endpoint in present if endpoint.link]
         self.reaping.update(names)
-        steps: list[Callable[[], Awaitable[object]]] = []
+        steps: list[Coroutine[Any, Any, None]] = []
         if any(endpoint.ports for endpoint in present):
-            steps.append(lambda: self._unpublish("remove_sandbox.unpublish", [e.id for e in present]))
+            steps.append(self._unpublish("remove_sandbox.unpublish", [e.id for e in present]))
         if names:
-            steps.append(lambda: self._on_thread("remove_sandbox.cut", wiring.cut, names))
+            steps.append(self._on_thread("remove_sandbox.cut", wiring.cut, names))
         if not sandbox.host:
-            steps.append(lambda: self._unpin(sandbox))
+            steps.append(self._unpin(sandbox))
         try:
-            await _all_of(steps)
+            await _together(steps)
         finally:
             for endpoint, network in zip(present, networks, strict=True):
                 self._release(endpoint, network)
@@ -205,15 +201,14 @@ class Endpoints:
         await self._store.write(step, strike)
 
     async def _take_down(self, endpoint: Endpoint, sandbox: Sandbox, network: Network) -> None:
-        steps: list[Callable[[], Awaitable[object]]] = []
-        if endpoint.ports:
-            steps.append(lambda: self._unpublish("detach.unpublish", [endpoint.id]))
         alias = self._networks.marks.endpoint(endpoint.id, sandbox.owner)
-        steps.append(lambda: self._on_thread(
-            "detach.unlink", wiring.unwire, endpoint.link, alias
-        ))
+        steps: list[Coroutine[Any, Any, None]] = [
+            self._on_thread("detach.unlink", wiring.unwire, endpoint.link, alias)
+        ]
+        if endpoint.ports:
+            steps.append(self._unpublish("detach.unpublish", [endpoint.id]))
         try:
-            await _all_of(steps)
+            await _together(steps)
         finally:
             self._release(endpoint, network)
 
@@ -231,6 +226,15 @@ class Endpoints:
         if endpoint.address is not None:
             self._networks.subnet(network).release(endpoint.address.ip)
 
+    async def _link(self, sandbox: Sandbox, spec: Wire) -> None:
+        async with stage("attach.link", link=spec.link):
+            await self._threads.run(wiring.wire, self._host, self._sandboxes.pin(sandbox), spec)
+
+    async def _publish(self, endpoint: Endpoint) -> None:
+        if endpoint.ports:
+            async with stage("attach.publish", count=len(endpoint.ports)):
+                await self._firewall.publish(published(endpoint))
+
     async def _unpublish(self, step: str, endpoint_ids: Sequence[str]) -> None:
         async with stage(step):
             await self._firewall.unpublish(endpoint_ids)
@@ -245,7 +249,8 @@ class Endpoints:
 
     async def _reap(self, names: Sequence[str]) -> None:
         await asyncio.sleep(_REAP_SECONDS)
-        await self._threads.run(wiring.delete, self._host, names)
+        with trace("reap"):
+            await self._on_thread("reap.links", wiring.delete, names)
         self.reaping.difference_update(names)
 
     def _event(
@@ -313,15 +318,11 @@ def _answered(wanted: Iterable[WantedPort], held: Iterable[HostPort]) -> list[ne
     ]
 
 
-async def _all_of(steps: Iterable[Callable[[], Awaitable[object]]]) -> None:
-    """Do each, go on after an error, and raise what went wrong at the end."""
-    errors: list[Exception] = []
-    for step in steps:
-        try:
-            await step()
-        except Exception as error:  # noqa: BLE001 - every step has its turn, and every error is told
-            errors.append(error)
+async def _together(steps: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do all at the same time, each to its end whatever becomes of the others; then raise what went wrong."""
+    results = await asyncio.gather(*steps, return_exceptions=True)
+    errors = [result for result in results if isinstance(result, Exception)]
+    if len(errors) == 1:
+        raise errors[0]
     if errors:
-        raise Internal("; ".join(str(error) for error in errors), reason="TEARDOWN") from ExceptionGroup(
-            "teardown", errors
-        )
+        raise Internal("; ".join(map(str, errors))) from ExceptionGroup("several steps failed", errors)

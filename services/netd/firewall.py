@@ -14,8 +14,9 @@ from chassis.blocking import Pool
 from chassis.logs import logger
 from chassis.operations import Operations
 from chassis.stages import stage
-from netd import bridge, neighbours
+from netd import bridge, conntrack, neighbours
 from netd.neighbours import Neighbours
+from netd.netlink import NETLINK_NETFILTER, NetlinkSocket
 from netd.nft import Nft, NftError
 from netd.table import Bridge, PublishedPort, Table
 from netd.watch import NftWatch
@@ -46,9 +47,11 @@ class Firewall:
         wanted = list(bridges)
         self._links = {item.link for item in wanted}
         self._watch.start()
-        await self._threads.run(self._load, wanted, list(ports))
-        await self._settle()
-        for drop in await self._threads.run(self._neighbours.drops):
+        async with stage("adopt.table"):
+            await self._threads.run(self._load, wanted, list(ports))
+            await self._settle()
+            drops = await self._threads.run(self._neighbours.drops)
+        for drop in drops:
             logger().warning(
                 "another program's forward chain may drop: containers have no way out unless it accepts them",
                 family=drop.family, table=drop.table, chain=drop.chain,
@@ -85,11 +88,21 @@ class Firewall:
         await self._settle()
 
     async def publish(self, ports: list[PublishedPort]) -> None:
-        await self._run(lambda: self.table.publish(ports))
+        def work() -> None:
+            self.table.publish(ports)
+            self._forget_flows(ports)
+        await self._run(work)
 
     async def unpublish(self, endpoint_ids: Iterable[str]) -> None:
         gone = list(endpoint_ids)
-        await self._run(lambda: self.table.unpublish(*gone))
+        await self._run(lambda: self._forget_flows(self.table.unpublish(*gone)))
+
+    @staticmethod
+    def _forget_flows(ports: Iterable[PublishedPort]) -> None:
+        numbers = {port.host_port for port in ports if port.protocol == "udp"}
+        if numbers:
+            with NetlinkSocket(NETLINK_NETFILTER) as flows:
+                conntrack.forget_udp(flows, numbers)
 
     async def differences(self) -> list[str]:
         return await self._threads.run(self.table.differences)
@@ -128,7 +141,8 @@ class Firewall:
         try:
             while self._neighbours_again:
                 self._neighbours_again = False
-                await self._settle()
+                async with stage("repair.neighbours"):
+                    await self._settle()
         finally:
             self._settling = False
 
@@ -165,7 +179,9 @@ class Firewall:
         try:
             while self._again:
                 self._again = False
-                if wrong := await self.differences():
+                async with stage("repair.check"):
+                    wrong = await self.differences()
+                if wrong:
                     logger().warning("the nft table was changed by another program, repairing it", found=wrong[0])
                     await self.repair()
         finally:

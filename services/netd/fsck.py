@@ -119,14 +119,15 @@ class Fsck:
     async def differences(self) -> list[Difference]:
         """In the order in which they are to be set right."""
         recorded = await self._store.read(_read)
-        async with self._spares.still:
+        async with self._spares.still, stage("fsck.observe"):
             kernel = await self._threads.run(self._observe, recorded)
             spare = self._spares.pins
         found = [*self._lost_sandboxes(recorded, kernel), *self._networks_differ(recorded, kernel)]
         found += [*self._endpoints_differ(recorded, kernel), *self._unrecorded(recorded, kernel, spare)]
         found += self._addresses_differ(recorded)
         found += self._ports_differ(recorded)
-        found += [item async for item in self._table_differs(recorded)]
+        async with stage("fsck.table"):
+            found += [item async for item in self._table_differs(recorded)]
         return found
 
     def _observe(self, recorded: _Records) -> _Kernel:

@@ -30,6 +30,7 @@ NLM_F_EXCL: Final = 0x200
 NLM_F_CREATE: Final = 0x400
 NLA_F_NESTED: Final = 0x8000
 _NLA_TYPE_MASK: Final = 0x3FFF
+NETLINK_NETFILTER: Final = 12
 SOL_NETLINK: Final = 270
 NETLINK_ADD_MEMBERSHIP: Final = 1
 _HEADER: Final = struct.Struct("=IHHII")
@@ -124,10 +125,10 @@ def parse_messages(data: bytes) -> Iterator[Message]:
 
 
 class NetlinkSocket:
-    """A NETLINK_ROUTE socket in the namespace of the thread that makes it; usable from any thread, one at a time."""
+    """A socket in the namespace of the thread that makes it; usable from any thread, one at a time."""
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    def __init__(self, family: int = socket.NETLINK_ROUTE) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
         try:
             self._socket.bind((0, 0))
             self._socket.settimeout(_ANSWER_SECONDS)

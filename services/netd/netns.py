@@ -4,8 +4,8 @@ A namespace lives while something holds it: its pin, a process inside, an open d
 outlives netd. Only a dedicated thread enters a namespace, and it ends there; nothing forks. What the thread brings
 out is a netlink socket, which belongs to the namespace until it is closed.
 
-The file's name is a handle of its own (16 hexadecimal digits), since a pin is made before anybody owns it; the owner
-stands in the alias of the namespace's loopback link, and in the database.
+A pin is made before anybody owns it, as ``pool-`` and 16 hexadecimal digits; ``repin`` gives it its owner's name, the
+sandbox's id. The whole owner stands in the alias of the namespace's loopback link, and in the database.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ from netd.netlink import NetlinkSocket
 T = TypeVar("T")
 _SELF: Final = b"/proc/thread-self/ns/net"
 _NS_GET_NSTYPE: Final = 0xB703
+SPARE: Final = "pool-"
+"""How the names of pins without an owner begin."""
 
 
 @dataclass(frozen=True)
 class Netns:
-    """A pinned namespace. ``inode`` identifies it for as long as it lives."""
+    """A pinned namespace."""
 
     path: Path
-    inode: int
 
 
 def _in_thread(function: Callable[[], T]) -> T:
@@ -63,21 +64,38 @@ def make(directory: Path) -> tuple[Netns, NetlinkSocket]:
 
 
 def _make_here(directory: Path) -> tuple[Netns, NetlinkSocket]:
-    path = directory / secrets.token_hex(8)
+    path = directory / f"{SPARE}{secrets.token_hex(8)}"
     kernel.unshare(kernel.CLONE_NEWNET)
     _write_sysctl("net/ipv6/conf/default/disable_ipv6", "1")
     sock = NetlinkSocket()
     try:
         sock.run([links.set_link("lo", up=True)])
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
-        try:
-            kernel.mount(_SELF, os.fsencode(path), None, kernel.MS_BIND)
-        except BaseException:
-            path.unlink()
-            raise
-        return Netns(path, os.stat(path).st_ino), sock
+        _pin(_SELF, path)
+        return Netns(path), sock
     except BaseException:
         sock.close()
+        raise
+
+
+def repin(made: Netns, name: str) -> Netns:
+    """The same namespace under another name in the same directory; a pin of that name without an owner goes first."""
+    path = made.path.parent / name
+    unpin(path)
+    fd = open_pin(made.path)
+    try:
+        _pin(f"/proc/self/fd/{fd}".encode(), path)
+    finally:
+        os.close(fd)
+    unpin(made.path)
+    return Netns(path)
+
+
+def _pin(source: bytes, path: Path) -> None:
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
+    try:
+        kernel.mount(source, os.fsencode(path), None, kernel.MS_BIND)
+    except BaseException:
+        path.unlink()
         raise
 
 

@@ -53,10 +53,18 @@ class Networks:
         for network in known:
             held = [e.address.ip for e in endpoints if e.network_id == network.id and e.address]
             self.remember(network, held)
+            if network.name == "bridge" and default_subnet not in (None, network.subnet):
+                logger().warning("default_subnet is set, and the default network was made with another subnet",
+                                 default_subnet=str(default_subnet), subnet=str(network.subnet))
         names = {network.name for network in known if network.predefined}
         for name in requests.PREDEFINED:
             if name not in names:
                 await self._make_predefined(name, default_subnet)
+
+    @property
+    def in_use(self) -> int:
+        """Number of addresses that endpoints hold."""
+        return sum(subnet.in_use for subnet in list(self._subnets.values()))
 
     def subnet(self, network: Network) -> Subnet:
         """The addresses of a bridge network."""
@@ -154,7 +162,8 @@ class Networks:
             try:
                 async with stage(f"{verb}.link", link=network.link):
                     await self._threads.run(bridge.ensure, self._host, self.spec_of(network))
-                rival = await self._threads.run(self._rival, network)
+                async with stage(f"{verb}.rival"):
+                    rival = await self._threads.run(self._rival, network)
                 if rival is None or wanted is not None:
                     async with stage(f"{verb}.table"):
                         if await self._threads.run(bridge.enable_forwarding):

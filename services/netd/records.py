@@ -68,7 +68,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """A sandbox. ``pin`` is the file name of its namespace below the run directory, "" for the host's."""
+    """A sandbox. ``pin`` is the file name of its namespace below the run directory (its id), "" for the host's."""
 
     id: SandboxId
     created_ns: int

@@ -67,23 +67,24 @@ class Sandboxes:
             await self._store.write("create_sandbox.record", lambda c: records.insert_sandbox(c, sandbox))
         except BaseException:
             if pin:
-                await self._threads.run(netns.unpin, self.directory / pin)
+                async with stage("create_sandbox.undo"):
+                    await self._threads.run(netns.unpin, self.directory / pin)
             raise
         return sandbox
 
     async def _take(self, request: network_pb2.CreateSandboxRequest) -> str:
         """A namespace that carries its owner. Until it is recorded, a restart takes it for nobody's and removes it."""
+        alias = self._marks.sandbox(request.id, request.owner)
+
+        def own(spare: netns.Netns, inside: NetlinkSocket) -> str:
+            with inside:
+                inside.run([links.set_link("lo", alias=alias)])
+            return netns.repin(spare, request.id).path.name
+
         async with stage("create_sandbox.netns") as step:
             spare, inside = await self._spares.take()
-            step.note(netns=spare.path.name)
-            alias = self._marks.sandbox(request.id, request.owner)
-
-            def mark(sock: NetlinkSocket) -> None:
-                with sock:
-                    sock.run([links.set_link("lo", alias=alias)])
-
-            await self._threads.run(mark, inside)
-            return spare.path.name
+            step.note(spare=spare.path.name)
+            return await self._threads.run(own, spare, inside)
 
     async def unpin(self, sandboxes: Sequence[Sandbox]) -> None:
         """Take the pins away; the kernel takes the namespaces apart when nobody is inside."""

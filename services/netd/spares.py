@@ -9,12 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from pathlib import Path
+from typing import Final
 
 from chassis.blocking import Pool
 from chassis.operations import Operations
+from chassis.stages import stage, trace
 from netd import netns
 from netd.netlink import NetlinkSocket
 from netd.netns import Netns
+
+_PAUSE_SECONDS: Final = 0.1
 
 
 class Spares:
@@ -33,7 +37,7 @@ class Spares:
     @property
     def pins(self) -> set[str]:
         """File names of those that wait."""
-        return {spare.path.name for spare, _ in self._ready}
+        return {spare.path.name for spare, _ in list(self._ready)}
 
     async def take(self) -> tuple[Netns, NetlinkSocket]:
         """A namespace with loopback up, at once if one is ready, and a socket inside that the caller closes."""
@@ -53,8 +57,11 @@ class Spares:
     async def _fill(self) -> None:
         try:
             while len(self._ready) < self._size:
-                async with self.still:
-                    self._ready.append(await self._threads.run(netns.make, self._directory))
+                # The start that took one is still under way and wants the processor.
+                await asyncio.sleep(_PAUSE_SECONDS)
+                with trace("spares"):
+                    async with self.still, stage("spare.netns"):
+                        self._ready.append(await self._threads.run(netns.make, self._directory))
         finally:
             self._filling = False
 
@@ -64,4 +71,5 @@ class Spares:
         while self._ready:
             spare, sock = self._ready.popleft()
             sock.close()
-            await self._threads.run(netns.unpin, spare.path)
+            async with stage("spare.unpin"):
+                await self._threads.run(netns.unpin, spare.path)

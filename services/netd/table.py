@@ -165,13 +165,14 @@ class Table:
             self._nft.run([{"add": element} for element in self._port_elements(fresh)])
             self._ports.update((_key(port), port) for port in fresh)
 
-    def unpublish(self, *endpoint_ids: str) -> None:
-        """Take every port of the endpoints away; the same again does nothing."""
+    def unpublish(self, *endpoint_ids: str) -> list[PublishedPort]:
+        """Take every port of the endpoints away, and return them; the same again does nothing."""
         with self._lock:
             gone = [port for port in self._ports.values() if port.endpoint_id in endpoint_ids]
             self._nft.run([{"delete": element} for element in self._port_elements(gone)])
             for port in gone:
                 del self._ports[_key(port)]
+            return gone
 
     def exists(self) -> bool:
         """Does the kernel have a table of this name?"""

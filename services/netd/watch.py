@@ -16,7 +16,6 @@ from typing import Final
 
 from netd import netlink, nft
 
-_NETLINK_NETFILTER: Final = 12
 _NFNLGRP_NFTABLES: Final = 7
 _SUBSYSTEM: Final = 10
 _TABLE_NAME: Final = 1
@@ -39,7 +38,7 @@ class NftWatch:
             self._callbacks[other] = on_other_change
         self._own = nft.own_ports()
         self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, _NETLINK_NETFILTER
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, netlink.NETLINK_NETFILTER
         )
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)

@@ -1,4 +1,4 @@
-"""How long the command takes to start, beside the interpreter's own floor: about 20 ms is the goal for common commands."""
+"""How long the command takes to start, beside the interpreter's own floor: about 20 ms is the goal."""
 
 from __future__ import annotations
 

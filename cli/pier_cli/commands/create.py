@@ -6,7 +6,7 @@ import posix
 
 from pier_cli import out
 from pier_cli.command import Command
-from pier_cli.failure import EngineError, Failure
+from pier_cli.failure import EngineError, Failure, Plain
 from pier_cli.specs.container import build
 from pier_cli.specs.container_flags import FLAGS
 from pier_cli.specs.references import parse
@@ -108,7 +108,11 @@ def _pull(context: Context, options: Options, image: str) -> None:
 
 def _run(context: Context, options: Options, arguments: list[str]) -> int:
     body = build(options, arguments[0], arguments[1:])
-    out.line(create(context, options, body))
+    try:
+        out.line(create(context, options, body))
+    except Failure as failure:
+        # Docker's create names itself for what is wrong with its flags only, unlike run.
+        raise Plain(failure.message, failure.code) from None
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pier_cli import out
 from pier_cli.codec import indented, loads
 from pier_cli.command import Command
 from pier_cli.failure import EngineError, Failure, Unreachable
@@ -31,25 +30,29 @@ def _fetch(context: Context, kind: str, name: str, query: Sequence[tuple[str, st
     return context.engine.call_raw("GET", _PATHS[kind].format(quote(name)), query)
 
 
-def _show(layout: str, found: list[str]) -> None:
+def _show(layout: str, found: list[str]) -> list[str]:
+    """Print what was found; the errors of a template that does not fit some of it."""
+    from pier_cli.formats import compiled, show
+
     if not layout:
-        if not found:
-            out.line("[]")
-            return
         parts = ",\n    ".join(indented(raw, "    ") for raw in found)
-        from pier_cli.formats import show
-
-        show(f"[\n    {parts}\n]\n")
-        return
-    from pier_cli.formats import print_one, show
-
+        show(f"[\n    {parts}\n]\n" if found else "[]\n")
+        return []
     if layout == "json":
         show(f"[{','.join(raw.strip() for raw in found)}]\n")
-        return
+        return []
+    from pier_cli.gotemplate import TemplateError
+    from pier_cli.schema import DOCUMENTS
+
+    template = compiled(layout.replace("\\t", "\t").replace("\\n", "\n"))
+    lines, errors = [], []
     for raw in found:
-        print_one(layout, loads(raw))
-    if not found:
-        out.line()
+        try:
+            lines.append(template.render(loads(raw), DOCUMENTS))
+        except TemplateError as error:
+            errors.append(f"template parsing error: {error}")
+    show("".join(f"{line}\n" for line in lines) or "\n")
+    return errors
 
 
 def _inspect(layout: str, names: list[str], fetch: Callable[[str], str]) -> int:
@@ -66,7 +69,7 @@ def _inspect(layout: str, names: list[str], fetch: Callable[[str], str]) -> int:
             raise
         except Failure as failure:
             errors.append(failure.message)
-    _show(layout, found)
+    errors = _show(layout, found) + errors
     if errors:
         raise Failure("\n".join(errors))
     return 0

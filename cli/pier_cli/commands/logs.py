@@ -29,10 +29,11 @@ def moment(options: Options, name: str) -> list[tuple[str, str]]:
 
 
 def _run(context: Context, options: Options, arguments: list[str]) -> int:
+    # First, so that what does not exist is told as such.
+    details = context.engine.call("GET", f"{container_path(arguments[0])}/json")
     query = [("stdout", "1"), ("stderr", "1"), ("tail", options.text("tail"))]
     query += moment(options, "since") + moment(options, "until")
     query += [(name, "1") for name in ("follow", "timestamps", "details") if options.flag(name)]
-    details = context.engine.call("GET", f"{container_path(arguments[0])}/json")
     response = context.engine.request("GET", f"/containers/{details['Id']}/logs", query)
     _copy(response.blocks(), bool(details["Config"]["Tty"]))
     return 0

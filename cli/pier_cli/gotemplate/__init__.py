@@ -11,9 +11,9 @@ from __future__ import annotations
 from pier_cli.gotemplate.errors import TemplateError
 from pier_cli.gotemplate.evaluate import Evaluator
 from pier_cli.gotemplate.parser import parse
-from pier_cli.gotemplate.values import Fields
+from pier_cli.gotemplate.values import Fields, Schema
 
-__all__ = ["Fields", "Template", "TemplateError"]
+__all__ = ["Fields", "Schema", "Template", "TemplateError"]
 
 
 class Template:
@@ -24,5 +24,6 @@ class Template:
         self._text = text
         self._root = parse(text, name)
 
-    def render(self, data: object) -> str:
-        return Evaluator(self._name, self._text).run(self._root, data)
+    def render(self, data: object, schema: Schema | None = None) -> str:
+        """The text for ``data``. With a ``schema`` nulls and absent fields are read as Go's typed values are."""
+        return Evaluator(self._name, self._text, schema).run(self._root, data)

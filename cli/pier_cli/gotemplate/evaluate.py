@@ -17,7 +17,7 @@ from pier_cli.gotemplate.nodes import (
     Text,
     Variable,
 )
-from pier_cli.gotemplate.values import MISSING, Fields, Missing, show, truth, type_name
+from pier_cli.gotemplate.values import MISSING, Fields, Missing, Null, Schema, show, truth, type_name
 
 _NONE = object()
 
@@ -31,7 +31,8 @@ class _Jumped(Exception):
 class Evaluator:
     """One rendering of one template."""
 
-    def __init__(self, name: str, text: str) -> None:
+    def __init__(self, name: str, text: str, schema: Schema | None = None) -> None:
+        self._schema = schema
         self._name = name
         self._text = text
         self._out: list[str] = []
@@ -85,7 +86,7 @@ class Evaluator:
             pairs = [(key, value[key]) for key in sorted(value)]
         elif isinstance(value, int) and not isinstance(value, bool):
             pairs = [(index, index) for index in range(value)]
-        elif value is None or isinstance(value, Missing):
+        elif value is None or isinstance(value, (Missing, Null)):
             pairs = []
         else:
             raise self._fail(pipeline, f"range can't iterate over {show(value)}")
@@ -203,15 +204,26 @@ class Evaluator:
             if isinstance(value, dict):
                 if final and arguments:
                     raise self._fail(node, f"{name} is not a method but has arguments")
-                if name not in value:
-                    raise self._fail(node, f'map has no entry for key "{name}"')
-                value = value[name]
+                value = self._entry(node, value, node.names[index - 1] if index else "", name)
+            elif isinstance(value, Null) and value.kind == "map":
+                value = MISSING
+            elif isinstance(value, Null):
+                raise self._fail(node, f"nil pointer evaluating interface {{}}.{name}")
             elif value is None or value is MISSING:
                 raise self._fail(node, f"nil data; no entry for key \"{name}\"" if index == 0
                                  else f"nil pointer evaluating interface {{}}.{name}")
             else:
                 raise self._fail(node, f"can't evaluate field {name} in type {type_name(value)}")
         return value
+
+    def _entry(self, node: Path, value: dict[str, object], parent: str, name: str) -> object:
+        if name in value:
+            found = value[name]
+            return self._schema.null(name) if found is None and self._schema else found
+        missing = self._schema.missing(parent, name) if self._schema else None
+        if missing is None:
+            raise self._fail(node, f'map has no entry for key "{name}"')
+        return missing
 
     def _field(self, node: Path, value: Fields, name: str, arguments: list[object]) -> object:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pier_cli.gotemplate.values import Fields, Missing, show, truth, type_name
+from pier_cli.gotemplate.values import Fields, Missing, Null, show, truth, type_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def plain(value: object) -> object:
 def _json(value: object) -> str:
     from pier_cli.codec import dumps, escape_html
 
-    if isinstance(value, Missing):
+    if isinstance(value, (Missing, Null)):
         return "null"
     if isinstance(value, Fields):
         return escape_html(dumps(value.plain(), sort=True))
@@ -43,6 +43,8 @@ def _whole(value: object) -> int:
 
 
 def _join(items: object, separator: object) -> str:
+    if isinstance(items, Null) and items.kind == "list":
+        return ""
     if not isinstance(items, list):
         raise Bad(f"wrong type for value; expected []string; got {type_name(items)}")
     return _text(separator).join(item if isinstance(item, str) else show(item) for item in items)
@@ -101,6 +103,8 @@ def _len(value: object) -> int:
         return len(value.encode("utf-8", "surrogateescape"))
     if isinstance(value, (list, dict)):
         return len(value)
+    if isinstance(value, Null) and value.kind != "pointer":
+        return 0
     raise Bad(f"len of type {type_name(value)}" if value is not None else "len of nil pointer")
 
 
@@ -113,7 +117,11 @@ def _index(value: object, *keys: object) -> object:
             if not 0 <= at < len(value):
                 raise Bad(f"index out of range: {at}")
             value = value[at] if isinstance(value, list) else value.encode()[at]
-        elif value is None:
+        elif isinstance(value, Null) and value.kind == "map":
+            value = None
+        elif isinstance(value, Null) and value.kind == "list":
+            raise Bad(f"index out of range: {_whole(key)}")
+        elif value is None or isinstance(value, Null):
             raise Bad("index of nil pointer")
         else:
             raise Bad(f"can't index item of type {type_name(value)}")
@@ -136,13 +144,15 @@ def _kind(value: object) -> str:
     for kind, name in kinds:
         if isinstance(value, kind):
             return name
-    if value is None:
+    if value is None or (isinstance(value, Null) and value.kind == "pointer"):
         return "nil"
     raise Bad(f"non-comparable type {show(value)}: {type_name(value)}")
 
 
 def _same(left: object, right: object) -> bool:
     first, second = _kind(left), _kind(right)
+    if first == second == "nil":
+        return True
     if first != second and "nil" not in (first, second):
         if {first, second} == {"int", "float"}:
             return left == right

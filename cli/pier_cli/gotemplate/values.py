@@ -17,6 +17,41 @@ class Missing:
 MISSING = Missing()
 
 
+class Null:
+    """A null of a known Go type: ``kind`` is list, map or pointer. It prints as that type's and is empty."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __repr__(self) -> str:
+        return {"list": "[]", "map": "map[]"}.get(self.kind, "<nil>")
+
+
+class Schema:
+    """What JSON does not say of a document: the Go types behind its nulls, and the fields that are left out when empty.
+
+    Both go by the field's name alone: in the engine's documents a name has one type.
+    """
+
+    def __init__(self, lists: frozenset[str], maps: frozenset[str], omitted: dict[str, object]) -> None:
+        self._lists = lists
+        self._maps = maps
+        self._omitted = omitted
+
+    def null(self, name: str) -> Null:
+        return Null("list" if name in self._lists else "map" if name in self._maps else "pointer")
+
+    def missing(self, parent: str, name: str) -> object:
+        """The value of a field that is not there, None where no such field is known. ``parent`` is the field that the
+        document was found under: of a map's keys none is known, and none is an error."""
+        if parent in self._maps:
+            return MISSING
+        if name not in self._omitted:
+            return None
+        value = self._omitted[name]
+        return self.null(name) if value is None else value
+
+
 class Fields:
     """A record whose fields are worked out when asked for, such as a line of ``ps``.
 
@@ -41,7 +76,7 @@ class Fields:
 
 def truth(value: object) -> bool:
     """Whether ``if`` takes it: not false, 0, "", nil, an empty list or map."""
-    if isinstance(value, (Missing, type(None))):
+    if isinstance(value, (Missing, Null, type(None))):
         return False
     if isinstance(value, (bool, int, float, str, list, dict)):
         return bool(value)

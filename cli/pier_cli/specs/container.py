@@ -1,6 +1,7 @@
 """From the flags of ``run`` and ``create`` to the body of POST /containers/create.
 
-Only what was asked for is sent: what is absent is the engine's default to choose.
+What was not asked for is the engine's default to choose and is not sent, but for a few values that docker always sends
+and that an engine gives back in ``inspect`` as they came.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ _CONFIG_SETTINGS = {
     "mac-address": ("MacAddress", "text"),
 }
 
+_EMPTY_LISTS = (
+    "Dns", "DnsOptions", "DnsSearch", "BlkioWeightDevice", "BlkioDeviceReadBps", "BlkioDeviceWriteBps",
+    "BlkioDeviceReadIOps", "BlkioDeviceWriteIOps", "Devices", "Ulimits",
+)
 _PREDEFINED = ("default", "bridge", "host", "none")
 
 
@@ -45,7 +50,8 @@ def build(options: Options, image: str, command: list[str]) -> dict[str, Any]:
     """The body: Config's fields, HostConfig and NetworkingConfig. Failure with docker's words."""
     _check_modes(options)
     config: dict[str, Any] = {"Image": image}
-    host: dict[str, Any] = {}
+    host: dict[str, Any] = {"PortBindings": {}, "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}}
+    host.update((key, []) for key in _EMPTY_LISTS)
     _copy(options, _CONFIG_SETTINGS, config)
     _copy(options, _HOST_SETTINGS, host)
     _streams(options, config)

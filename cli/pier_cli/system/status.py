@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import socket
 import time
 from dataclasses import asdict, dataclass
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chassis.client import Peer
-from chassis.errors import DeadlineExceeded, PierError
+from chassis.errors import PierError
 from chassis.instance import Instance
 from pier.system.v1 import system_pb2
 from pier_cli.system.services import STATUS_TIMEOUT, ask, system_stub
@@ -40,10 +41,23 @@ async def _question(peer: Peer) -> Row:
     return Row(peer.name, info.version, info.pid, time.time() - started, "serving" if serving else "not serving")
 
 
-def _row(service: str, answer: Row | PierError) -> Row:
+def _row(engine: Instance, service: str, answer: Row | PierError) -> Row:
     if isinstance(answer, Row):
         return answer
-    return Row(service, "", 0, -1.0, "hung" if isinstance(answer, DeadlineExceeded) else "dead")
+    return Row(service, "", 0, -1.0, "hung" if _listens(str(engine.socket(service))) else "dead")
+
+
+def _listens(path: str) -> bool:
+    """Whether a process holds the socket. gRPC says the same of one that is stopped as of one that is gone; the kernel
+    takes connections for a stopped process until its queue is full."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(path)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return True
 
 
 def uptime(seconds: float) -> str:
@@ -67,6 +81,6 @@ def table(rows: list[Row]) -> str:
 async def run(engine: Instance, arguments: argparse.Namespace) -> int:
     """1 where any service does not serve."""
     answers = await ask(engine, _question)
-    rows = [_row(service, answer) for service, answer in answers.items()]
+    rows = [_row(engine, service, answer) for service, answer in answers.items()]
     print(json.dumps([asdict(row) for row in rows]) if arguments.json else table(rows).rstrip("\n"))
     return 0 if all(row.health == "serving" for row in rows) else 1

@@ -48,7 +48,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Filter:
-    """The seccomp filter in the form that the runtime is trusted with: OCI's rules, or annotations for crun's own way."""
+    """The seccomp filter in the form that the runtime is trusted with: OCI's rules, or crun's own annotation."""
 
     rules: Document | None
     annotations: Mapping[str, str]

@@ -13,6 +13,9 @@ from pier.exec.v1 import exec_pb2
 MEMORY_MIN: Final = 6 << 20
 """Docker's least memory in bytes."""
 _PERIOD: Final = 100_000
+_NO_SWAP: Final = (
+    "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap."
+)
 _CPUS: Final = re.compile(r"[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*")
 
 
@@ -62,8 +65,7 @@ def check(resources: exec_pb2.Resources, field: str = "spec.resources") -> list[
     if resources.HasField("blkio_weight") and resources.blkio_weight and not 10 <= resources.blkio_weight <= 1000:
         raise _range("Range of blkio weight is from 10 to 1000", f"{field}.blkio_weight", "10 to 1000")
     if resources.memory and not swap_is_limitable():
-        return ["Your kernel does not support swap limit capabilities or the cgroup is not mounted. "
-                "Memory limited without swap."]
+        return [_NO_SWAP]
     return []
 
 

@@ -78,7 +78,7 @@ def check_sources(entries: Iterable[types_pb2.MountSpec]) -> None:
 
 
 def from_spec(entries: Iterable[types_pb2.MountSpec], binds: dict[bytes, str]) -> list[dict[str, Any]]:
-    """OCI's entries, in order. ``binds`` gives the place of those sources that the shim cloned as peers of the host's."""
+    """OCI's entries, in order. ``binds``: where those sources are that the shim cloned as peers of the host's."""
     return [_entry(entry, binds) for entry in entries]
 
 

@@ -86,7 +86,7 @@ class Rootfs:
         parent = kernel.openat2(self._fd, above or b".", os.O_PATH | os.O_DIRECTORY, _RESOLVE)
         try:
             os.mkdir(name, 0o755, dir_fd=parent)
-            os.chmod(name, 0o755, dir_fd=parent)
+            os.chmod(name, 0o755, dir_fd=parent)  # noqa: S103 - Docker's mode, whatever our umask
         except FileExistsError as error:
             raise _bad(shown, "is a dangling symbolic link") from error
         finally:

@@ -48,34 +48,42 @@ def _is_tracking(hierarchy: Hierarchy) -> bool:
     return hierarchy.controllers in ("", "name=systemd")
 
 
-def leave(parent: str, tracking: bool) -> None:
-    """Move this process to ``parent``/shims, in the hierarchies where units are tracked, or in all the others.
+def prepare(parent: str, tracking: bool) -> list[str]:
+    """Make ``parent``/shims in the hierarchies where units are tracked, or in all the others; the cgroup.procs files of
+    those where this process is not yet in it.
 
-    The zygote moves itself in the others once, and every shim is born there; where units are tracked it stays in its
+    The zygote enters the others itself, once, and every shim is born there; where units are tracked it stays in its
     unit, and each shim leaves by itself.
     """
     own = dict(_memberships())
+    tasks = []
     for hierarchy in hierarchies():
-        if _is_tracking(hierarchy) is not tracking:
-            continue
         path = f"/{parent}/{_SHIMS}"
-        if own.get(hierarchy.controllers) == path:
+        if _is_tracking(hierarchy) is not tracking or own.get(hierarchy.controllers) == path:
             continue
         directory = hierarchy.mount + path
         os.makedirs(directory, mode=0o755, exist_ok=True)
         if hierarchy.controllers == "cpuset":
             _inherit_cpuset(hierarchy.mount, [parent, f"{parent}/{_SHIMS}"])
-        with open(f"{directory}/cgroup.procs", "w", encoding="ascii") as file:
-            file.write("0")
+        tasks.append(f"{directory}/cgroup.procs")
+    return tasks
+
+
+def enter(tasks: list[str]) -> None:
+    """Move this process."""
+    for path in tasks:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        os.write(fd, b"0")
+        os.close(fd)
 
 
 def _inherit_cpuset(mount: str, paths: list[str]) -> None:
     """A new v1 cpuset has no processors and takes no process until it is given its parent's."""
     for path in paths:
         for name in ("cpuset.cpus", "cpuset.mems"):
-            with open(f"{mount}/{path}/{name}", "r+", encoding="ascii") as file:
+            with open(f"{mount}/{path}/{name}", "r+", encoding="utf-8") as file:
                 if not file.read().strip():
-                    with open(f"{mount}/{os.path.dirname(path)}/{name}", encoding="ascii") as above:
+                    with open(f"{mount}/{os.path.dirname(path)}/{name}", encoding="utf-8") as above:
                         value = above.read()
                     file.seek(0)
                     file.write(value)
@@ -93,7 +101,7 @@ def oom_kills(cgroup: str) -> int:
         else:
             continue
         try:
-            with open(f"{hierarchy.mount}/{cgroup}/{name}", encoding="ascii") as file:
+            with open(f"{hierarchy.mount}/{cgroup}/{name}", encoding="utf-8") as file:
                 for line in file:
                     key, _, value = line.partition(" ")
                     if key == "oom_kill":

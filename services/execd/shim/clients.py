@@ -2,8 +2,8 @@
 
 Output waits for a client in a bounded spool of references to the blocks that were read, shared by all clients. When
 a spool is full the process waits. For a *patient* client, one that attached before the start, it waits for ever; any
-other must have taken its whole spool within CATCH_UP seconds, or is cut off: so it stalls nobody for longer, and a client
-that merely was not scheduled during a burst is kept.
+other must have taken its whole spool within CATCH_UP seconds, or is cut off: so it stalls nobody for longer, and a
+client that merely was not scheduled during a burst is kept.
 """
 
 from __future__ import annotations

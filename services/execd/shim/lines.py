@@ -10,12 +10,14 @@ from typing import Final
 from execd.shim.loop import GONE, READ, WRITE, Loop
 from execd.shim.protocol import LINE_MAX
 
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 _UNSENT_MAX: Final = LINE_MAX * 2
 """A peer that lets more than this many bytes pile up is dropped: it reconnects and asks for the state."""
 
 
 class LineConnection:
-    """``on_line(connection, message)`` gets each object, ``on_close(connection)`` is called once at the end."""
+    """``on_line(connection, message)`` gets each object, ``on_close(connection)`` is called once at the end.
+    ``socket`` is for a forked child, in which it lives on without this loop."""
 
     def __init__(
         self,
@@ -25,7 +27,7 @@ class LineConnection:
         on_close: Callable[[LineConnection], None],
     ) -> None:
         self._loop = loop
-        self._socket = sock
+        self.socket = sock
         self._on_line = on_line
         self._on_close = on_close
         self._received = bytearray()
@@ -39,7 +41,7 @@ class LineConnection:
         """Queue one line; it goes out as the peer takes it."""
         if self.closed:
             return
-        self._unsent += json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        self._unsent += _encode(message).encode() + b"\n"
         if len(self._unsent) > _UNSENT_MAX:
             self.close()
         else:
@@ -48,14 +50,9 @@ class LineConnection:
     def close(self) -> None:
         if not self.closed:
             self.closed = True
-            self._loop.remove(self._socket.fileno())
-            self._socket.close()
+            self._loop.remove(self.socket.fileno())
+            self.socket.close()
             self._on_close(self)
-
-    def take(self) -> socket.socket:
-        """The socket itself, for a forked child in which it lives on without its parent's loop."""
-        self.closed = True
-        return self._socket
 
     def _ready(self, events: int) -> None:
         if events & READ:
@@ -67,7 +64,7 @@ class LineConnection:
 
     def _receive(self) -> None:
         try:
-            data = self._socket.recv(65536)
+            data = self.socket.recv(65536)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -96,11 +93,11 @@ class LineConnection:
     def _flush(self) -> None:
         try:
             while self._unsent:
-                sent = self._socket.send(self._unsent)
+                sent = self.socket.send(self._unsent)
                 del self._unsent[:sent]
         except (BlockingIOError, InterruptedError):
             pass
         except OSError:
             self.close()
             return
-        self._loop.modify(self._socket.fileno(), READ | WRITE if self._unsent else READ)
+        self._loop.modify(self.socket.fileno(), READ | WRITE if self._unsent else READ)

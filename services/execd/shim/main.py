@@ -19,20 +19,23 @@ from execd.shim.protocol import ShimSpec
 from execd.shim.runtime import Children
 from execd.shim.shim import Shim
 
-_IGNORED: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)
+_IGNORED: Final = tuple(map(int, (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)))
 """A host that shuts down ends containers, not shims: each stays to record its container's end."""
-_NICE_NAME: Final = b"pier-shim"
 
 
-def become(sock: socket.socket, seq: object, spec: ShimSpec) -> int:
-    """Serve as ``spec``'s shim on the connection ``sock`` and all that come; the exit status when it is done.
-
-    The caller has just forked and closed every descriptor but ``sock``'s.
-    """
+def prepare(tasks: list[str]) -> None:
+    """The part that needs no container: a session of its own, no terminal, no signals, the cgroups whose cgroup.procs
+    files are ``tasks``. The caller has just forked and closed every descriptor but those it goes on with."""
+    kernel.set_process_name(b"pier-spare")
     _detach_from_parent()
+    cgroups.enter(tasks)
+
+
+def serve(sock: socket.socket, seq: object, spec: ShimSpec) -> int:
+    """Be ``spec``'s shim on the connection ``sock`` and all that come; the exit status when it is done."""
+    kernel.set_process_name(b"pier-shim")
     try:
         lock = _lock(spec)
-        cgroups.leave(spec.cgroup_parent, tracking=True)
         children = Children()
         loop = Loop(children.reaped)
         shim = Shim(loop, children, spec)
@@ -61,16 +64,17 @@ def _detach_from_parent() -> None:
             os.dup2(null, fd)
     if null > 2:
         os.close(null)
-    for number in _IGNORED:
-        signal.signal(number, signal.SIG_IGN)
-    kernel.set_process_name(_NICE_NAME)
+    kernel.ignore_signals(_IGNORED)
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     gc.enable()
 
 
 def _lock(spec: ShimSpec) -> int:
     """The lock that a living shim holds: whoever can take it knows that there is none."""
-    os.makedirs(spec.run_dir, mode=0o700, exist_ok=True)
+    try:
+        os.mkdir(spec.run_dir, 0o700)
+    except FileExistsError:
+        pass
     fd = os.open(os.path.join(spec.run_dir, protocol.LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -39,7 +39,8 @@ Verbs, their fields and their answers:
   exec.start  target, process (path of an OCI process.json)        pid, started, steps
   release                                                          done, and the shim leaves
 Events: ``started`` {target, pid, started}, ``exit`` {target, pid, exit}, ``log_lost`` {bytes, records, error}.
-Reasons: BAD_REQUEST, BAD_VERSION, UNKNOWN_VERB, NO_SUCH_TARGET, BAD_STATE, MOUNT_FAILED, RUNTIME_FAILED, ALREADY_RUNNING.
+Reasons: BAD_REQUEST, BAD_VERSION, UNKNOWN_VERB, NO_SUCH_TARGET, BAD_STATE, MOUNT_FAILED, RUNTIME_FAILED,
+ALREADY_RUNNING, INTERNAL.
 
 Example (``>`` is execd)::
 

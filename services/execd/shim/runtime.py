@@ -101,8 +101,9 @@ class Runtime:
 
 def read_pid(path: str) -> int:
     """The pid in the runtime's --pid-file, which is then removed."""
-    with open(path, encoding="ascii") as file:
-        pid = int(file.read(32))
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    pid = int(os.read(fd, 32))
+    os.close(fd)
     os.unlink(path)
     return pid
 

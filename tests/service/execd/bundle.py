@@ -8,8 +8,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
-APPLETS = ("sh", "true", "false", "sleep", "echo", "cat", "dd", "head", "stty", "seq", "usleep", "printf", "id", "ls",
-           "touch", "pwd", "env", "kill", "grep", "wc", "yes", "tail", "mount", "hostname", "readlink", "md5sum", "test")
+APPLETS = (
+    "sh", "true", "false", "sleep", "echo", "cat", "dd", "head", "stty", "seq", "usleep", "printf", "id", "ls", "touch",
+    "pwd", "env", "kill", "grep", "wc", "yes", "tail", "mount", "hostname", "readlink", "md5sum", "test",
+)
 
 
 def make_root(directory: Path) -> Path:

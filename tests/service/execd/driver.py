@@ -16,7 +16,7 @@ from chassis.ids import new_id
 from tests.service.execd import bundle
 
 SOURCES = Path(__file__).parents[3] / "services"
-ZYGOTE = SOURCES / "execd" / "zygote"
+ZYGOTE = SOURCES / "execd" / "zygote" / "__main__.py"
 TIMEOUT = 20.0
 
 
@@ -225,7 +225,10 @@ class Shim:
         return target, attached
 
     def records(self) -> list[dict[str, Any]]:
-        paths = sorted(self.state.glob("json.log*"), key=lambda path: -int(path.suffix[1:]) if path.suffix[1:].isdigit() else 0)
+        def age(path: Path) -> int:
+            return int(path.suffix[1:]) if path.suffix[1:].isdigit() else 0
+
+        paths = sorted(self.state.glob("json.log*"), key=age, reverse=True)
         return [json.loads(line) for path in paths for line in path.read_bytes().splitlines()]
 
     def logged(self, stream: str = "stdout") -> str:
@@ -260,7 +263,8 @@ class Engine:
 
     def start_zygote(self) -> None:
         self.zygote = subprocess.Popen(
-            ["/usr/bin/python3", "-I", "-S", "-E", str(ZYGOTE), "--socket", str(self.socket), "--cgroup-parent", self.cgroup]
+            ["/usr/bin/python3", "-I", "-S", "-E", str(ZYGOTE), "--socket", str(self.socket), "--cgroup-parent",
+             self.cgroup]
         )
         deadline = time.monotonic() + TIMEOUT
         while True:
@@ -268,7 +272,8 @@ class Engine:
                 Control(self.socket).close()
                 return
             except OSError:
-                assert self.zygote.poll() is None and time.monotonic() < deadline
+                assert self.zygote.poll() is None
+                assert time.monotonic() < deadline
                 time.sleep(0.005)
 
     def shim(self, **options: Any) -> Shim:

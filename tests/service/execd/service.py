@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-
 import os
 import select
 import shutil
@@ -12,12 +11,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
-
-
+from typing import Any, cast
 
 from chassis.client import Peer
 from chassis.errors import PierError
@@ -47,15 +44,7 @@ class Execd:
 
     async def start(self, **environment: str) -> None:
         """Start it and return when it serves."""
-        self.instance.run.mkdir(mode=0o700, exist_ok=True)
-        log = open(self.base / "execd.log", "ab")
-        with log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "execd", "--instance", self.instance.name, "--root", str(self.instance.root),
-                 "--run", str(self.instance.run), "--metrics-port", "0", "--log-level", "debug"],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env={**os.environ, "PYTHONPATH": str(SOURCES), **environment},
-            )
+        self.process = self._spawn(environment)
         self.peer = Peer("execd", self.instance.socket("execd"))
         self.containers = exec_pb2_grpc.ContainerServiceStub(self.peer.channel)
         self.system = system_pb2_grpc.SystemServiceStub(self.peer.channel)
@@ -68,6 +57,16 @@ class Execd:
                 assert self.process.poll() is None, self.log()[-4000:]
                 assert time.monotonic() < deadline, self.log()[-4000:]
                 await asyncio.sleep(0.01)
+
+    def _spawn(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        self.instance.run.mkdir(mode=0o700, exist_ok=True)
+        with (self.base / "execd.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "execd", "--instance", self.instance.name, "--root", str(self.instance.root),
+                 "--run", str(self.instance.run), "--metrics-port", "0", "--log-level", "debug"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={**os.environ, "PYTHONPATH": str(SOURCES), **environment},
+            )
 
     async def stop(self, number: int = signal.SIGTERM) -> None:
         await self.peer.close()
@@ -111,7 +110,8 @@ class Execd:
         own = self.base / "snapshots" / container[:16]
         option = types_pb2.MountOption
         return [types_pb2.MountSpec(type="overlay", source=b"overlay", options=[
-            option(key="lowerdir", value=os.fsencode(self.rootfs)), option(key="upperdir", value=os.fsencode(own / "upper")),
+            option(key="lowerdir", value=os.fsencode(self.rootfs)),
+            option(key="upperdir", value=os.fsencode(own / "upper")),
             option(key="workdir", value=os.fsencode(own / "work")), option(key="redirect_dir", value=b"nofollow"),
             option(key="metacopy", value=b"off"), option(key="index", value=b"off"),
         ])]
@@ -164,7 +164,7 @@ class Execd:
         async for response in stream:
             if response.HasField("exit"):
                 exit_: exec_pb2.Exit = response.exit
-                await stream.aclose()
+                await cast("AsyncGenerator[Any]", stream).aclose()
                 return exit_
         raise AssertionError("the wait ended without an exit")
 
@@ -186,7 +186,9 @@ class Execd:
         self.clients.append(client)
         return client
 
-    async def exec(self, container: str, *args: str, attach: bool = True, **process: Any) -> tuple[str, Attached | None]:
+    async def exec(
+        self, container: str, *args: str, attach: bool = True, **process: Any
+    ) -> tuple[str, Attached | None]:
         exec_id = new_id()
         await self.call("ExecCreate", exec_pb2.ExecCreateRequest(
             id=exec_id, container_id=container,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from chassis import kernel
 from chassis.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, NotModified, PierError, Unimplemented
 from chassis.ids import new_id
 from pier.exec.v1 import exec_pb2
@@ -140,7 +143,8 @@ async def test_a_command_that_cannot_run_is_told_by_its_reason_and_leaves_nothin
 async def test_environment_user_directory_and_hostname(service: Execd) -> None:
     spec = exec_pb2.ContainerSpec(hostname="box")
     container = await service.run(
-        "/bin/sh", "-c", "id -u; id -g; id -G; pwd; hostname; echo $HOME $A $PATH; cat /proc/self/status | grep -E 'Cap|Sec|NoNew'",
+        "/bin/sh", "-c",
+        "id -u; id -g; id -G; pwd; hostname; echo $HOME $A $PATH; cat /proc/self/status | grep -E 'Cap|Sec|NoNew'",
         spec=spec, user="alice", cwd=b"/made/here", env=[b"A=1"], no_new_privileges=True,
     )
     await service.wait(container)
@@ -183,7 +187,8 @@ async def test_binds_are_there_and_read_only_ones_are_read_only(service: Execd) 
 
 
 async def test_a_read_only_root_refuses_writes(service: Execd) -> None:
-    container = await service.run("/bin/sh", "-c", "touch /x; echo $?", spec=exec_pb2.ContainerSpec(read_only_rootfs=True))
+    spec = exec_pb2.ContainerSpec(read_only_rootfs=True)
+    container = await service.run("/bin/sh", "-c", "touch /x; echo $?", spec=spec)
     await service.wait(container)
     assert await service.logs(container) == b"1\n"
 
@@ -233,7 +238,8 @@ async def test_an_oom_kill_is_told(service: Execd) -> None:
 async def test_execs_have_their_own_streams_users_exits_and_filter(service: Execd) -> None:
     container = await service.run("/bin/sleep", "1000", env=[b"A=1"], user="alice")
     exec_id, client = await service.exec(
-        container, "/bin/sh", "-c", "id -u; echo $A$B; grep Seccomp: /proc/self/status; grep CapInh /proc/self/status; exit 4",
+        container, "/bin/sh", "-c",
+        "id -u; echo $A$B; grep Seccomp: /proc/self/status; grep CapInh /proc/self/status; exit 4",
         env=[b"B=2"],
     )
     assert client is not None
@@ -257,7 +263,8 @@ async def test_an_exec_that_runs_is_listed(service: Execd) -> None:
 
 
 async def test_logs_by_tail_since_and_follow(service: Execd) -> None:
-    container = await service.run("/bin/sh", "-c", "seq 1 1000; read x; seq 1001 1005", stdin_open=True, stdin_once=True)
+    script = "seq 1 1000; read x; seq 1001 1005"
+    container = await service.run("/bin/sh", "-c", script, stdin_open=True, stdin_once=True)
     while len(await service.logs(container)) < 3893:
         await asyncio.sleep(0.01)
     assert await service.logs(container, tail=2) == b"999\n1000\n"
@@ -296,7 +303,7 @@ async def test_events_are_sequenced_and_resumable(service: Execd) -> None:
         seen.append(response.event)
         if response.event.action == "destroy":
             break
-    await stream.aclose()
+    await cast("AsyncGenerator[object]", stream).aclose()
     assert [event.action for event in seen] == ["create", "start", "die", "destroy"]
     assert seen[2].attributes["exitCode"] == "5"
     assert [event.cursor.sequence for event in seen] == [1, 2, 3, 4]
@@ -360,3 +367,47 @@ async def test_a_container_attached_and_never_started_is_removed_whole(service: 
     await service.remove(container)
     assert await asyncio.to_thread(client.read_all) == b""
     client.close()
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+async def test_each_runtime_runs_execs_and_ends_under_its_filter(service: Execd, runtime: str) -> None:
+    spec = exec_pb2.ContainerSpec(runtime=runtime)
+    container = await service.create("/bin/sh", "-c", "grep Seccomp: /proc/self/status; read x; exit 3", spec=spec,
+                                     stdin_open=True, stdin_once=True)
+    client = await service.attach(container)
+    await service.begin(container)
+    assert b"Seccomp:\t2" in await asyncio.to_thread(client.read_until, b"\n")
+    assert await service.output(container, "/bin/grep", "Seccomp:", "/proc/self/status") == b"Seccomp:\t2\n"
+    client.half_close()
+    assert (await service.wait(container)).code == 3
+
+
+async def test_what_is_mounted_below_a_shared_bind_reaches_the_host(service: Execd) -> None:
+    shared = service.base / "shared"
+    shared.mkdir()
+    kernel.mount(b"tmpfs", os.fsencode(shared), b"tmpfs")
+    kernel.mount(None, os.fsencode(shared), None, kernel.MS_SHARED)
+    (shared / "below").mkdir()
+    try:
+        entry = types_pb2.MountSpec(type="bind", source=os.fsencode(shared), target=b"/data", recursive=True,
+                                    propagation="rshared")
+        container = await service.run(
+            "/bin/sh", "-c", "mount -t tmpfs inside /data/below && echo mounted; read x",
+            spec=exec_pb2.ContainerSpec(mounts=[entry], privileged=True), stdin_open=True, stdin_once=True,
+        )
+        while not await service.logs(container):
+            await asyncio.sleep(0.01)
+        assert os.path.ismount(shared / "below")
+        kernel.umount(os.fsencode(shared / "below"))
+        await service.remove(container)
+    finally:
+        kernel.umount(os.fsencode(shared), kernel.MNT_DETACH)
+
+
+async def test_a_working_directory_and_command_lines_that_are_no_text_go_through(service: Execd) -> None:
+    container = await service.create(cwd=b"/d\xff", args=[b"/bin/echo", b"\xfe\xff"])
+    await service.begin(container)
+    await service.wait(container)
+    found = await service.get(container)
+    assert found.spec.process.args[1] == b"\xfe\xff"
+    assert found.status.exit.code == 0

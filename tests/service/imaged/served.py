@@ -165,12 +165,13 @@ async def _import_requests(options: pb.ImportOptions, raw: bytes) -> AsyncIterat
 
 
 def stage_names(node: stages.Node) -> list[str]:
-    """Every stage below ``node``, in order, each once."""
+    """Every stage (``verb.step``) below ``node``, in order, each once; the roots that calls make are no stages."""
     found: dict[str, None] = {}
 
     def visit(span: types_pb2.Span) -> None:
         for child in span.children:
-            found[child.name] = None
+            if "." in child.name:
+                found[child.name] = None
             visit(child)
 
     visit(node.to_span())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -17,6 +19,7 @@ import zstandard
 
 from chassis import kernel
 from chassis.errors import (
+    Aborted,
     AlreadyExists,
     Conflict,
     DataLoss,
@@ -32,7 +35,7 @@ from pier.types.v1 import types_pb2
 from tests import images
 from tests.images import Entry, busybox, layered, pack, pack_index
 from tests.registry import Registry
-from tests.service.imaged.served import NAMESPACE, Served, owner
+from tests.service.imaged.served import NAMESPACE, Served, owner, serving
 
 LAYERED = {
     "data/kept": b"first", "data/changed": b"third", "data/opaque/new": b"third", "data/back": b"fourth",
@@ -590,3 +593,112 @@ class _answering:  # noqa: N801 - reads as what it does
         except ConnectionError:
             pass
         writer.close()
+
+
+async def test_a_layer_that_was_lost_from_disk_is_unpacked_again(imaged: Served) -> None:
+    (image,) = await imaged.load(docker_archive({"a:1": layered()}))
+    lost = imaged.state / "l" / image.layers[1].chain_id.removeprefix("sha256:")[:32]
+    await imaged.stop()
+    subprocess.run(["rm", "-r", str(lost)], check=True)  # noqa: ASYNC221 - a short helper
+    await imaged.start()
+    assert await imaged.fsck() == []
+    assert shown(await imaged.prepare("a", "a:1")) == LAYERED
+
+
+async def test_fsck_names_what_differs_and_repairs_it(imaged: Served) -> None:
+    (image,) = await imaged.load(docker_archive({"a:1": busybox()}))
+    await imaged.prepare("kept", "a:1")
+    (imaged.state / "l" / ("f" * 32)).mkdir()
+    (imaged.state / "s" / "stranger" / "upper").mkdir(parents=True)
+    (imaged.state / "s" / "kept" / "work").rmdir()
+    expected = [f"LAYER_WITHOUT_RECORD {'f' * 32}", "DIRECTORY_WITHOUT_SNAPSHOT stranger",
+                "SNAPSHOT_WITHOUT_DIRECTORY kept"]
+    assert await imaged.fsck() == expected
+    assert await imaged.fsck(repair=True) == expected
+    assert await imaged.fsck() == []
+    (imaged.state / "blobs" / "sha256" / image.id.removeprefix("sha256:")).unlink()
+    assert await imaged.fsck(repair=True) == [f"RECORD_WITHOUT_BLOB {image.id}"]
+
+
+async def test_clients_that_break_off_an_upload_leave_nothing_and_no_thread(imaged: Served) -> None:
+    raw = docker_archive({"a:1": layered()})
+    sent = asyncio.Event()
+
+    async def loading() -> AsyncIterator[pb.LoadRequest]:
+        yield pb.LoadRequest(namespace=NAMESPACE, data=raw[: len(raw) // 2])
+        sent.set()
+        await asyncio.Event().wait()
+
+    async def importing() -> AsyncIterator[pb.ImportRequest]:
+        yield pb.ImportRequest(options=pb.ImportOptions(namespace=NAMESPACE), data=raw[: len(raw) // 2])
+        sent.set()
+        await asyncio.Event().wait()
+
+    async def load() -> None:
+        async for _ in imaged.peer.stream(rpc.ImageServiceStub(imaged.peer.channel).Load, loading()):
+            pass
+
+    for _ in range(6):  # more than there are threads
+        for verb in (load(), imaged.call(rpc.ImageServiceStub, "Import", importing())):
+            sent.clear()
+            task = asyncio.create_task(verb)
+            await asyncio.wait_for(sent.wait(), 20)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    assert await imaged.load(raw)
+    await imaged.remove("a:1")
+    async with asyncio.timeout(10):
+        while True:
+            await imaged.collect()
+            if imaged.directories() == {"l": [], "s": [], "trash": [], "ingest": [], "blobs/sha256": []}:
+                break
+
+
+async def test_what_is_being_made_is_not_swept(imaged: Served, registry: Registry) -> None:
+    registry.push("swept", "v1", pack(layered()))
+    raw = docker_archive({"loaded:1": layered()})
+    stop = asyncio.Event()
+
+    async def sweep() -> None:
+        while not stop.is_set():
+            await imaged.collect()
+
+    sweeper = asyncio.create_task(sweep())
+    for _ in range(5):
+        await imaged.pulled(f"{registry.host}/swept:v1")
+        assert shown(await imaged.prepare("a", f"{registry.host}/swept:v1")) == LAYERED
+        await imaged.remove_snapshot("a")
+        await imaged.remove(f"{registry.host}/swept:v1")
+        with contextlib.suppress(Aborted):
+            await imaged.load(raw)
+            assert shown(await imaged.prepare("b", "loaded:1")) == LAYERED
+            await imaged.remove_snapshot("b")
+            await imaged.remove("loaded:1")
+    stop.set()
+    await sweeper
+    assert await imaged.fsck() == []
+
+
+async def test_metrics_tell_what_is_stored(tmp_path: Path) -> None:
+    async with serving(tmp_path) as first:
+        await first.load(docker_archive({"a:1": layered()}))
+        await first.prepare("a", "a:1")
+        await first.call(rpc.ContentServiceStub, "WriteBlob", _one_blob(b"x" * 1000))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    async with serving(tmp_path, metrics_port=port):
+        wanted = {"pier_images 1.0", "pier_snapshots 1.0", "pier_layers 4.0", "pier_unreferenced_bytes 1000.0"}
+        async with asyncio.timeout(10):
+            while True:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+                lines = set((await reader.read()).decode().splitlines())
+                writer.close()
+                if wanted <= lines:
+                    break
+
+
+async def _one_blob(content: bytes) -> AsyncIterator[pb.WriteBlobRequest]:
+    digest = "sha256:" + hashlib.sha256(content).hexdigest()
+    yield pb.WriteBlobRequest(ref="one", digest=digest, data=content)

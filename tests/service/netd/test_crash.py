@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -75,10 +76,9 @@ async def test_a_verb_killed_at_any_stage_is_done_or_undone_after_the_next_start
     await tidy(netd)
     for point in [f"{stage}{end}" for stage in stages for end in ("", "@end")]:
         await netd.stop()
-        await netd.start()
-        await before(netd)
-        await netd.stop()
+        # What stands before goes through none of the verb's own stages.
         await netd.start(faults=f"netd:{point}:kill")
+        await before(netd)
         with pytest.raises(PierError):
             await act(netd)
         assert await netd.ended() == -9, point
@@ -101,6 +101,29 @@ async def tidy(netd: Netd) -> None:
     counts = netd.counts()
     assert counts.pins == 0
     assert not [name for name in counts.links if name.startswith(netd.instance.link_prefix)]
+
+
+async def test_killed_at_random_moments_nothing_is_lost_or_left(stopped: Netd) -> None:
+    netd = stopped
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    for number in range(20):
+        await netd.start(spare_namespaces=chance.choice([0, 3]))
+        assert await netd.fsck() == [], seed
+        work = asyncio.gather(*(_life(netd, 10 * number + i) for i in range(4)), return_exceptions=True)
+        # The moment is the point here, not a wait for something.
+        await asyncio.sleep(chance.uniform(0, 0.04))
+        await netd.kill()
+        await work
+    await netd.start()
+    await tidy(netd)
+
+
+async def _life(netd: Netd, number: int) -> None:
+    await netd.create(number)
+    await netd.attach(number, ports=[tcp(0), tcp(0, protocol="udp")])
+    await netd.remove(number)
 
 
 async def test_the_first_start_killed_at_any_stage_is_finished_by_the_second(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from netd import links
+from netd import links, netns
 from netd.netlink import NetlinkSocket
 from tests import world
 from tests.service.netd.engine import Netd, run, tcp
@@ -158,6 +158,16 @@ async def test_a_docker_that_starts_later_or_flushes_its_chain_cuts_nobody_off(n
             run("nft", "flush chain ip filter FORWARD")
     finally:
         run("nft", "delete table ip filter")
+
+
+async def test_64_neither_a_sandbox_nor_its_bridge_listens_to_ipv6_routers(netd: Netd) -> None:
+    made = await netd.create(1)
+    await netd.attach(1)
+    link = (await netd.network()).link
+    off = "net/ipv6/conf/{}/disable_ipv6"
+    assert Path("/proc/sys", off.format(link)).read_text() == "1\n"
+    inside = netns.inside(path_of(made), lambda: Path("/proc/sys", off.format("eth0")).read_text())
+    assert inside == "1\n"
 
 
 async def test_66_loopback_of_the_host_stays_closed_to_containers_and_neighbours(netd: Netd) -> None:

@@ -47,6 +47,7 @@ async def test_an_attached_sandbox_has_an_address_a_route_and_a_way_out(netd: Ne
         eth0 = links.link(sock, "eth0")
         assert eth0.mac == endpoint.mac
         assert container(1) in links.link(sock, "lo").alias, "the namespace carries its owner"
+    assert path_of(sandbox).name == container(1)
 
 
 async def test_a_published_port_is_reached_from_outside_the_host_loopback_neighbours_and_itself(
@@ -64,6 +65,27 @@ async def test_a_published_port_is_reached_from_outside_the_host_loopback_neighb
             for source in (on_host, in_namespace(path_of(two)), in_namespace(path_of(one))):
                 assert await reached(source, world.ADDRESS, free_port, server) is not None
             assert await reached(on_host, "127.0.0.1", free_port, server) is not None
+
+
+async def test_a_client_that_goes_on_sending_reaches_the_next_container_of_a_udp_port(
+    netd: Netd, free_port: int
+) -> None:
+    target = (world.ADDRESS, free_port)
+    with OUTSIDE(socket.SOCK_DGRAM) as client:
+        client.settimeout(2)
+        # Before the port is published the host itself is meant, and connection tracking remembers that too.
+        client.sendto(b"early", target)
+        for number in (1, 2):
+            made = await netd.create(number)
+            await netd.attach(number, ports=[tcp(free_port, protocol="udp")])
+            with listener(in_namespace(path_of(made)), "0.0.0.0", 80, socket.SOCK_DGRAM) as server:
+                server.settimeout(2)
+                client.sendto(b"hello", target)
+                data, peer = await asyncio.to_thread(server.recvfrom, 16)
+                assert data == b"hello"
+                server.sendto(b"answer", peer)
+                assert (await asyncio.to_thread(client.recvfrom, 16)) == (b"answer", target)
+            await netd.remove(number)
 
 
 async def test_the_same_call_again_answers_the_same(netd: Netd) -> None:

@@ -49,9 +49,8 @@ class Server:
                     return
                 held += data
             head, _, held = held.partition(b"\r\n\r\n")
-            length = next(
-                (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
-            )
+            fields = [line.lower().split(b":") for line in head.split(b"\r\n")]
+            length = next((int(field[1]) for field in fields if field[0] == b"content-length"), 0)
             while len(held) < length:
                 held += connection.recv(65536)
             self.requests.append(head + b"\r\n\r\n" + held[:length])
@@ -75,9 +74,8 @@ def serving(path: Path, *answers: Answer) -> Iterator[Server]:
 
 
 def json_answer(body: str, status: str = "200 OK", extra: str = "") -> bytes:
-    return (
-        f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body.encode())}\r\n{extra}\r\n{body}"
-    ).encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body.encode())}\r\n{extra}\r\n"
+    return (head + body).encode()
 
 
 PING = b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 0\r\n\r\n"

@@ -33,7 +33,8 @@ def test_what_lies_outside_the_operation_does_not_count() -> None:
 def test_the_tree_shows_durations_shares_facts_errors_and_the_sum() -> None:
     bad = span("start.start", 90, 5)
     bad["error"] = "no such file"
-    root = span("start", 0, 100, span("start.create", 10, 80, span("start.mount", 10, 20, kind="overlay")), bad, service="gateway")
+    good = span("start.create", 10, 80, span("start.mount", 10, 20, kind="overlay"))
+    root = span("start", 0, 100, good, bad, service="gateway")
     assert tree(root).splitlines() == [
         "2026-11-25T02:00:00.000000000Z",
         "start                                        gateway     100.0 ms  100.0 %",

@@ -118,4 +118,5 @@ def test_the_lists_name_every_command_with_a_summary() -> None:
 
 
 def test_spellings_of_one_command_are_named_as_aliases() -> None:
-    assert "  pier container ls, pier container list, pier container ps, pier ps\n" in help_text.command("ps", load("ps"))
+    text = help_text.command("ps", load("ps"))
+    assert "  pier container ls, pier container list, pier container ps, pier ps\n" in text

@@ -81,7 +81,8 @@ def test_no_engine_is_told_with_its_address(tmp_path: Path) -> None:
 
 
 def test_chunks_are_joined_and_their_extensions_and_trailers_ignored(tmp_path: Path) -> None:
-    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\nT: 1\r\n\r\n"
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = head + b"3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\nT: 1\r\n\r\n"
     with serving(tmp_path / "s", answer) as server:
         assert Engine(server.host, "1.41").call_raw("GET", "/x") == "abc0123456789"
 

@@ -58,7 +58,7 @@ def test_bad_published_ports(spec: str, message: str) -> None:
 
 def test_exposed_ports() -> None:
     assert set(ports.parse_expose(["80", "90-91/udp"])) == {"80/tcp", "90/udp", "91/udp"}
-    with pytest.raises(Failure, match='invalid range format for --expose: x, error: strconv.ParseUint: parsing "x"'):
+    with pytest.raises(Failure, match=r'invalid range format for --expose: x, error: strconv\.ParseUint: parsing "x"'):
         ports.parse_expose(["x"])
 
 
@@ -136,7 +136,8 @@ def test_a_reference_without_tag_gets_latest_and_a_digest_keeps_it_off() -> None
 @pytest.mark.parametrize(("text", "message"), [
     ("X", "invalid reference format: repository name (library/X) must be lowercase"),
     ("", "invalid reference format"), ("a b", "invalid reference format"), ("a:b:c", "invalid reference format"),
-    ("a@sha256:x", "invalid reference format"), ("../a", "invalid reference format"), ("a:-x", "invalid reference format"),
+    ("a@sha256:x", "invalid reference format"), ("../a", "invalid reference format"),
+    ("a:-x", "invalid reference format"),
     ("a" * 64, f"invalid repository name ({'a' * 64}), cannot specify 64-byte hexadecimal strings"),
 ])
 def test_bad_references(text: str, message: str) -> None:
@@ -144,27 +145,37 @@ def test_bad_references(text: str, message: str) -> None:
         references.parse(text)
 
 
-def test_what_is_not_asked_for_is_not_sent() -> None:
-    assert built() == {
-        "Image": "image", "Cmd": ["cmd"], "AttachStdin": False, "AttachStdout": True, "AttachStderr": True, "Tty": False,
-        "OpenStdin": False, "StdinOnce": False, "HostConfig": {"NetworkMode": "default"},
+def test_what_is_not_asked_for_is_not_sent_but_for_dockers_empty_values() -> None:
+    body = built()
+    host = body.pop("HostConfig")
+    assert body == {
+        "Image": "image", "Cmd": ["cmd"], "AttachStdin": False, "AttachStdout": True, "AttachStderr": True,
+        "Tty": False,
+        "OpenStdin": False, "StdinOnce": False,
     }
+    assert host.pop("NetworkMode") == "default"
+    assert host.pop("RestartPolicy") == {"Name": "no", "MaximumRetryCount": 0}
+    assert host.pop("PortBindings") == {}
+    assert {str(value) for value in host.values()} == {"[]"}
 
 
 @pytest.mark.parametrize(("words", "key", "value"), [
-    (["-m", "64m"], "Memory", 64 << 20), (["--memory-swap", "-1"], "MemorySwap", -1), (["--cpus", "1.5"], "NanoCpus", 1500000000),
+    (["-m", "64m"], "Memory", 64 << 20), (["--memory-swap", "-1"], "MemorySwap", -1),
+    (["--cpus", "1.5"], "NanoCpus", 1500000000),
     (["--pids-limit", "5"], "PidsLimit", 5), (["--read-only"], "ReadonlyRootfs", True), (["--init"], "Init", True),
     (["--init=false"], "Init", False), (["--cap-add", "a", "--cap-add", "b"], "CapAdd", ["a", "b"]),
     (["--restart", "on-failure:3"], "RestartPolicy", {"Name": "on-failure", "MaximumRetryCount": 3}),
     (["--ulimit", "nofile=1:2"], "Ulimits", [{"Name": "nofile", "Soft": 1, "Hard": 2}]),
     (["--add-host", "a:1.2.3.4", "--add-host", "b=::1"], "ExtraHosts", ["a:1.2.3.4", "b:::1"]),
-    (["--tmpfs", "/t:size=1m"], "Tmpfs", {"/t": "size=1m"}), (["--log-driver", "none"], "LogConfig", {"Type": "none", "Config": {}}),
+    (["--tmpfs", "/t:size=1m"], "Tmpfs", {"/t": "size=1m"}),
+    (["--log-driver", "none"], "LogConfig", {"Type": "none", "Config": {}}),
     (["--device", "/dev/a:/dev/b:r"], "Devices",
      [{"PathOnHost": "/dev/a", "PathInContainer": "/dev/b", "CgroupPermissions": "r"}]),
     (["--device", "/dev/a:rw"], "Devices",
      [{"PathOnHost": "/dev/a", "PathInContainer": "/dev/a", "CgroupPermissions": "rw"}]),
     (["--sysctl", "net.a=1"], "Sysctls", {"net.a": "1"}), (["--network", "host"], "NetworkMode", "host"),
-    (["--shm-size", "1g"], "ShmSize", 1 << 30), (["-P"], "PublishAllPorts", True), (["--pid", "container:x"], "PidMode", "container:x"),
+    (["--shm-size", "1g"], "ShmSize", 1 << 30), (["-P"], "PublishAllPorts", True),
+    (["--pid", "container:x"], "PidMode", "container:x"),
     (["--security-opt", "no-new-privileges"], "SecurityOpt", ["no-new-privileges"]),
 ])
 def test_settings_of_the_host(words: list[str], key: str, value: object) -> None:
@@ -231,7 +242,8 @@ def test_what_docker_refuses_before_it_asks(words: list[str], message: str) -> N
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["--add-host", "foo"], 'bad format for add-host: "foo"'), (["--dns", "x"], "IP address is not correctly formatted: x"),
+    (["--add-host", "foo"], 'bad format for add-host: "foo"'),
+    (["--dns", "x"], "IP address is not correctly formatted: x"),
     (["--ulimit", "x"], "invalid ulimit argument: x"), (["-l", ""], "invalid label '': empty name"),
     (["--ulimit", "nofile=5:3"], "ulimit soft limit must be less than or equal to hard limit: 5 > 3"),
     (["-a", "foo"], "valid streams are STDIN, STDOUT and STDERR"), (["--sysctl", "x"], "sysctl 'x' is not allowed"),

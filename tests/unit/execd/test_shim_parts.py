@@ -144,7 +144,9 @@ def test_without_the_detach_keys_every_byte_is_given_on(pieces) -> None:
     assert passed + matcher.rest() == whole
 
 
-@pytest.mark.parametrize("keys, expected", [("ctrl-p,ctrl-q", b"\x10\x11"), ("a", b"a"), ("ctrl-@,x,ctrl-[", b"\x00x\x1b")])
+@pytest.mark.parametrize(
+    "keys, expected", [("ctrl-p,ctrl-q", b"\x10\x11"), ("a", b"a"), ("ctrl-@,x,ctrl-[", b"\x00x\x1b")]
+)
 def test_detach_keys_in_dockers_grammar(keys, expected) -> None:
     assert attach.parse_detach_keys(keys) == expected
 
@@ -158,9 +160,11 @@ def test_what_is_no_key_is_refused(keys) -> None:
 @given(st.binary())
 def test_no_handshake_line_does_anything_but_parse_or_be_refused(line) -> None:
     try:
+        reason = ""
         attach.decode_request(line)
     except InvalidArgument as error:
-        assert error.reason in ("BAD_REQUEST", "BAD_VERSION")
+        reason = error.reason
+    assert reason in ("", "BAD_REQUEST", "BAD_VERSION")
 
 
 def test_a_handshake_is_read_as_it_was_written() -> None:

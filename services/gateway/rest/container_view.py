@@ -1,0 +1,220 @@
+"""What list and inspect share: a container's state and ports in Docker's words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+from google.protobuf import wrappers_pb2
+
+from chassis.errors import InvalidArgument, NotFound, PierError
+from coordinator.start import plan_of
+from gateway.rest import wire
+from gateway.rest.body import Fields, decode
+from gateway.rest.call import Call
+from gateway.rest.containers_create import REQUEST
+from pier.engine.v1 import engine_pb2
+from pier.exec.v1 import exec_pb2
+from pier.network.v1 import network_pb2
+
+STATES: Final = {
+    exec_pb2.CONTAINER_STATE_CREATING: "created",
+    exec_pb2.CONTAINER_STATE_CREATED: "created",
+    exec_pb2.CONTAINER_STATE_RUNNING: "running",
+    exec_pb2.CONTAINER_STATE_PAUSED: "paused",
+    exec_pb2.CONTAINER_STATE_RESTARTING: "restarting",
+    exec_pb2.CONTAINER_STATE_EXITED: "exited",
+    exec_pb2.CONTAINER_STATE_REMOVING: "removing",
+    exec_pb2.CONTAINER_STATE_DEAD: "dead",
+}
+
+
+def state(container: exec_pb2.Container) -> str:
+    return STATES.get(container.status.state, "dead")
+
+
+def exit_code(container: exec_pb2.Container) -> int:
+    """255 where nobody could see it: never a false 0."""
+    if not container.status.HasField("exit"):
+        return 0
+    return container.status.exit.code if container.status.exit.HasField("code") else 255
+
+
+def status_text(container: exec_pb2.Container, now: float | None = None) -> str:
+    """"Up 3 seconds", "Exited (0) 5 minutes ago": the command prints it as it is."""
+    now = time.time() if now is None else now
+    status = container.status
+    word = state(container)
+    if word in ("running", "paused"):
+        text = f"Up {human(now - status.started_at.seconds)}"
+        return f"{text} (Paused)" if word == "paused" else text
+    if word == "restarting":
+        return f"Restarting ({exit_code(container)}) {human(now - status.finished_at.seconds)} ago"
+    if word == "exited":
+        return f"Exited ({exit_code(container)}) {human(now - status.finished_at.seconds)} ago"
+    return {"created": "Created", "removing": "Removal In Progress", "dead": "Dead"}[word]
+
+
+def human(seconds: float) -> str:
+    """A duration as Docker's units print it."""
+    whole = max(int(seconds), 0)
+    minutes, hours = whole // 60, round(whole / 3600)
+    if whole < 1:
+        return "Less than a second"
+    if whole == 1:
+        return "1 second"
+    if whole < 60:
+        return f"{whole} seconds"
+    if minutes == 1:
+        return "About a minute"
+    if minutes < 60:
+        return f"{minutes} minutes"
+    if hours == 1:
+        return "About an hour"
+    if hours < 48:
+        return f"{hours} hours"
+    if hours < 24 * 7 * 2:
+        return f"{hours // 24} days"
+    if hours < 24 * 30 * 2:
+        return f"{hours // 24 // 7} weeks"
+    if hours < 24 * 365 * 2:
+        return f"{hours // 24 // 30} months"
+    return f"{hours // 24 // 365} years"
+
+
+def plan(container: exec_pb2.Container) -> engine_pb2.ContainerPlan:
+    """The container's network plan; an empty one for a container that another manager made."""
+    try:
+        return plan_of(container)
+    except InvalidArgument:
+        return engine_pb2.ContainerPlan(network_mode="none")
+
+
+def asked(container: exec_pb2.Container) -> Fields:
+    """The request that the container was created with, empty for one that another face made."""
+    value = wrappers_pb2.BytesValue()
+    if REQUEST not in container.extensions or not container.extensions[REQUEST].Unpack(value):
+        return Fields({})
+    return decode(value.value)
+
+
+async def sandboxes(call: Call) -> dict[str, network_pb2.Sandbox]:
+    """Sandboxes by container id, as netd has them or had them last; none where it never answered."""
+    services = call.engine.services
+
+    async def ask(deadline: float) -> dict[str, network_pb2.Sandbox]:
+        found: dict[str, network_pb2.Sandbox] = {}
+        token = ""
+        while True:
+            page: network_pb2.ListSandboxesResponse = await services.netd.call(
+                services.networks.ListSandboxes,
+                network_pb2.ListSandboxesRequest(manager=services.manager, page_token=token), timeout=deadline,
+            )
+            found |= {sandbox.id: sandbox for sandbox in page.sandboxes}
+            token = page.next_page_token
+            if not token:
+                return found
+
+    try:
+        return await call.engine.projection.read("sandboxes", ask)
+    except PierError:
+        return {}
+
+
+async def sandbox(call: Call, id_: str) -> network_pb2.Sandbox | None:
+    """The sandbox of one container, None where it has none."""
+    services = call.engine.services
+
+    async def ask(deadline: float) -> network_pb2.Sandbox | None:
+        try:
+            found: network_pb2.GetSandboxResponse = await services.netd.call(
+                services.networks.GetSandbox, network_pb2.GetSandboxRequest(id=id_), timeout=deadline
+            )
+        except NotFound:
+            return None
+        return found.sandbox
+
+    try:
+        return await call.engine.projection.read(f"sandbox:{id_}", ask)
+    except PierError:
+        return None
+
+
+def published(container_sandbox: network_pb2.Sandbox | None) -> list[network_pb2.PublishedPort]:
+    """The ports that lead into it now."""
+    if container_sandbox is None:
+        return []
+    return [port for endpoint in container_sandbox.endpoints for port in endpoint.ports]
+
+
+def list_ports(exposed: Iterable[str], ports: Iterable[network_pb2.PublishedPort]) -> list[dict[str, Any]]:
+    """`Ports` of a list's entry."""
+    entries: list[dict[str, Any]] = []
+    taken = set()
+    for port in ports:
+        taken.add(f"{port.container_port}/{port.protocol}")
+        entries.append({
+            "IP": port.host_ip or "0.0.0.0", "PrivatePort": port.container_port, "PublicPort": port.host_port,
+            "Type": port.protocol,
+        })
+    for text in sorted(set(exposed) - taken):
+        number, _, protocol = text.partition("/")
+        entries.append({"PrivatePort": int(number), "Type": protocol})
+    return entries
+
+
+def exposed_ports(fields: Fields) -> list[str]:
+    """"80/tcp" for each exposed or published port of the request."""
+    names = [*fields.object("ExposedPorts"), *fields.object("HostConfig").object("PortBindings")]
+    return sorted({name.lower() if "/" in name else f"{name}/tcp" for name in names})
+
+
+def endpoint_settings(
+    container: exec_pb2.Container, container_sandbox: network_pb2.Sandbox | None
+) -> dict[str, dict[str, Any]]:
+    """`NetworkSettings.Networks`: as attached now, else as planned."""
+    made = plan(container)
+    live = {endpoint.network_name: endpoint for endpoint in container_sandbox.endpoints} if container_sandbox else {}
+    networks = {}
+    for attachment in made.attachments:
+        networks[attachment.network] = _endpoint(container, attachment.spec, live.pop(attachment.network, None))
+    for name, endpoint in live.items():
+        networks[name] = _endpoint(container, endpoint.spec, endpoint)
+    if made.network_mode in ("host", "none"):
+        networks[made.network_mode] = _endpoint(container, network_pb2.EndpointSpec(), None)
+    return networks
+
+
+def _endpoint(
+    container: exec_pb2.Container, spec: network_pb2.EndpointSpec, endpoint: network_pb2.Endpoint | None
+) -> dict[str, Any]:
+    now = endpoint or network_pb2.Endpoint()
+    address, _, prefix = now.ipv4.partition("/")
+    address6, _, prefix6 = now.ipv6.partition("/")
+    fixed = {key: value for key, value in (("IPv4Address", spec.ipv4), ("IPv6Address", spec.ipv6)) if value}
+    return {
+        "IPAMConfig": fixed or None, "Links": None, "Aliases": list(spec.aliases) or None,
+        "MacAddress": now.mac or spec.mac, "DriverOpts": dict(spec.driver_options) or None,
+        "GwPriority": spec.gateway_priority, "NetworkID": now.network_id, "EndpointID": now.id,
+        "Gateway": now.gateway_ipv4, "IPAddress": address, "IPPrefixLen": int(prefix or 0),
+        "IPv6Gateway": now.gateway_ipv6, "GlobalIPv6Address": address6, "GlobalIPv6PrefixLen": int(prefix6 or 0),
+        "DNSNames": [container.name, *spec.aliases, container.id[:12]] if spec.aliases else None,
+    }
+
+
+def mount_points(container: exec_pb2.Container) -> list[dict[str, Any]]:
+    """`Mounts`, those of HostConfig.Tmpfs left out as Docker leaves them out."""
+    hidden = set(asked(container).object("HostConfig").object("Tmpfs"))
+    points = []
+    for mount in container.spec.mounts:
+        target = wire.text(mount.target)
+        if mount.type == "tmpfs" and target in hidden:
+            continue
+        flags = {option.key for option in mount.options}
+        points.append({
+            "Type": mount.type, "Source": wire.text(mount.source), "Destination": target,
+            "Mode": "ro" if "ro" in flags and mount.type == "bind" else "", "RW": "ro" not in flags,
+            "Propagation": (mount.propagation or "rprivate") if mount.type == "bind" else "",
+        })
+    return points

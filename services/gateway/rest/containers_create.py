@@ -1,0 +1,111 @@
+"""POST /containers/create."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from aiohttp import web
+from google.protobuf import any_pb2, wrappers_pb2
+
+from chassis import ids
+from chassis.errors import AlreadyExists, InvalidArgument, Unimplemented
+from coordinator.create import Created, NewContainer, find_image
+from gateway.rest import container_names, networking, settings, wire
+from gateway.rest.body import Fields
+from gateway.rest.call import Call
+from gateway.rest.errors import bad
+from gateway.rest.routes import Routes
+
+REQUEST: Final = "docker.engine.create"
+"""Extension key of the request's body as it came (JSON in a BytesValue); inspect gives back what it holds."""
+_ATTEMPTS: Final = 6
+_ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
+
+routes = Routes()
+
+
+@routes.post("/containers/create")
+async def create(call: Call) -> web.StreamResponse:
+    """201 with the id and warnings. 404 "No such image", which makes the command pull; 409 for a taken name."""
+    fields = await call.body()
+    if platform := call.query.text("platform"):
+        _check_platform(platform)
+    given = _name(call.query.text("name"))
+    draft = settings.draft(fields, call.version)
+    if not draft.image:
+        raise bad("no image specified", field="Image")
+    if draft.host_directories:
+        await find_image(call.engine.services, draft.image)
+        await call.engine.files.run(_make_directories, draft.host_directories)
+    plan = await networking.plan(call, draft)
+    draft.spec.image = draft.image
+    new = NewContainer(
+        id=ids.new_id(), name=given or container_names.generate(), image=draft.image, spec=draft.spec, plan=plan,
+        entrypoint=_words(draft.entrypoint), command=_words(draft.command), extensions={REQUEST: _kept(fields)},
+    )
+    created = await _create(call, new, chosen=bool(given))
+    return call.json({"Id": created.container.id, "Warnings": list(created.warnings)}, 201)
+
+
+async def _create(call: Call, new: NewContainer, *, chosen: bool) -> Created:
+    """A generated name that is taken is generated anew."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return await call.engine.coordinator.create(new)
+        except AlreadyExists as error:
+            if error.reason != "NAME_TAKEN" or (not chosen and attempt + 1 == _ATTEMPTS):
+                raise
+            if chosen:
+                raise AlreadyExists(
+                    f'Conflict. The container name "/{new.name}" is already in use by container '
+                    f'"{error.facts.get("holder", "")}". You have to remove (or rename) that container to be able to '
+                    "reuse that name.", reason=error.reason, field="name", facts=error.facts,
+                ) from error
+            new = NewContainer(**{**vars(new), "name": container_names.generate(attempt + 1)})
+    raise AssertionError("the loop returns or raises")
+
+
+def _name(text: str) -> str:
+    name = text.removeprefix("/")
+    if not text:
+        return ""
+    try:
+        return ids.name(name)
+    except InvalidArgument as error:
+        raise invalid_name(name) from error
+
+
+def invalid_name(name: str) -> InvalidArgument:
+    return bad(
+        f"Invalid container name ({name[:255]}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", field="name",
+        expected="[a-zA-Z0-9][a-zA-Z0-9_.-]+",
+    )
+
+
+def _words(words: list[str] | None) -> tuple[bytes, ...] | None:
+    return None if words is None else tuple(word.encode("utf-8", "surrogatepass") for word in words)
+
+
+def _kept(fields: Fields) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(wrappers_pb2.BytesValue(value=wire.encode(dict(fields.document))))
+    return packed
+
+
+def _check_platform(text: str) -> None:
+    """Only this machine's own: nothing is emulated."""
+    machine = os.uname().machine
+    own = f"linux/{_ARCHITECTURES.get(machine, machine)}"
+    if "/".join(text.split("/")[:2]) not in (own, "linux"):
+        raise Unimplemented(f"platform: {text[:80]} is not this machine's", reason="PLATFORM", field="platform",
+                            expected=own)
+
+
+def _make_directories(paths: list[str]) -> None:
+    for path in paths:
+        if not os.path.lexists(path):
+            try:
+                os.makedirs(path, 0o755, exist_ok=True)
+            except OSError as error:
+                raise bad(f"error while creating mount source path '{path}': {error.strerror}") from error

@@ -1,0 +1,174 @@
+"""GET /containers/json."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from aiohttp import web
+
+from chassis.errors import NotFound, PierError
+from coordinator.services import NAMESPACE
+from gateway.rest import container_view as view
+from gateway.rest.call import Call
+from gateway.rest.errors import bad
+from gateway.rest.filters import Filters
+from gateway.rest.routes import Routes
+from pier.exec.v1 import exec_pb2
+from pier.image.v1 import image_pb2
+from pier.network.v1 import network_pb2
+
+_FILTERS: Final = (
+    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name", "network",
+    "publish", "since", "status", "volume",
+)
+_STATUSES: Final = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
+_SHOW_STOPPED: Final = ("status", "exited", "before", "since")
+_RANGE: Final = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?")
+
+routes = Routes()
+
+
+@routes.get("/containers/json")
+async def list_containers(call: Call) -> web.StreamResponse:
+    """Newest first; those that run, or all."""
+    filters = call.filters(*_FILTERS)
+    limit = call.query.integer("limit", 0) or 0
+    _check(filters)
+    containers = await all_containers(call)
+    everything = call.query.boolean("all") or limit > 0 or any(key in filters for key in _SHOW_STOPPED)
+    sandboxes = await view.sandboxes(call)
+    wanted = await _predicate(call, filters, containers)
+    shown = []
+    for container in containers:
+        if container.status.state == exec_pb2.CONTAINER_STATE_CREATING:
+            continue  # not made yet, or being taken back
+        if not everything and view.state(container) not in ("running", "paused", "restarting"):
+            continue
+        if wanted(container, sandboxes.get(container.id)):
+            shown.append(_entry(call, container, sandboxes.get(container.id)))
+    return call.json(shown[:limit] if limit > 0 else shown)
+
+
+async def all_containers(call: Call) -> list[exec_pb2.Container]:
+    """Docker's containers, newest first: execd's answer, or the last known. Unavailable where it never answered."""
+    services = call.engine.services
+
+    async def ask(deadline: float) -> list[exec_pb2.Container]:
+        found: list[exec_pb2.Container] = []
+        token = ""
+        while True:
+            page: exec_pb2.ListContainersResponse = await services.execd.call(
+                services.containers.ListContainers,
+                exec_pb2.ListContainersRequest(namespace=NAMESPACE, page_token=token), timeout=deadline,
+            )
+            found += page.containers
+            token = page.next_page_token
+            if not token:
+                return found
+
+    return await call.engine.projection.read("containers", ask)
+
+
+def _entry(call: Call, container: exec_pb2.Container, sandbox: network_pb2.Sandbox | None) -> dict[str, Any]:
+    spec = container.spec
+    command = [part.decode("utf-8", "replace") for part in spec.process.args]
+    fields = view.asked(container)
+    return {
+        "Id": container.id, "Names": [f"/{container.name}"], "Image": spec.image, "ImageID": spec.image_id,
+        "Command": " ".join(_quoted(part) for part in command), "Created": container.created_at.seconds,
+        "Ports": view.list_ports(view.exposed_ports(fields), view.published(sandbox))
+        if view.state(container) in ("running", "paused") else [],
+        "Labels": dict(spec.labels), "State": view.state(container), "Status": view.status_text(container),
+        "HostConfig": {"NetworkMode": view.plan(container).network_mode},
+        "NetworkSettings": {"Networks": view.endpoint_settings(container, sandbox)},
+        "Mounts": view.mount_points(container),
+    }
+
+
+def _quoted(part: str) -> str:
+    return f"'{part}'" if " " in part else part
+
+
+def _check(filters: Filters) -> None:
+    for value in filters.get("status"):
+        if value not in _STATUSES:
+            raise bad(f"invalid filter 'status={value}'", field="status", expected=", ".join(_STATUSES))
+    for value in filters.get("exited"):
+        if not re.fullmatch(r"-?\d{1,9}", value):
+            raise bad(f"invalid filter 'exited={value}'", field="exited", expected="an exit code")
+    for value in filters.get("health"):
+        if value not in ("none", "starting", "healthy", "unhealthy"):
+            raise bad(f"invalid filter 'health={value}'", field="health")
+    for key in ("publish", "expose"):
+        for value in filters.get(key):
+            if not _RANGE.fullmatch(value):
+                raise bad(f"invalid filter '{key}={value}'", field=key, expected="a port or a range of ports")
+    filters.boolean("is-task")
+
+
+async def _predicate(
+    call: Call, filters: Filters, containers: list[exec_pb2.Container]
+) -> Callable[[exec_pb2.Container, network_pb2.Sandbox | None], bool]:
+    ancestors = {await _image_id(call, value) for value in filters.get("ancestor")}
+    before, since = _bounds(filters, containers)
+
+    def wanted(container: exec_pb2.Container, sandbox: network_pb2.Sandbox | None) -> bool:
+        created = container.created_at.ToNanoseconds()
+        return (
+            filters.any("id", container.id.startswith)
+            and filters.pattern("name", container.name, f"/{container.name}")
+            and filters.exact("status", view.state(container))
+            and filters.labels(container.spec.labels)
+            and filters.any("exited", lambda code: view.state(container) == "exited"
+                            and int(code) == view.exit_code(container))
+            and ("ancestor" not in filters or container.spec.image_id in ancestors
+                 or container.spec.image in filters.get("ancestor"))
+            and created < before and created > since
+            and filters.any("volume", lambda value: any(
+                value in (point["Source"], point["Destination"]) for point in view.mount_points(container)))
+            and filters.any("network", lambda value: any(
+                value == name or (settings["NetworkID"] and settings["NetworkID"].startswith(value))
+                for name, settings in view.endpoint_settings(container, sandbox).items()))
+            and filters.any("publish", lambda value: any(
+                _within(value, port.container_port, port.protocol) for port in view.published(sandbox)))
+            and filters.any("expose", lambda value: any(
+                _within(value, int(name.partition("/")[0]), name.partition("/")[2])
+                for name in view.exposed_ports(view.asked(container))))
+            and filters.exact("health", "none")
+            and filters.boolean("is-task", default=False) is False
+            and filters.exact("isolation", "default", "")
+        )
+
+    return wanted
+
+
+def _bounds(filters: Filters, containers: list[exec_pb2.Container]) -> tuple[float, float]:
+    """(created before, created since) in nanoseconds, from the containers that the filters name."""
+    bounds = {"before": float("inf"), "since": float("-inf")}
+    for key in bounds:
+        for value in filters.get(key):
+            name = value.removeprefix("/")
+            found = [each for each in containers if each.name == name or each.id.startswith(value)]
+            if not found:
+                raise NotFound(f"No such container: {value}", reason="NO_SUCH_CONTAINER", field=key)
+            bounds[key] = found[0].created_at.ToNanoseconds()
+    return bounds["before"], bounds["since"]
+
+
+async def _image_id(call: Call, name: str) -> str:
+    services = call.engine.services
+    try:
+        found: image_pb2.GetImageResponse = await services.imaged.call(
+            services.images.GetImage, image_pb2.GetImageRequest(namespace=NAMESPACE, image=name), timeout=2
+        )
+    except PierError:
+        return ""
+    return found.image.id
+
+
+def _within(wanted: str, port: int, protocol: str) -> bool:
+    found = _RANGE.fullmatch(wanted)
+    assert found is not None
+    return int(found[1]) <= port <= int(found[2] or found[1]) and (found[3] or "tcp") == protocol

@@ -1,0 +1,296 @@
+"""Readers of Docker's settings, one for each kind of row in ``settings``.
+
+Each takes the draft, the object that holds the value, and the value's key; what is wrong is told with Docker's words
+and the setting's path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from chassis.errors import Unimplemented
+from gateway.rest import mount_settings, port_settings
+from gateway.rest.body import Fields, as_fields, as_integer
+from gateway.rest.draft import Draft
+from gateway.rest.errors import bad
+from pier.exec.v1 import exec_pb2
+
+Decode = Callable[[Draft, Fields, str], None]
+
+binds = mount_settings.binds
+mounts = mount_settings.mounts
+tmpfs = mount_settings.tmpfs
+exposed_ports = port_settings.exposed_ports
+port_bindings = port_settings.port_bindings
+
+_POLICIES: Final = ("", "no", "always", "unless-stopped", "on-failure")
+_UINT32: Final = (1 << 32) - 1
+
+
+def nothing(_draft: Draft, _fields: Fields, _key: str) -> None:
+    """A value that changes nothing here."""
+
+
+def spec_text(name: str) -> Decode:
+    return lambda draft, fields, key: setattr(draft.spec, name, fields.text(key))
+
+
+def spec_flag(name: str) -> Decode:
+    return lambda draft, fields, key: setattr(draft.spec, name, fields.boolean(key))
+
+
+def process_text(name: str) -> Decode:
+    return lambda draft, fields, key: setattr(draft.spec.process, name, fields.text(key))
+
+
+def process_flag(name: str) -> Decode:
+    return lambda draft, fields, key: setattr(draft.spec.process, name, fields.boolean(key))
+
+
+def process_strings(name: str) -> Decode:
+    return lambda draft, fields, key: getattr(draft.spec.process, name).extend(fields.strings(key))
+
+
+def draft_strings(name: str) -> Decode:
+    return lambda draft, fields, key: getattr(draft, name).extend(fields.strings(key))
+
+
+def resource(name: str) -> Decode:
+    """A limit whose zero is "not given"."""
+
+    def decode(draft: Draft, fields: Fields, key: str) -> None:
+        if value := fields.integer(key):
+            _set(draft.spec.resources, name, value, fields.path(key))
+
+    return decode
+
+
+def resource_text(name: str) -> Decode:
+    return lambda draft, fields, key: setattr(draft.spec.resources, name, fields.text(key))
+
+
+def _set(message: Any, name: str, value: int, where: str) -> None:
+    try:
+        setattr(message, name, value)
+    except ValueError:
+        raise bad(f"{where}: {value} is out of range", field=where) from None
+
+
+def environment(draft: Draft, fields: Fields, key: str) -> None:
+    for entry in fields.strings(key):
+        if entry.startswith("=") or not entry:
+            raise bad(f"invalid environment variable: {entry}", field=fields.path(key))
+        draft.spec.process.env.append(_bytes(entry))
+
+
+def command(draft: Draft, fields: Fields, key: str) -> None:
+    draft.command = fields.words(key) or None
+
+
+def entrypoint(draft: Draft, fields: Fields, key: str) -> None:
+    """`[""]` takes the image's away, an empty list is not given."""
+    words = fields.words(key)
+    draft.entrypoint = [] if words == [""] else words or None
+
+
+def image(draft: Draft, fields: Fields, key: str) -> None:
+    draft.image = fields.text(key)
+
+
+def working_directory(draft: Draft, fields: Fields, key: str) -> None:
+    draft.spec.process.cwd = _bytes(fields.text(key))
+
+
+def health_check(draft: Draft, fields: Fields, key: str) -> None:
+    test = fields.object(key).strings("Test")
+    if test not in ([], ["NONE"]):
+        raise Unimplemented(f"{fields.path(key)}: health checks are not built yet", reason="NOT_BUILT", field=key)
+
+
+def network_disabled(draft: Draft, fields: Fields, key: str) -> None:
+    draft.network_disabled = fields.boolean(key)
+
+
+def labels(draft: Draft, fields: Fields, key: str) -> None:
+    draft.spec.labels.update(fields.string_map(key))
+
+
+def annotations(draft: Draft, fields: Fields, key: str) -> None:
+    draft.spec.annotations.update(fields.string_map(key))
+
+
+def sysctls(draft: Draft, fields: Fields, key: str) -> None:
+    draft.spec.sysctls.update(fields.string_map(key))
+
+
+def stop_timeout(draft: Draft, fields: Fields, key: str) -> None:
+    _set(draft.spec, "stop_timeout", fields.integer(key), fields.path(key))
+
+
+def oom_kill_disable(draft: Draft, fields: Fields, key: str) -> None:
+    if fields.boolean(key):
+        draft.spec.resources.oom_kill_disable = True
+
+
+def pids_limit(draft: Draft, fields: Fields, key: str) -> None:
+    if (value := fields.integer(key)) > 0:
+        draft.spec.resources.pids = value
+
+
+def shm_size(draft: Draft, fields: Fields, key: str) -> None:
+    value = fields.integer(key)
+    if value < 0:
+        raise bad("SHM size can not be less than 0", field=fields.path(key))
+    draft.spec.shm_size = value
+
+
+def oom_score_adj(draft: Draft, fields: Fields, key: str) -> None:
+    if value := fields.integer(key):
+        if not -1000 <= value <= 1000:
+            raise bad(f"Invalid value {value}, range for oom score adj is [-1000, 1000]", field=fields.path(key))
+        draft.spec.process.oom_score_adj = value
+
+
+def ulimits(draft: Draft, fields: Fields, key: str) -> None:
+    for entry in fields.objects(key):
+        draft.spec.process.rlimits.add(
+            name=entry.text("Name"), soft=entry.integer("Soft"), hard=entry.integer("Hard")
+        )
+
+
+def devices(draft: Draft, fields: Fields, key: str) -> None:
+    for entry in fields.objects(key):
+        source = entry.text("PathOnHost")
+        draft.spec.devices.add(
+            path_on_host=_bytes(source), path_in_container=_bytes(entry.text("PathInContainer") or source),
+            permissions=entry.text("CgroupPermissions") or "rwm",
+        )
+
+
+def log(draft: Draft, fields: Fields, key: str) -> None:
+    entry = fields.object(key)
+    draft.spec.log.driver = entry.text("Type")
+    draft.spec.log.options.update(entry.string_map("Config"))
+
+
+def restart_policy(draft: Draft, fields: Fields, key: str) -> None:
+    entry = fields.object(key)
+    name, count = entry.text("Name"), entry.integer("MaximumRetryCount")
+    if name not in _POLICIES:
+        raise bad(
+            f"invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or "
+            "'unless-stopped'", field=entry.path("Name"),
+        )
+    if count and name != "on-failure":
+        raise bad(
+            "invalid restart policy: maximum retry count can only be used with 'on-failure'",
+            field=entry.path("MaximumRetryCount"),
+        )
+    if not 0 <= count <= _UINT32:
+        raise bad("invalid restart policy: maximum retry count cannot be negative", field=entry.path("MaximumRetryCount"))
+    draft.spec.restart_policy.name, draft.spec.restart_policy.maximum_retry_count = name, count
+
+
+def network_mode(draft: Draft, fields: Fields, key: str) -> None:
+    mode = fields.text(key)
+    draft.network_mode = "bridge" if mode in ("", "default") else mode
+
+
+def console_size(draft: Draft, fields: Fields, key: str) -> None:
+    """[height, width]."""
+    value = fields.raw(key)
+    if not isinstance(value, list) or len(value) != 2:
+        raise bad(f"{fields.path(key)}: not a list of two numbers", field=fields.path(key))
+    height, width = (as_integer(entry, fields.path(key)) for entry in value)
+    if not (0 <= height <= 65535 and 0 <= width <= 65535):
+        raise bad(f"{fields.path(key)}: out of range", field=fields.path(key))
+    draft.spec.process.terminal_height, draft.spec.process.terminal_width = height, width
+
+
+def extra_hosts(draft: Draft, fields: Fields, key: str) -> None:
+    for entry in fields.strings(key):
+        name, mark, address = entry.partition(":" if ":" in entry.partition("=")[0] or "=" not in entry else "=")
+        if not (name and mark and address):
+            raise bad(f"bad format for add-host: {entry[:80]!a}", field=fields.path(key))
+        draft.extra_hosts.append(f"{name}:{address.strip('[]')}")
+
+
+def _namespace(draft: Draft, kind: exec_pb2.NamespaceKind.ValueType, fields: Fields, key: str, own: set[str]) -> None:
+    mode = fields.text(key)
+    if mode == "host":
+        draft.spec.namespaces.add(kind=kind, host=True)
+    elif mode.startswith("container:") or mode in ("shareable", "none"):
+        raise Unimplemented(f"{fields.path(key)}: {mode[:80]} is not built yet", reason="NOT_BUILT", field=key)
+    elif mode not in own:
+        raise bad(f"invalid {key}: {mode[:80]}", field=fields.path(key))
+
+
+def ipc_mode(draft: Draft, fields: Fields, key: str) -> None:
+    _namespace(draft, exec_pb2.NAMESPACE_KIND_IPC, fields, key, {"", "private"})
+
+
+def pid_mode(draft: Draft, fields: Fields, key: str) -> None:
+    _namespace(draft, exec_pb2.NAMESPACE_KIND_PID, fields, key, {""})
+
+
+def uts_mode(draft: Draft, fields: Fields, key: str) -> None:
+    _namespace(draft, exec_pb2.NAMESPACE_KIND_UTS, fields, key, {""})
+
+
+def cgroup_namespace(draft: Draft, fields: Fields, key: str) -> None:
+    _namespace(draft, exec_pb2.NAMESPACE_KIND_CGROUP, fields, key, {"", "private"})
+
+
+def path_list(name: str) -> Decode:
+    """Null is Docker's list, an empty one is none."""
+
+    def decode(draft: Draft, fields: Fields, key: str) -> None:
+        paths = [_bytes(entry) for entry in fields.strings(key)]
+        getattr(draft.spec, name).CopyFrom(exec_pb2.PathList(paths=paths))
+
+    return decode
+
+
+def security_options(draft: Draft, fields: Fields, key: str) -> None:
+    for option in fields.strings(key):
+        name, _, value = option.partition("=" if "=" in option else ":")
+        if name == "no-new-privileges" and value in ("", "true", "false"):
+            draft.spec.process.no_new_privileges = value != "false"
+        elif name == "seccomp" and value in ("unconfined", "builtin"):
+            setattr(draft.spec.seccomp, value, True)
+        elif name == "seccomp":
+            draft.spec.seccomp.custom = value.encode()
+        elif (name, value) in (("apparmor", "unconfined"), ("label", "disable")):
+            continue  # neither is ever applied
+        elif (name, value) == ("systempaths", "unconfined"):
+            draft.spec.masked_paths.CopyFrom(exec_pb2.PathList())
+            draft.spec.readonly_paths.CopyFrom(exec_pb2.PathList())
+        elif name in ("apparmor", "label"):
+            raise Unimplemented(f"{fields.path(key)}: {name} is not built yet", reason="NOT_BUILT", field=key)
+        else:
+            raise bad(f"invalid --security-opt 1: {option[:80]!a}", field=fields.path(key))
+
+
+def endpoints(draft: Draft, fields: Fields, key: str) -> None:
+    networks = fields.object(key)
+    for name in networks:
+        draft.endpoints["bridge" if name == "default" else name] = as_fields(
+            networks.document[name], networks.path(name)
+        )
+
+
+def check_together(draft: Draft, host: Fields) -> None:
+    """What two settings forbid each other."""
+    if draft.spec.auto_remove and draft.spec.restart_policy.name not in ("", "no"):
+        raise bad("can't create 'AutoRemove' container with restart policy", field=host.path("AutoRemove"))
+    if draft.network_disabled:
+        draft.network_mode = "none"
+    targets = [mount.target for mount in draft.spec.mounts]
+    for target in targets:
+        if targets.count(target) > 1:
+            raise bad(f"Duplicate mount point: {target.decode(errors='replace')}", field=host.path("Mounts"))
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,34 @@
+"""A container to be made, while Docker's settings are read into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gateway.rest.body import Fields
+from gateway.rest.versions import Version
+from pier.exec.v1 import exec_pb2
+from pier.network.v1 import network_pb2
+
+
+@dataclass
+class Draft:
+    """``entrypoint`` and ``command`` are None where the image's count; ``endpoints`` by network name or id.
+
+    ``host_directories`` are bind sources that are made where they are missing.
+    """
+
+    version: Version
+    spec: exec_pb2.ContainerSpec = field(default_factory=exec_pb2.ContainerSpec)
+    image: str = ""
+    entrypoint: list[str] | None = None
+    command: list[str] | None = None
+    network_mode: str = "bridge"
+    network_disabled: bool = False
+    endpoints: dict[str, Fields] = field(default_factory=dict)
+    ports: list[network_pb2.PublishedPort] = field(default_factory=list)
+    exposed: list[str] = field(default_factory=list)
+    dns: list[str] = field(default_factory=list)
+    dns_search: list[str] = field(default_factory=list)
+    dns_options: list[str] = field(default_factory=list)
+    extra_hosts: list[str] = field(default_factory=list)
+    host_directories: list[str] = field(default_factory=list)

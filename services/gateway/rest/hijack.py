@@ -1,0 +1,180 @@
+"""Docker's hijacked streams: the HTTP connection becomes the attach protocol's, spliced to the shim's socket.
+
+Both directions carry bytes as they are: the shim frames output where there is no terminal. A client's half-close goes
+on to the shim and output goes on until the shim closes; a client that is gone is dropped, and the process does not
+notice. Nothing of aiohttp is in between, and no more than a buffer's worth is held, so that a slow client slows the
+shim's writing and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from aiohttp import web
+
+from chassis import attach
+from chassis.errors import Conflict, InvalidArgument, Unavailable
+from gateway.rest.call import MULTIPLEXED, RAW, Call, standing_headers
+from gateway.rest.protocol import Handler, Taken
+from gateway.rest.versions import Version
+
+_CHUNK: Final = 256 << 10
+_FAIR: Final = 4 << 20
+"""Bytes after which the other connections of the loop have a turn."""
+_MULTIPLEXED_SINCE: Final = Version(1, 42)
+
+
+class Hijacked(web.StreamResponse):
+    """What a handler returns when its connection is no HTTP connection any more: there is nothing to send."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status=status)
+        self._body_length = 0
+
+    @property
+    def prepared(self) -> bool:
+        return True
+
+    @property
+    def keep_alive(self) -> bool:
+        return False
+
+    async def prepare(self, request: web.BaseRequest) -> Any:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        return None
+
+
+@asynccontextmanager
+async def dial(path: bytes, request: attach.AttachRequest) -> AsyncIterator[socket.socket]:
+    """A socket attached to what ``request`` names. Conflict, InvalidArgument as the shim refuses, Unavailable."""
+    loop = asyncio.get_running_loop()
+    shim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    shim.setblocking(False)
+    try:
+        with _short(path) as name:
+            try:
+                await loop.sock_connect(shim, name)
+                await loop.sock_sendall(shim, attach.encode_request(request))
+                line = await _line(loop, shim)
+            except OSError as error:
+                raise Unavailable(f"attach: {error.strerror}", reason="SHIM_GONE") from error
+        text, reason = attach.decode_answer(line)
+        if text:
+            raise (InvalidArgument if reason.startswith("BAD") else Conflict)(text, reason=reason)
+        yield shim
+    finally:
+        shim.close()
+
+
+async def upgrade(call: Call, *, terminal: bool) -> tuple[Taken, Hijacked]:
+    """Take the connection over and send the head: 101 where the client asked for it, else 200."""
+    handler = call.http.protocol
+    if not isinstance(handler, Handler) or not handler.can_hijack:
+        raise InvalidArgument("this connection cannot become a stream", reason="BAD_REQUEST")
+    kind = MULTIPLEXED if handler.upgrade and not terminal and call.version >= _MULTIPLEXED_SINCE else RAW
+    lines = [f"Content-Type: {kind}"]
+    if handler.upgrade:
+        status = 101
+        lines = ["HTTP/1.1 101 UPGRADED", *lines, "Connection: Upgrade", "Upgrade: tcp"]
+    else:
+        status = 200
+        lines = ["HTTP/1.1 200 OK", *lines, "Connection: close"]
+    lines += [f"{key}: {value}" for key, value in standing_headers().items()]
+    taken = handler.take()
+    try:
+        await asyncio.get_running_loop().sock_sendall(taken.socket, "\r\n".join([*lines, "", ""]).encode())
+    except BaseException:
+        taken.socket.close()
+        raise
+    return taken, Hijacked(status)
+
+
+async def splice(taken: Taken, shim: socket.socket) -> None:
+    """Carry bytes both ways until the shim closes or the client is gone. Closes the client's socket."""
+    loop = asyncio.get_running_loop()
+    with contextlib.closing(taken.socket) as client:
+        gone = asyncio.Event()
+        tasks = [
+            asyncio.create_task(_input(loop, taken, shim)),
+            output := asyncio.create_task(_copy(loop, shim, client)),
+            asyncio.create_task(gone.wait()),
+        ]
+        with _hang_up(loop, client, gone):
+            try:
+                pending = set(tasks)
+                while not (output.done() or gone.is_set()):
+                    _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)
+
+
+async def _input(loop: asyncio.AbstractEventLoop, taken: Taken, shim: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the process ended: output's end tells
+        if taken.early:
+            await loop.sock_sendall(shim, taken.early)
+        if not taken.ended:
+            await _copy(loop, taken.socket, shim)
+        shim.shutdown(socket.SHUT_WR)
+
+
+async def _copy(loop: asyncio.AbstractEventLoop, source: socket.socket, target: socket.socket) -> None:
+    buffer = memoryview(bytearray(_CHUNK))
+    moved = 0
+    with contextlib.suppress(OSError):
+        while count := await loop.sock_recv_into(source, buffer):
+            await loop.sock_sendall(target, buffer[:count])
+            moved += count
+            if moved >= _FAIR:
+                moved = 0
+                await asyncio.sleep(0)
+
+
+@contextlib.contextmanager
+def _hang_up(loop: asyncio.AbstractEventLoop, client: socket.socket, gone: asyncio.Event) -> Any:
+    """Set ``gone`` when the client has closed both ways, also while nobody reads or writes."""
+    watcher = select.epoll()
+    try:
+        watcher.register(client.fileno(), select.EPOLLHUP | select.EPOLLERR | select.EPOLLET)
+        loop.add_reader(watcher.fileno(), gone.set)
+        yield
+    finally:
+        loop.remove_reader(watcher.fileno())
+        watcher.close()
+
+
+@contextlib.contextmanager
+def _short(path: bytes) -> Any:
+    """A name of at most 108 bytes for the socket at ``path`` (unix(7)): through its directory's descriptor."""
+    if len(path) < 108:
+        yield path
+        return
+    directory, name = os.path.split(path)
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield b"/proc/self/fd/%d/%s" % (fd, name)
+    finally:
+        os.close(fd)
+
+
+async def _line(loop: asyncio.AbstractEventLoop, shim: socket.socket) -> bytes:
+    """The shim's answer, byte by byte: what follows it is output."""
+    line = b""
+    while not line.endswith(b"\n") and len(line) < attach.HANDSHAKE_MAX:
+        byte = await loop.sock_recv(shim, 1)
+        if not byte:
+            break
+        line += byte
+    return line

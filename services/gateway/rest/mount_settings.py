@@ -1,0 +1,156 @@
+"""Binds, Mounts and Tmpfs → MountSpecs."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import Final
+
+from chassis.errors import Unimplemented
+from gateway.rest.body import Fields
+from gateway.rest.draft import Draft
+from gateway.rest.errors import bad
+from pier.types.v1 import types_pb2
+
+_PROPAGATIONS: Final = frozenset({"private", "rprivate", "slave", "rslave", "shared", "rshared"})
+_IGNORED: Final = frozenset({"z", "Z", "consistent", "cached", "delegated", "nocopy"})
+"""Modes that mean nothing on Linux without SELinux, or for a bind."""
+_TMPFS_OPTIONS: Final = frozenset({"size", "mode", "uid", "gid", "nr_inodes"})
+_SIZE: Final = re.compile(r"\d+[kKmMgG]?|\d+%")
+
+
+def binds(draft: Draft, fields: Fields, key: str) -> None:
+    """"source:target[:modes]"; a missing source is made as a directory, as Docker does."""
+    for text in fields.strings(key):
+        draft.spec.mounts.append(_bind(draft, text, fields.path(key)))
+
+
+def _bind(draft: Draft, text: str, where: str) -> types_pb2.MountSpec:
+    parts = text.split(":")
+    if not 2 <= len(parts) <= 3 or not all(parts[:2]):
+        raise bad(f"invalid volume specification: '{text[:200]}'", field=where)
+    source, target = parts[0], parts[1]
+    _target(target, f"invalid volume specification: '{text[:200]}': ", where)
+    if not source.startswith("/"):
+        raise Unimplemented(
+            f"{where}: '{text[:200]}': named volumes are not built yet; give a host directory by its absolute path",
+            reason="NOT_BUILT", field=where,
+        )
+    spec = types_pb2.MountSpec(
+        type="bind", source=_bytes(posixpath.normpath(source)), target=_bytes(posixpath.normpath(target)), recursive=True
+    )
+    for mode in parts[2].split(",") if len(parts) == 3 else ():
+        if mode == "ro":
+            spec.options.add(key="ro")
+        elif mode in _PROPAGATIONS:
+            spec.propagation = mode
+        elif mode != "rw" and mode not in _IGNORED:
+            raise bad(f"invalid mode: {parts[2][:80]}", field=where)
+    draft.host_directories.append(posixpath.normpath(source))
+    return spec
+
+
+def mounts(draft: Draft, fields: Fields, key: str) -> None:
+    """The long form: a bind's source must be there."""
+    for entry in fields.objects(key):
+        kind = entry.text("Type")
+        if kind == "bind":
+            draft.spec.mounts.append(_bind_mount(draft, entry))
+        elif kind == "tmpfs":
+            draft.spec.mounts.append(_tmpfs_mount(entry))
+        elif kind in ("volume", "image", "npipe", "cluster"):
+            raise Unimplemented(f"{entry.path('Type')}: {kind} is not built yet", reason="NOT_BUILT", field=key)
+        else:
+            raise bad(f"mount type unknown: '{kind[:80]}'", field=entry.path("Type"))
+
+
+def _bind_mount(draft: Draft, entry: Fields) -> types_pb2.MountSpec:
+    prefix = 'invalid mount config for type "bind": '
+    source, target = entry.text("Source"), entry.text("Target")
+    _other_options(entry, "BindOptions", prefix)
+    if not source:
+        raise bad(f"{prefix}field Source must not be empty", field=entry.path("Source"))
+    if not source.startswith("/"):
+        raise bad(f"{prefix}invalid mount path: '{source[:200]}' mount path must be absolute", field=entry.path("Source"))
+    _target(target, prefix, entry.path("Target"))
+    options = entry.object("BindOptions")
+    for name in ("ReadOnlyNonRecursive", "ReadOnlyForceRecursive"):
+        if options.boolean(name):
+            raise Unimplemented(f"{options.path(name)}: not built yet", reason="NOT_BUILT", field=options.path(name))
+    propagation = options.text("Propagation")
+    if propagation and propagation not in _PROPAGATIONS:
+        raise bad(f"{prefix}invalid propagation mode: {propagation[:80]}", field=options.path("Propagation"))
+    if options.boolean("CreateMountpoint"):
+        draft.host_directories.append(posixpath.normpath(source))
+    spec = types_pb2.MountSpec(
+        type="bind", source=_bytes(posixpath.normpath(source)), target=_bytes(posixpath.normpath(target)),
+        propagation=propagation, recursive=not options.boolean("NonRecursive"),
+    )
+    if entry.boolean("ReadOnly"):
+        spec.options.add(key="ro")
+    return spec
+
+
+def _tmpfs_mount(entry: Fields) -> types_pb2.MountSpec:
+    prefix = 'invalid mount config for type "tmpfs": '
+    _other_options(entry, "TmpfsOptions", prefix)
+    if entry.text("Source"):
+        raise bad(f"{prefix}field Source must not be specified", field=entry.path("Source"))
+    target = entry.text("Target")
+    _target(target, prefix, entry.path("Target"))
+    options = entry.object("TmpfsOptions")
+    if options.raw("Options"):
+        raise Unimplemented(f"{options.path('Options')}: not built yet", reason="NOT_BUILT", field=options.path("Options"))
+    spec = _new_tmpfs(target)
+    if size := options.integer("SizeBytes"):
+        spec.options.add(key="size", value=str(size).encode())
+    if mode := options.integer("Mode"):
+        spec.options.add(key="mode", value=f"{mode & 0o7777:o}".encode())
+    if entry.boolean("ReadOnly"):
+        spec.options.add(key="ro")
+    return spec
+
+
+def tmpfs(draft: Draft, fields: Fields, key: str) -> None:
+    """{"/target": "size=8m,mode=1777"}."""
+    for target, text in fields.string_map(key).items():
+        _target(target, "invalid tmpfs: ", fields.path(key))
+        spec = _new_tmpfs(target)
+        for option in filter(None, text.split(",")):
+            name, equals, value = option.partition("=")
+            if equals and name in _TMPFS_OPTIONS:
+                if name == "size" and not _SIZE.fullmatch(value):
+                    raise bad(f"invalid tmpfs option {option[:80]!a}", field=fields.path(key))
+                spec.options.add(key=name, value=_bytes(value))
+            elif not equals and name in ("ro", "rw", "nosuid", "suid", "nodev", "dev", "noexec", "exec"):
+                spec.options.add(key=name)
+            else:
+                raise bad(f"invalid tmpfs option {option[:80]!a}", field=fields.path(key))
+        draft.spec.mounts.append(spec)
+
+
+def _new_tmpfs(target: str) -> types_pb2.MountSpec:
+    """Docker's flags of a tmpfs."""
+    spec = types_pb2.MountSpec(type="tmpfs", target=_bytes(posixpath.normpath(target)))
+    for flag in ("nosuid", "nodev", "noexec"):
+        spec.options.add(key=flag)
+    return spec
+
+
+def _other_options(entry: Fields, own: str, prefix: str) -> None:
+    for name in ("BindOptions", "VolumeOptions", "TmpfsOptions", "ImageOptions"):
+        if name != own and name in entry:
+            raise bad(f"{prefix}field {name} must not be specified", field=entry.path(name))
+
+
+def _target(target: str, prefix: str, where: str) -> None:
+    if not target:
+        raise bad(f"{prefix}field Target must not be empty", field=where)
+    if not target.startswith("/"):
+        raise bad(f"{prefix}invalid mount path: '{target[:200]}' mount path must be absolute", field=where)
+    if posixpath.normpath(target).lstrip("/") == "":
+        raise bad(f"{prefix}invalid specification: destination can't be '/'", field=where)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,90 @@
+"""NetworkMode and EndpointsConfig → the plan by which the coordinator joins a container to networks."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Final
+
+from chassis.errors import NotFound
+from coordinator.services import NAMESPACE
+from gateway.rest import settings
+from gateway.rest.body import Fields
+from gateway.rest.call import Call
+from gateway.rest.draft import Draft
+from gateway.rest.errors import bad
+from gateway.rest.find import find_container
+from gateway.rest.versions import Version
+from pier.engine.v1 import engine_pb2
+from pier.network.v1 import network_pb2
+
+_SEVERAL_SINCE: Final = Version(1, 44)
+_SINGLE: Final = ("host", "none")
+
+
+async def plan(call: Call, draft: Draft) -> engine_pb2.ContainerPlan:
+    """How the container is joined to networks at each start. NotFound for a network or container that is not there."""
+    made = engine_pb2.ContainerPlan(
+        network_mode=draft.network_mode, dns=draft.dns, dns_search=draft.dns_search, dns_options=draft.dns_options,
+        extra_hosts=draft.extra_hosts,
+    )
+    mode = draft.network_mode
+    if mode.startswith("container:"):
+        other = await find_container(call, mode.partition(":")[2])
+        made.network_mode = f"container:{other.id}"
+        if draft.ports:
+            raise bad("conflicting options: port publishing and the container type network mode",
+                      field="HostConfig.PortBindings")
+        if draft.spec.hostname:
+            raise bad("conflicting options: hostname and the network mode", field="Hostname")
+    if mode in _SINGLE or mode.startswith("container:"):
+        for name, fields in draft.endpoints.items():
+            if any(fields.raw(each.name) for each in settings.ENDPOINT if each.target.startswith("EndpointSpec")):
+                raise bad(f"NetworkingConfig.EndpointsConfig.{name}: endpoint settings need a network of their own")
+        return made
+    main = await find_network(call, mode)
+    rest = dict(draft.endpoints)
+    first = rest.pop(main.name, None) or rest.pop(main.id, None) or Fields({}, "EndpointsConfig")
+    if rest and call.version < _SEVERAL_SINCE:
+        raise bad(f"Container cannot be connected to network endpoints: {', '.join(sorted(draft.endpoints))}")
+    made.attachments.add(network=main.name, spec=endpoint(draft, first), ports=draft.ports)
+    for name in sorted(rest):
+        other_network = await find_network(call, name)
+        made.attachments.add(network=other_network.name, spec=endpoint(draft, rest[name]))
+    return made
+
+
+async def find_network(call: Call, name: str) -> network_pb2.Network:
+    """By id or name. NotFound in Docker's words."""
+    services = call.engine.services
+    try:
+        found: network_pb2.GetNetworkResponse = await services.netd.call(
+            services.networks.GetNetwork, network_pb2.GetNetworkRequest(namespace=NAMESPACE, network=name)
+        )
+    except NotFound as error:
+        raise NotFound(f"network {name} not found", reason="NO_SUCH_NETWORK", field="NetworkMode") from error
+    return found.network
+
+
+def endpoint(draft: Draft, fields: Fields) -> network_pb2.EndpointSpec:
+    """EndpointSettings as netd takes them."""
+    for setting in settings.ENDPOINT:
+        if setting.refused and setting.name in fields:
+            settings.refuse(fields, setting)
+    addresses = fields.object("IPAMConfig")
+    if addresses.strings("LinkLocalIPs"):
+        raise bad(f"{addresses.path('LinkLocalIPs')}: link-local addresses cannot be asked for")
+    spec = network_pb2.EndpointSpec(
+        ipv4=_address(addresses, "IPv4Address"), ipv6=_address(addresses, "IPv6Address"), mac=fields.text("MacAddress"),
+        aliases=fields.strings("Aliases"), driver_options=fields.string_map("DriverOpts"),
+    )
+    if draft.version >= Version(1, 48):
+        spec.gateway_priority = fields.integer("GwPriority")
+    return spec
+
+
+def _address(fields: Fields, key: str) -> str:
+    text = fields.text(key)
+    try:
+        return str(ipaddress.ip_address(text)) if text else ""
+    except ValueError:
+        raise bad(f"invalid {key} address: {text[:80]!a}", field=fields.path(key)) from None

@@ -1,0 +1,168 @@
+"""What stays open: wait, attach and logs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+from aiohttp import web
+
+from chassis import attach
+from chassis.errors import Conflict, NotFound, PierError, Unavailable, Unimplemented
+from chassis.events import timestamp
+from gateway.rest import hijack, wire
+from gateway.rest.call import MULTIPLEXED, RAW, Call
+from gateway.rest.errors import bad
+from gateway.rest.find import find_container
+from gateway.rest.routes import Routes
+from gateway.rest.versions import Version
+from pier.exec.v1 import exec_pb2
+
+_CONDITIONS: Final = {
+    "": exec_pb2.WAIT_CONDITION_NOT_RUNNING,
+    "not-running": exec_pb2.WAIT_CONDITION_NOT_RUNNING,
+    "next-exit": exec_pb2.WAIT_CONDITION_NEXT_EXIT,
+    "removed": exec_pb2.WAIT_CONDITION_REMOVED,
+}
+_UNKNOWN_EXIT: Final = 255
+_REDIAL: Final = 0.1
+_MULTIPLEXED_SINCE: Final = Version(1, 42)
+
+routes = Routes()
+
+
+@routes.post("/containers/{name}/wait")
+async def wait(call: Call) -> web.StreamResponse:
+    """The head as soon as the wait is in place, the exit status when the condition is met."""
+    text = call.query.text("condition")
+    if text not in _CONDITIONS:
+        raise bad(f'invalid condition: "{text[:80]}"', field="condition", expected=", ".join(filter(None, _CONDITIONS)))
+    container = await find_container(call, call.path["name"])
+    exits = _exits(call, container, _CONDITIONS[text])
+    assert await anext(exits) is None
+    response = await call.stream()
+    exit_ = await anext(exits)
+    assert exit_ is not None
+    answer: dict[str, object] = {"StatusCode": exit_.code if exit_.HasField("code") else _UNKNOWN_EXIT}
+    if not exit_.HasField("code"):
+        answer["Error"] = {"Message": "the exit status is unknown: nobody could see how the process ended"}
+    await response.write(wire.encode(answer))
+    return response
+
+
+async def _exits(
+    call: Call, container: exec_pb2.Container, condition: exec_pb2.WaitCondition.ValueType
+) -> AsyncIterator[exec_pb2.Exit | None]:
+    """None when the wait is in place, then the exit. execd may go and come back meanwhile."""
+    services = call.engine.services
+    request = exec_pb2.WaitRequest(id=container.id, condition=condition)
+    before = container.status
+    registered = False
+    while True:
+        try:
+            async for answer in services.execd.stream(services.containers.Wait, request):
+                if answer.HasField("exit"):
+                    yield answer.exit
+                    return
+                if not registered:
+                    registered = True
+                    yield None
+                elif condition == exec_pb2.WAIT_CONDITION_NEXT_EXIT and (missed := await _missed(call, container.id, before)):
+                    yield missed
+                    return
+        except Unavailable:
+            if not registered:
+                raise
+            await asyncio.sleep(_REDIAL)
+
+
+async def _missed(call: Call, id_: str, before: exec_pb2.ContainerStatus) -> exec_pb2.Exit | None:
+    """An end that came while nobody could tell of it."""
+    try:
+        now = (await call.engine.coordinator.get(id_)).status
+    except NotFound:
+        return None  # its tombstone answers the wait
+    return now.exit if now.HasField("exit") and now.exit.time.ToNanoseconds() > before.exit.time.ToNanoseconds() else None
+
+
+@routes.post("/containers/{name}/attach")
+async def attach_(call: Call) -> web.StreamResponse:
+    """The container's terminal or pipes on this connection; also before its start, so that nothing is lost."""
+    query = call.query
+    keys = query.text("detachKeys") or attach.DEFAULT_DETACH_KEYS
+    attach.parse_detach_keys(keys)
+    container = await find_container(call, call.path["name"])
+    if container.status.state == exec_pb2.CONTAINER_STATE_PAUSED:
+        raise Conflict(f"container {call.path['name']} is paused, unpause the container before attach", reason="PAUSED")
+    if query.boolean("logs"):
+        raise Unimplemented("logs: replaying the log before the stream is not built yet", reason="NOT_BUILT", field="logs")
+    terminal = container.spec.process.terminal
+    if not query.boolean("stream"):
+        taken, response = await hijack.upgrade(call, terminal=terminal)
+        taken.socket.close()
+        return response
+    services = call.engine.services
+    opened: exec_pb2.OpenAttachResponse = await services.execd.call(
+        services.containers.OpenAttach, exec_pb2.OpenAttachRequest(id=container.id)
+    )
+    request = attach.AttachRequest(
+        attach.INIT, query.boolean("stdin"), query.boolean("stdout"), query.boolean("stderr"), opened.framed,
+        keys if terminal else None,
+    )
+    async with hijack.dial(opened.socket_path, request) as shim:
+        taken, response = await hijack.upgrade(call, terminal=terminal)
+        await hijack.splice(taken, shim)
+    return response
+
+
+@routes.get("/containers/{name}/logs")
+async def logs(call: Call) -> web.StreamResponse:
+    """Records as they were logged: framed by stream where there is no terminal."""
+    query = call.query
+    if not (query.boolean("stdout") or query.boolean("stderr")):
+        raise bad("Bad parameters: you must choose at least one stream", field="stdout")
+    if query.boolean("details"):
+        raise Unimplemented("details: log attributes are not built", reason="NOT_BUILT", field="details")
+    request = exec_pb2.ReadLogsRequest(
+        follow=query.boolean("follow"), stdout=query.boolean("stdout"), stderr=query.boolean("stderr")
+    )
+    tail = query.text("tail")
+    if tail.isascii() and tail.isdigit():
+        request.tail = min(int(tail), 1 << 62)
+    for key in ("since", "until"):
+        if (time := query.time_ns(key)) is not None:
+            getattr(request, key).CopyFrom(timestamp(max(time, 0)))
+    container = await find_container(call, call.path["name"])
+    if container.status.state in (exec_pb2.CONTAINER_STATE_REMOVING, exec_pb2.CONTAINER_STATE_DEAD):
+        raise Conflict("can not get logs from container which is dead or marked for removal", reason="REMOVING")
+    if container.spec.log.driver == "none":
+        raise Unimplemented("configured logging driver does not support reading", reason="LOG_NOT_READABLE")
+    request.id = container.id
+    framed = not container.spec.process.terminal
+    response = await call.stream(MULTIPLEXED if framed and call.version >= _MULTIPLEXED_SINCE else RAW)
+    services = call.engine.services
+    form = _Form(framed, query.boolean("timestamps"))
+    try:
+        async for batch in services.execd.stream(services.containers.ReadLogs, request):
+            await response.write(b"".join(form.piece(record) for record in batch.records))
+    except PierError as error:
+        text = f"error from daemon in stream: {error.message}\n".encode()
+        await response.write((attach.frame(attach.SYSTEM, len(text)) if framed else b"") + text)
+    return response
+
+
+class _Form:
+    """How records look: time stamps stand before lines, not before the parts of one."""
+
+    def __init__(self, framed: bool, stamped: bool) -> None:
+        self._framed = framed
+        self._stamped = stamped
+        self._within: dict[int, bool] = {}
+
+    def piece(self, record: exec_pb2.LogRecord) -> bytes:
+        data = record.data
+        if self._stamped and not self._within.get(record.stream):
+            data = wire.rfc3339(record.time, fixed=True).encode() + b" " + data
+        self._within[record.stream] = not record.data.endswith(b"\n")
+        return attach.frame(record.stream, len(data)) + data if self._framed else data

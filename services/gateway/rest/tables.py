@@ -1,0 +1,29 @@
+"""All route tables, in the order in which they are tried."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.rest import (
+    containers,
+    containers_create,
+    containers_inspect,
+    containers_list,
+    events,
+    exec,  # noqa: A004 - Docker's name for it
+    image_transfer,
+    images,
+    later,
+    networks,
+    streams,
+    system,
+    traces,
+    volumes,
+)
+from gateway.rest.routes import Routes
+
+TABLES: Final[tuple[Routes, ...]] = (
+    containers_list.routes, containers_create.routes, containers_inspect.routes, containers.routes, streams.routes,
+    exec.routes, traces.routes, events.routes, image_transfer.routes, images.routes,
+    system.routes, networks.routes, volumes.routes, later.routes,
+)

@@ -1,0 +1,190 @@
+"""Named volumes of the local driver: a directory that outlives containers.
+
+The record makes a volume exist; its directory is ``volumes/NAMESPACE/NAME/_data``. What is in it is somebody's: it is
+deleted by RemoveVolume alone, after an intent, and never because a record is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from chassis import store
+from chassis.errors import NotFound, Unimplemented
+from chassis.ids import Name, Namespace
+from chassis.ids import name as check_name
+from chassis.ids import namespace as check_namespace
+from chassis.instance import make_private
+from chassis.stages import stage
+from imaged.snapshots import check_owner
+from imaged.state import State
+from pier.image.v1 import image_pb2 as pb
+from pier.types.v1 import types_pb2
+
+REMOVE: Final = "volume.remove"
+_MODE: Final = 0o755
+
+
+@dataclass(frozen=True)
+class VolumeRow:
+    """``labels`` is JSON."""
+
+    namespace: Namespace
+    name: Name
+    manager: str
+    owner_id: str
+    labels: str
+    created_ns: int
+
+
+def rows(connection: sqlite3.Connection, namespace: str = "", limit: int = -1, after: str = "") -> list[VolumeRow]:
+    """Volumes by namespace and name, of one namespace where it is given."""
+    found = connection.execute(
+        "SELECT * FROM volumes WHERE (?='' OR namespace=?) AND name > ? ORDER BY namespace, name LIMIT ?",
+        (namespace, namespace, after, limit),
+    )
+    return [VolumeRow(*row) for row in found]
+
+
+def _row(connection: sqlite3.Connection, namespace: str, name: str) -> VolumeRow | None:
+    row = connection.execute("SELECT * FROM volumes WHERE namespace=? AND name=?", (namespace, name)).fetchone()
+    return VolumeRow(*row) if row else None
+
+
+def _home(state: State, namespace: str, name: str) -> Path:
+    return state.rootfs.volumes / namespace / name
+
+
+def make_directory(state: State, namespace: str, name: str) -> None:
+    """Make the volume's directory where it is missing."""
+    make_private(state.rootfs.volumes / namespace)
+    make_private(_home(state, namespace, name))
+    data = _home(state, namespace, name) / "_data"
+    try:
+        data.mkdir()
+    except FileExistsError:
+        return
+    data.chmod(_MODE)
+
+
+def directories(state: State) -> set[tuple[str, str]]:
+    """(namespace, name) of every volume directory."""
+    return {
+        (namespace, name) for namespace in os.listdir(state.rootfs.volumes)
+        for name in os.listdir(state.rootfs.volumes / namespace)
+    }
+
+
+def drop_if_empty(state: State, namespace: str, name: str) -> bool:
+    """Take away the directory of a volume that was never there; whether it was empty."""
+    home = _home(state, namespace, name)
+    try:
+        if (home / "_data").is_dir():
+            (home / "_data").rmdir()
+        home.rmdir()
+    except OSError:
+        return False
+    return True
+
+
+async def create(state: State, request: pb.CreateVolumeRequest) -> pb.Volume:
+    """Make a volume, or answer the one that is there."""
+    owner = check_owner(request.owner)
+    namespace, name = check_namespace(owner.namespace, "owner.namespace"), check_name(request.name)
+    if request.driver not in ("", "local"):
+        raise NotFound(f"volume driver {request.driver[:80]!a}: not found", reason="NO_DRIVER", field="driver")
+    if request.options:
+        raise Unimplemented("volumes: options of the local driver are not supported yet", reason="NOT_BUILT",
+                            field="options")
+    row = VolumeRow(
+        namespace, name, owner.manager, owner.id, json.dumps(dict(request.labels), sort_keys=True), time.time_ns())
+
+    def write(connection: sqlite3.Connection) -> VolumeRow:
+        there = _row(connection, namespace, name)
+        if there is not None:
+            return there
+        connection.execute(
+            "INSERT INTO volumes VALUES (?, ?, ?, ?, ?, ?)",
+            (row.namespace, row.name, row.manager, row.owner_id, row.labels, row.created_ns))
+        state.events.append(connection, "volume", "create", name, owner, {"driver": "local"})
+        return row
+
+    async def work() -> pb.Volume:
+        async with state.locks.hold(f"volume:{namespace}/{name}"):
+            async with stage("volume_create.directory", volume=name):
+                await state.files.run(make_directory, state, namespace, name)
+            return _message(state, await state.store.write("volume_create.record", write))
+
+    return await state.operations.run(
+        f"volume:{namespace}/{name}", request.SerializeToString(deterministic=True), work)
+
+
+async def get(state: State, namespace: str, name: str) -> pb.Volume:
+    """NotFound in Docker's words where there is none."""
+    space, checked = check_namespace(namespace), check_name(name)
+    row = await state.store.read(lambda connection: _row(connection, space, checked))
+    if row is None:
+        raise NotFound(f"get {checked}: no such volume", reason="NO_VOLUME", field="name")
+    return _message(state, row)
+
+
+async def listing(state: State, request: pb.ListVolumesRequest, page_size: int) -> tuple[list[pb.Volume], str]:
+    """A page of a namespace's volumes, and the token of the next."""
+    namespace = check_namespace(request.namespace)
+    after = check_name(request.page_token, "page_token") if request.page_token else ""
+    found = await state.store.read(lambda connection: rows(connection, namespace, page_size + 1, after))
+    page = found[:page_size]
+    return [_message(state, row) for row in page], page[-1].name if len(found) > page_size else ""
+
+
+async def remove(state: State, namespace: str, name: str) -> None:
+    """Delete a volume and what is in it; nothing where it is not there. The caller knows that nothing uses it."""
+    space, checked = check_namespace(namespace), check_name(name)
+    key = f"volume:{space}/{checked}"
+
+    def begin(connection: sqlite3.Connection) -> bool:
+        if _row(connection, space, checked) is None:
+            return False
+        store.begin(connection, key, REMOVE, f"{space}/{checked}".encode())
+        return True
+
+    async def work() -> None:
+        async with state.locks.hold(key):
+            if await state.store.write("volume_remove.intent", begin):
+                await _finish(state, space, checked)
+
+    await state.operations.run(f"remove-{key}", b"", work)
+
+
+async def finish_removal(state: State, intent: store.Intent) -> None:
+    """Carry out a removal that a crash broke off."""
+    namespace, _, name = intent.body.decode().partition("/")
+    await _finish(state, check_namespace(namespace), check_name(name))
+
+
+async def _finish(state: State, namespace: Namespace, name: Name) -> None:
+    async with stage("volume_remove.directory", volume=name):
+        await state.files.run(state.layers.bin, _home(state, namespace, name))
+
+    def write(connection: sqlite3.Connection) -> None:
+        connection.execute("DELETE FROM volumes WHERE namespace=? AND name=?", (namespace, name))
+        store.finish(connection, f"volume:{namespace}/{name}")
+        owner = types_pb2.Owner(manager="imaged", namespace=namespace, id=name)
+        state.events.append(connection, "volume", "destroy", name, owner, {"driver": "local"})
+
+    await state.store.write("volume_remove.record", write)
+    state.operations.spawn("trash", lambda: state.files.run(state.layers.empty_trash))
+
+
+def _message(state: State, row: VolumeRow) -> pb.Volume:
+    volume = pb.Volume(
+        name=row.name, owner=types_pb2.Owner(manager=row.manager, namespace=row.namespace, id=row.owner_id),
+        driver="local", labels=json.loads(row.labels), path=bytes(_home(state, row.namespace, row.name) / "_data"),
+    )
+    volume.created_at.FromNanoseconds(row.created_ns)
+    return volume

@@ -1,0 +1,147 @@
+"""Whoever knows docker knows pier: the same lines print the same, but for what changes from run to run."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+
+from tests.e2e.cli.conftest import Clients
+from tests.e2e.cli.transcript import same
+
+LIVES = {
+    "created, started, waited for, shown and removed": [
+        "create --name NAME busybox sh -c 'echo out; echo more; exit 3'", "ps -a -f name=NAME", "start NAME",
+        "wait NAME",
+        "logs NAME", "logs -t NAME", "logs --tail 1 NAME", "logs --since 2020-01-01 --until 1m NAME",
+        "inspect -f '{{.State.Status}} {{.State.ExitCode}} {{.Name}}' NAME", "start -a NAME", "rm NAME", "rm NAME",
+    ],
+    "detached, entered, stopped, started again and forced away": [
+        "run -d --name NAME --label k=v -e A=1 -w /tmp busybox sleep 1000", "ps -f name=NAME", "exec NAME pwd",
+        "exec -e B=2 -w / NAME sh -c 'echo $A$B; pwd'", "exec NAME sh -c 'exit 4'", "exec -d NAME true",
+        "exec NAME sh -c 'echo err >&2'", "top NAME", "port NAME", "rm NAME", "stop -t 0 NAME", "stop NAME",
+        "start NAME",
+        "restart -t 0 NAME", "kill NAME", "kill NAME", "rm -f NAME", "rm -f NAME",
+    ],
+    "its input comes back": ["run --rm --name NAME -i busybox cat", "run --rm --name NAME -i busybox sh -c 'cat >&2'"],
+    "exit codes": [
+        "run --name NAME busybox sh -c 'exit 7'", "run --rm busybox sh -c 'kill -9 $$'", "run --rm busybox false",
+        "run --rm --entrypoint true busybox", "wait NAME",
+    ],
+    "a taken name": ["run --name NAME busybox true", "run --name NAME busybox true", "create --name NAME busybox true"],
+    "another name": ["create --name NAME busybox true", "rename NAME NAME2", "rename NAME NAME2", "rename NAME2 NAME2"],
+    "formats of the list": [
+        "create --name NAME --label a.b=c busybox sh -c 'echo a very long command line'",
+        "ps -a -f name=NAME --format '{{.Names}} {{.Image}} {{.Command}} {{.Status}}'",
+        "ps -a -f name=NAME --format 'table {{.Names}}\\t{{.Label \"a.b\"}}\\t{{.Ports}}'",
+        "ps -a -f name=NAME --no-trunc",
+        "ps -a -f name=NAME --format '{{lower .Names}} {{len .Image}}'", "ps -a -f name=NAME --format '{{.Nope}}'",
+        "ps -a -f name=NAME --format '{{.ID'", "ps -aq -f name=NAME", "ps -a -f name=NAME --format '{{json .Names}}'",
+    ],
+    "formats of inspect": [
+        "create --name NAME -e A=1 --label x=y busybox true", "inspect -f '{{json .Config.Env}}' NAME",
+        "inspect -f '{{range .Config.Env}}{{println .}}{{end}}' NAME",
+        "inspect -f '{{index .Config.Labels \"x\"}}' NAME",
+        "inspect -f '{{.Nope}}' NAME", "inspect -f '{{.Config.Nope}}' NAME", "inspect -f '{{nope}}' NAME",
+        "inspect -f '{{.Name}}' NAME nope",
+        "inspect --type image NAME", "container inspect nope",
+    ],
+    "pause": [
+        "run -d --name NAME busybox sleep 1000", "pause NAME", "pause NAME", "exec NAME true", "ps -f name=NAME",
+        "attach NAME",
+        "unpause NAME", "unpause NAME",
+    ],
+    "published ports": [
+        "run -d --name NAME -p 127.0.0.1::80 -p 127.0.0.1:0:81/udp busybox sleep 1000",
+        "inspect -f '{{len .NetworkSettings.Ports}}' NAME", "port NAME 82", "port NAME x",
+    ],
+    "images": [
+        "images --format '{{.Repository}}:{{.Tag}} {{.ID}}' busybox", "tag busybox NAME:v1", "tag busybox X",
+        "tag nope NAME:v2",
+        "images -q NAME", "image inspect -f '{{.RepoTags}}' NAME:v1", "rmi NAME:v1", "rmi NAME:v1",
+        "image inspect NAME:v1",
+    ],
+    "an attached stream of one that has ended": ["run --name NAME busybox true", "attach NAME", "exec NAME true"],
+}
+REFUSED = [
+    "run nope.invalid/x:1", "run X", "run --pull never nope true", "run busybox nocmd", "run busybox /tmp",
+    "run -v /x:y busybox",
+    "run -m 1k busybox", "run --cap-add FOO busybox true", "run --network nope busybox true", "run -p x busybox",
+    "run -p 80-81:90-93 busybox", "run --mount type=bind,src=/nope,dst=/x busybox true", "run --add-host foo busybox",
+    "run --ulimit x busybox", "run --device x busybox", "run --env-file /nope busybox", "run --cpus x busybox",
+    "run --shm-size x b",
+    "run --restart always --rm busybox", "run --stop-timeout x b", "run -it busybox", "run -d -a stdin busybox",
+    "run --foo", "run",
+    "ps x", "rm", "ps -f foo", "ps -f nope=x", "ps -n x", "logs nope", "logs --since x nope", "start nope",
+    "stop nope", "kill nope",
+    "restart nope", "wait nope", "exec nope ls", "attach nope", "top nope", "port nope", "inspect nope",
+    "rename nope x", "rm nope",
+    "rmi nope", "load -i /nope", "import /nope", "logs", "exec a", "kill -s FOO nope",
+]
+
+
+@pytest.mark.parametrize("life", sorted(LIVES))
+def test_a_life_looks_the_same(clients: Clients, life: str) -> None:
+    same(clients, LIVES[life], f"e2e{sorted(LIVES).index(life)}", feed="some input\nwithout end")
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_a_refusal_reads_the_same(clients: Clients, line: str) -> None:
+    before = clients.ok("ps", "-aq", "--no-trunc")
+    (said,) = same(clients, [line], "bad")
+    assert said.code != 0
+    for identity in set(clients.ok("ps", "-aq", "--no-trunc").split()) - set(before.split()):
+        clients.ok("rm", identity)  # a failed start leaves a created container: that is docker's way
+
+
+@pytest.mark.parametrize("line", [
+    "inspect e2esame", "inspect -s e2esame", "container inspect e2esame", "inspect busybox", "image inspect busybox",
+    "network inspect bridge none", "ps -a -f name=e2esame --no-trunc", "ps -as -f name=e2esame", "images --digests",
+    "images --no-trunc", "images --format json", "network ls --no-trunc", "network ls --format json", "volume ls",
+    "logs e2esame",
+    "ps -a -f name=e2esame --format '{{.ID}} {{.Names}} {{.Ports}} {{.Labels}} {{.Networks}} {{.CreatedAt}}'",
+    "inspect -f '{{range $k, $v := .Config.Labels}}{{$k}}={{$v}};{{end}}' e2esame", "history busybox",
+    "history --no-trunc busybox",
+    "inspect -f '{{.HostConfig.Binds}} {{.HostConfig.Init}} {{.HostConfig.Tmpfs}} {{.ExecIDs}}' e2esame",
+    "inspect -f '{{.Config.StopSignal}}|{{.Config.StopTimeout}}' e2esame",
+    "inspect -f '{{if .State.Health}}h{{else}}none{{end}} {{.Config.Healthcheck}} {{.Config.Labels.none}}' e2esame",
+    "inspect -f '{{len .HostConfig.CapAdd}} {{json .HostConfig.CapAdd}} {{join .Config.Entrypoint \"-\"}}' e2esame",
+    "inspect -f '{{.HostConfig.NetworkMode}} {{.HostConfig.RestartPolicy.Name}} {{.State.Health}}' busybox e2esame",
+])
+def test_one_thing_looks_the_same_to_both(clients: Clients, names: list[str], line: str) -> None:
+    names.append("e2esame")
+    if "--format json" in line and not clients.modern:
+        pytest.skip("this docker does not know --format json")
+    labels = ["--label", "k=<v>", "--label", "a=b"]
+    clients.ok("create", "--name", "e2esame", *labels, "-e", "E=é", "busybox", "sh", "-c", "echo 'a b'")
+    words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", line)]
+    docker, pier = clients.run("docker", words), clients.run("pier", words)
+    assert (masked_ages(pier.stdout), pier.returncode) == (masked_ages(docker.stdout), docker.returncode)
+
+
+def masked_ages(text: str) -> str:
+    text = re.sub(r"Less than a second ago|\d+ (second|minute)s? ago|About a minute ago", "<AGO>", text)
+    return re.sub(r" {2,}", "  ", text)
+
+
+def test_events_of_a_life_read_the_same(clients: Clients) -> None:
+    script = [
+        "run --name NAME --label l=1 busybox true", "rm NAME",
+        "events --since 1m --until SOON -f container=NAME --format '{{.Type}} {{.Action}} {{.Actor.Attributes.name}}'",
+    ]
+    *_, events = same(clients, script, "events")
+    assert "container start NAME" in events.stdout
+
+
+def test_a_pull_reads_the_same(clients: Clients) -> None:
+    image = os.environ.get("PIER_E2E_IMAGE")
+    if not image:
+        pytest.skip("PIER_E2E_IMAGE names no image in a registry that the engine reaches")
+    repository = image.rpartition(":")[0]
+    script = [
+        f"pull {image}", f"pull {image}", f"rmi {image}", f"pull -q {image}", f"pull {repository}:none", "pull X",
+        f"run --rm {image} true", f"rmi {image}", f"run --rm {image} true", f"rmi {image}",
+    ]
+    clients.run("docker", ["rmi", "-f", image])
+    same(clients, script, "pull")
