@@ -30,8 +30,8 @@ from pier.exec.v1 import exec_pb2_grpc
 async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     instance, settings = runtime.instance, runtime.settings
     places = Places(runtime.state, runtime.run, instance.cgroup_parent)
-    make_private(places.shims)
-    make_private(runtime.run / "runtime")
+    for directory in (places.shims, runtime.run / "runtime", runtime.run / "probes"):
+        make_private(directory)
     store = await Store.open(runtime.state / "execd.db", MIGRATIONS)
     events = EventLog(store, runtime.node_id)
     operations, pool = Operations(), Pool("files", 8)
@@ -46,7 +46,7 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     starts = Starts(records, lives, places, runtimes, pool, runtime.boot_id)
     execs = Execs(store, records, places, runtimes, operations, pool)
     await execs.load()
-    lives.on_exec_exit = execs.ended
+    lives.on_exec_exit, lives.on_unseen_end = execs.ended, execs.container_ended
     restart = Restart(store, records, lives, starts, execs, places, operations, runtime.boot_id)
     await restart.carry_on()
     runtime.epoch, runtime.facts = store.epoch, runtimes.probe()

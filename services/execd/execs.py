@@ -157,6 +157,14 @@ class Execs:
                 if not self.need(made.id).HasField("exit") and made.id not in known:
                     await self._change(made.id, "exec_exit.record", _unseen)
 
+    async def container_ended(self, entry: Entry) -> None:
+        """The container has ended and its shim was killed: what its execs' files do not tell, nobody saw."""
+        for made in list(self._execs.values()):
+            if made.container_id == entry.id and made.running:
+                await self._observe(made)
+                if not self.need(made.id).HasField("exit"):
+                    await self._change(made.id, "exec_exit.record", _unseen)
+
     def forget(self, container_id: str) -> None:
         """The container's record is gone, and the database's rows with it."""
         for made in [made for made in self._execs.values() if made.container_id == container_id]:

@@ -54,8 +54,9 @@ class Fsck:
         return findings
 
     def _alive(self) -> set[str]:
-        """Ids of containers that may have things in the kernel: running, or in the middle of a verb."""
-        return {entry.id for entry in self._records if entry.is_running() or entry.lock.locked()}
+        """Ids of what may have things in the kernel: containers that run or are in a verb, and probes."""
+        busy = {entry.id for entry in self._records if entry.is_running() or entry.lock.locked()}
+        return busy | self._runtimes.probing
 
     def _cgroups(self) -> list[tuple[Path, str]]:
         alive = self._alive() | {"shims"}

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from chassis import kernel
 from chassis.blocking import Pool
@@ -36,7 +36,8 @@ ExecEnded = Callable[[Entry, str, protocol.Exit], None]
 
 
 class Lives:
-    """Shims of all containers. ``on_exec_exit`` is told each exec's end."""
+    """Shims of all containers. ``on_exec_exit`` is told each exec's end, ``on_unseen_end`` a container's whose shim was
+    killed: nobody will tell of its execs any more."""
 
     def __init__(
         self, records: Records, places: Places, zygote: Zygote, runtimes: Runtimes, operations: Operations, pool: Pool,
@@ -48,6 +49,7 @@ class Lives:
         self._operations = operations
         self._pool = pool
         self.on_exec_exit: ExecEnded | None = None
+        self.on_unseen_end: Callable[[Entry], Coroutine[Any, Any, None]] | None = None
 
     async def shim_for_next(self, entry: Entry, step: str) -> ShimLink:
         """The shim of the next life of a container that does not run: the one that an Attach forked, or a new one."""
@@ -195,6 +197,8 @@ class Lives:
             if entry.container.status.incarnation == incarnation:
                 await self.record_end(entry, exit_)
                 await self.clean_up(entry, incarnation)
+        if self.on_unseen_end is not None:
+            await self.on_unseen_end(entry)
 
     async def clean_up(self, entry: Entry, incarnation: int) -> None:
         """What a killed shim has left is deleted by a fresh one. The caller holds the lock."""

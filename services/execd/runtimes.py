@@ -102,6 +102,8 @@ class Runtimes:
         self._cgroup = cgroup_parent
         self._cache = cache
         self._verdicts: dict[str, asyncio.Task[OciRuntime]] = {}
+        self._problems: dict[str, str] = {}
+        self.probing: set[str] = set()
 
     def probe(self) -> dict[str, str]:
         """Begin to judge the default runtime; facts for people."""
@@ -130,8 +132,9 @@ class Runtimes:
                 logger().info("runtime judged", runtime=name, path=path, seccomp=form)
                 self._cache.write_text(json.dumps({**known, key: form}))
                 return runtime
-        raise Conflict(f"runtime {name} ({path}) starts processes without the seccomp filter that was asked for",
-                       reason="RUNTIME_UNSAFE", field="spec.runtime")
+        problem = self._problems.get(name) or "it starts processes without the seccomp filter that was asked for"
+        raise Conflict(f"runtime {name} ({path}) cannot be used: {problem}", reason="RUNTIME_UNSAFE",
+                       field="spec.runtime")
 
     def _known(self) -> dict[str, str]:
         try:
@@ -142,6 +145,7 @@ class Runtimes:
 
     async def _works(self, runtime: OciRuntime) -> bool:
         identity = new_id()
+        self.probing.add(identity)
         run_dir = run_directory(self._run / "probes", identity, 1)
         link = ShimLink(run_dir, _ignore, _ignore_loss)
         spec = protocol.ShimSpec(
@@ -151,7 +155,10 @@ class Runtimes:
         await self._zygote.fork(link, spec)
         wanted = {"path": runtime.path, "root": str(self.root)}
         try:
-            container = exec_pb2.ContainerSpec(process=exec_pb2.Process(args=[b"/bin/cat"]), read_only_rootfs=True)
+            container = exec_pb2.ContainerSpec(
+                process=exec_pb2.Process(args=[b"/bin/cat"]), read_only_rootfs=True,
+                namespaces=[exec_pb2.NamespaceRef(kind=exec_pb2.NAMESPACE_KIND_CGROUP, fresh=True)],
+            )
             cgroup = f"{self._cgroup}/{identity}"
             place = config.Place(identity, str(link.rootfs), cgroup, {}, {}, ())
             caps = capabilities.DEFAULT & capabilities.bounding()
@@ -165,10 +172,12 @@ class Runtimes:
         except PierError as error:
             logger().warning("runtime's probe failed", runtime=runtime.name, form=runtime.filter_form,
                              error=error.message)
+            self._problems[runtime.name] = error.message
             return False
         finally:
             await self._clean(link, wanted)
             shutil.rmtree(run_dir, ignore_errors=True)
+            self.probing.discard(identity)
 
     async def _clean(self, link: ShimLink, wanted: dict[str, str]) -> None:
         for _ in range(200):

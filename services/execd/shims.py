@@ -28,6 +28,7 @@ RUN_TIMEOUT: Final = 120.0
 _ZYGOTE_START: Final = 10.0
 _SOURCES: Final = Path(__file__).resolve().parents[1]
 _ENVIRONMENT: Final = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+_PASSED_ON: Final = ("PIER_STAGE_MARKS",)
 Answer = Mapping[str, Any]
 
 
@@ -226,8 +227,9 @@ class Zygote:
         argv = [self._python, "-I", "-S", "-E", str(program), "--socket", str(self.socket),
                 "--cgroup-parent", self._instance.cgroup_parent]
         log = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        environment = {**_ENVIRONMENT, **{name: os.environ[name] for name in _PASSED_ON if name in os.environ}}
         self._pid = os.posix_spawn(
-            self._python, argv, _ENVIRONMENT, setsid=True, setsigmask=[], setsigdef=list(range(1, 32)),
+            self._python, argv, environment, setsid=True, setsigmask=[], setsigdef=list(range(1, 32)),
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, str(self._log), log, 0o600), (os.POSIX_SPAWN_DUP2, 1, 2),

@@ -87,7 +87,9 @@ def judge(text, owners):
             open_stages[owner] = open_stages.get(owner, 0) + (1 if mark[1] == "begin" else -1)
         elif matters(call, arguments):
             seen += 1
-            inside = open_stages.get("execd" if owner in ("shim", "zygote") else owner, 0)
+            inside = open_stages.get(owner, 0)
+            if owner in ("shim", "zygote"):  # these mark what they do unasked; the rest is a stage of execd's
+                inside += open_stages.get("execd", 0)
             if inside <= 0:
                 outside.append(f"{owner}: {line}")
     return seen, outside

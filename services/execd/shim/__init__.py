@@ -9,4 +9,7 @@ imported, so that a shim costs little more than the pages it writes to.
 ``lines``     JSON-line connections                        ``clients``  attach clients
 ``mounts``    the private mount namespace                  ``runtime``  calls of the OCI runtime
 ``jsonlog``   the log file                                 ``record``   durable exit records
+``stdio``     pipes and terminals                          ``doors``    the two sockets
+``cgroups``   where the shim stands, out-of-memory kills   ``main``     from a forked child to a shim
+``steps``     what a trace shows
 """

@@ -18,6 +18,7 @@ from execd.shim.loop import Loop
 from execd.shim.protocol import ShimSpec
 from execd.shim.runtime import Children
 from execd.shim.shim import Shim
+from execd.shim.steps import Mark
 
 _IGNORED: Final = tuple(map(int, (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)))
 """A host that shuts down ends containers, not shims: each stays to record its container's end."""
@@ -28,7 +29,8 @@ def prepare(tasks: list[str]) -> None:
     files are ``tasks``. The caller has just forked and closed every descriptor but those it goes on with."""
     kernel.set_process_name(b"pier-spare")
     _detach_from_parent()
-    cgroups.enter(tasks)
+    with Mark("shim.enter_cgroups"):
+        cgroups.enter(tasks)
 
 
 def serve(sock: socket.socket, seq: object, spec: ShimSpec) -> int:

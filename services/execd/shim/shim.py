@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -11,32 +12,20 @@ from typing import Final
 from chassis import attach
 from execd.shim import cgroups, mounts, protocol, record
 from execd.shim.clients import Client, Handshake
+from execd.shim.doors import Doors
 from execd.shim.jsonlog import JsonLog
 from execd.shim.lines import LineConnection
-from execd.shim.loop import READ, Loop
+from execd.shim.loop import Loop
 from execd.shim.process import Process
 from execd.shim.protocol import CREATED, ENDED, RUNNING, STARTING, MountEntry, ProtocolError, RuntimeSpec, ShimSpec
 from execd.shim.runtime import Children, Runtime, read_pid
 from execd.shim.stdio import ConsoleSocket
+from execd.shim.steps import Mark, Steps
 
 INIT: Final = attach.INIT
-_HANDSHAKES_MAX: Final = 256
 _RECORD_RETRY: Final = 1.0
 Message = Mapping[str, object]
 Reply = Callable[[Mapping[str, object]], None]
-
-
-class Steps:
-    """The steps of one verb as [name, start in ns of CLOCK_MONOTONIC, duration in ns], for execd's trace."""
-
-    def __init__(self) -> None:
-        self.list: list[list[object]] = []
-        self._begun = time.monotonic_ns()
-
-    def done(self, name: str) -> None:
-        now = time.monotonic_ns()
-        self.list.append([name, self._begun, now - self._begun])
-        self._begun = now
 
 
 class Shim:
@@ -46,12 +35,11 @@ class Shim:
         self._loop = loop
         self._children = children
         self._spec = spec
-        self._connections: list[LineConnection] = []
-        self._handshakes: list[Handshake] = []
         self._execs: dict[str, Process] = {}
         self._runtime: Runtime | None = None
         self._cgroup = ""
         self._entered = False
+        self._mounted = False
         self._oom_seen = 0
         self._released = False
         self._verb = ""
@@ -76,62 +64,17 @@ class Shim:
             "exec.start": self._exec_start,
             "release": self._release,
         }
-        self._sockets = [
-            self._listen(protocol.CONTROL_SOCKET, self._accept_control),
-            self._listen(protocol.ATTACH_SOCKET, self._accept_attach),
-        ]
+        self._doors = Doors(loop, spec.run_dir, self._request, self._attach)
 
     def adopt(self, sock: socket.socket, seq: object) -> None:
         """The connection on which the zygote was asked for this shim: its answer is ours to give."""
-        connection = self._connect(sock)
-        connection.send({"seq": seq, "ok": True, **self._describe()})
+        self._doors.connect(sock).send({"seq": seq, "ok": True, **self._describe()})
 
     def _open_log(self) -> JsonLog | None:
         log = self._spec.log
         if log.driver == "none":
             return None
         return JsonLog(log.path, log.max_bytes, log.max_files, self._log_lost)
-
-    def _path(self, name: str) -> str:
-        return os.path.join(self._spec.run_dir, name)
-
-    # Connections.
-
-    def _listen(self, name: str, handler: Callable[[socket.socket], None]) -> socket.socket:
-        path = self._path(name)
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(path)
-        os.chmod(path, 0o600)
-        listener.listen(64)
-        listener.setblocking(False)
-
-        def accept(_events: int) -> None:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            handler(connection)
-
-        self._loop.add(listener.fileno(), READ, accept)
-        return listener
-
-    def _accept_control(self, sock: socket.socket) -> None:
-        self._connect(sock)
-
-    def _connect(self, sock: socket.socket) -> LineConnection:
-        connection = LineConnection(self._loop, sock, self._request, self._connections.remove)
-        self._connections.append(connection)
-        return connection
-
-    def _accept_attach(self, sock: socket.socket) -> None:
-        handshake = Handshake(self._loop, sock, self._attach, self._handshakes.remove)
-        self._handshakes.append(handshake)
-        if len(self._handshakes) > _HANDSHAKES_MAX:
-            self._handshakes[0].refuse("attach: too many connections without a handshake", "TOO_MANY")
 
     def _attach(self, handshake: Handshake, request: attach.AttachRequest, early: bytes) -> None:
         process = self._init if request.target == INIT else self._execs.get(request.target)
@@ -162,11 +105,6 @@ class Shim:
             connection.send({"seq": seq, "ok": False, "error": str(error), "reason": error.reason})
         except OSError as error:
             connection.send({"seq": seq, "ok": False, "error": str(error), "reason": "INTERNAL"})
-
-    def _tell(self, event: str, **facts: object) -> None:
-        for connection in list(self._connections):
-            if connection.watching:
-                connection.send({"event": event, **facts})
 
     # Verbs.
 
@@ -199,7 +137,7 @@ class Shim:
         self._init.state = STARTING
         self._joined.append(reply)
         try:
-            if not self._entered:
+            if not self._mounted:
                 self._mount(spec.mounts, steps)
             self._cgroup = spec.cgroup
             self._runtime = Runtime(self._loop, self._children, spec.runtime, self._spec.id, self._spec.run_dir)
@@ -230,16 +168,19 @@ class Shim:
         steps = Steps()
         if self._init.state != CREATED:
             raise ProtocolError(f"the container is {self._init.state}", "BAD_STATE")
-        if not self._entered:
+        if not self._mounted:
             self._mount(protocol.mount_entries(message), steps)
         reply({"steps": steps.list})
 
     def _mount(self, entries: tuple[MountEntry, ...], steps: Steps) -> None:
+        if self._entered:
+            raise ProtocolError("an earlier attempt to mount has failed", "BAD_STATE")
         peers = mounts.prepare(entries)
         mounts.enter()
         self._entered = True
         steps.done("namespace")
         mounts.mount_all(entries, peers, self._spec.run_dir)
+        self._mounted = True
         steps.done("mount")
 
     def _spawn(self, process: Process, command: list[str], steps: Steps, verb: str) -> None:
@@ -253,12 +194,15 @@ class Shim:
 
         def done(code: int, error: str) -> None:
             steps.done("runtime")
+            pid = 0
             try:
                 if code:
                     raise ProtocolError(error, "RUNTIME_FAILED")
                 pid = read_pid(pid_file)
                 process.running(pid, console.receive() if console else -1)
             except (ProtocolError, OSError, ValueError) as problem:
+                if pid:
+                    os.kill(pid, signal.SIGKILL)  # it runs without the terminal that it was promised
                 self._failed(process, str(problem))
                 return
             finally:
@@ -268,7 +212,7 @@ class Shim:
             if verb == "create":
                 process.state = CREATED
             else:
-                self._tell("started", target=process.target, pid=pid, started=process.started)
+                self._doors.tell("started", target=process.target, pid=pid, started=process.started)
             self._spawned(process, answer)
             self._children.wait(pid, lambda status, time_ns: self._ended(process, status, time_ns))
 
@@ -312,7 +256,7 @@ class Shim:
             if init.state == STARTING:
                 init.state = RUNNING
             init.started = time.time_ns()
-            self._tell("started", target=INIT, pid=init.pid, started=init.started)
+            self._doors.tell("started", target=INIT, pid=init.pid, started=init.started)
             reply({"pid": init.pid, "started": init.started, "steps": steps.list})
 
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -387,6 +331,7 @@ class Shim:
             mounts.leave(self._spec.run_dir)
             self._released = True
             reply({})
+            self._end_waiting_execs()
             if self._init.state == CREATED and not self._init.pid:
                 self._init.failed("")
             self._leave_if_done()
@@ -406,21 +351,32 @@ class Shim:
             kills = cgroups.oom_kills(self._cgroup)
             oom, self._oom_seen = kills > (0 if process is self._init else self._oom_seen), kills
         process.ended(record.from_status(status, oom, time_ns))
+        if process is self._init:
+            self._end_waiting_execs()
         self._record(process)
+
+    def _end_waiting_execs(self) -> None:
+        """Those that were created and never started have no container to run in any more: their clients are let go."""
+        for process in list(self._execs.values()):
+            if process.state == CREATED:
+                process.failed("the container has ended")
 
     def _record(self, process: Process) -> None:
         """Write the exit record; a full disk delays the news, since an exit that is not durable is not told."""
         assert process.exit is not None
         try:
-            record.write(process.exit_path, process.exit)
+            with Mark("exit.write_record"):
+                record.write(process.exit_path, process.exit)
+        except FileNotFoundError:
+            pass  # the container's directory was removed: nobody is left to read a record
         except OSError:
             self._loop.later(_RECORD_RETRY, lambda: self._record(process))
             return
-        self._tell("exit", target=process.target, pid=process.pid, exit=process.exit._asdict())
+        self._doors.tell("exit", target=process.target, pid=process.pid, exit=process.exit._asdict())
         process.recorded()
 
     def _log_lost(self, count: int, records: int, error: str) -> None:
-        self._tell("log_lost", bytes=count, records=records, error=error)
+        self._doors.tell("log_lost", bytes=count, records=records, error=error)
 
     def _gone(self, process: Process) -> None:
         self._execs.pop(process.target, None)

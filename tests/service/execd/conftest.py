@@ -40,6 +40,14 @@ def shim_pids() -> set[int]:
     return pids
 
 
+def shims_left(before: set[int]) -> set[int]:
+    """Those that are there after what a killed zygote's spare and a released shim need to end."""
+    deadline = time.monotonic() + 5
+    while (left := shim_pids() - before) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return left
+
+
 def cgroups_of(name: str) -> list[Path]:
     return [path for path in CGROUPS.glob(f"*/{name}") if path.is_dir()]
 
@@ -70,7 +78,7 @@ def engine() -> Iterator[Engine]:
         for shim in engine.shims:
             shim.close()
         engine.close()
-        left = shim_pids() - before
+        left = shims_left(before)
         for pid in left:
             os.kill(pid, signal.SIGKILL)
         shutil.rmtree(base)
@@ -92,7 +100,7 @@ async def service(request: pytest.FixtureRequest) -> AsyncIterator[Execd]:
             base = running.base
             yield running
     finally:
-        left = shim_pids() - before
+        left = shims_left(before)
         for pid in left:
             os.kill(pid, signal.SIGKILL)
         if base is not None:

@@ -24,7 +24,7 @@ from pier.exec.v1 import exec_pb2, exec_pb2_grpc
 from pier.system.v1 import system_pb2, system_pb2_grpc
 from pier.types.v1 import types_pb2
 from tests.service.execd import bundle
-from tests.service.execd.driver import TIMEOUT, Attached, demultiplex
+from tests.service.execd.driver import TIMEOUT, Attached, Control, demultiplex
 
 SOURCES = Path(__file__).parents[3] / "services"
 OWNER = types_pb2.Owner(manager="test", namespace="docker", id="test")
@@ -79,17 +79,15 @@ class Execd:
         await self.stop(signal.SIGKILL)
 
     def zygote_pid(self) -> int | None:
-        """Found by the socket that it was started with."""
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    words = (entry / "cmdline").read_bytes().split(b"\0")
-                    comm = (entry / "comm").read_text().strip()
-                except OSError:
-                    continue
-                if comm == "pier-zygote" and str(self.instance.zygote_socket).encode() in words:
-                    return int(entry.name)
-        return None
+        """As it says itself; None where there is none."""
+        try:
+            control = Control(self.instance.zygote_socket)
+        except OSError:
+            return None
+        try:
+            return int(control.ask("describe")["pid"])
+        finally:
+            control.close()
 
     def kill_zygote(self) -> None:
         pid = self.zygote_pid()

@@ -149,9 +149,13 @@ async def test_a_container_goes_on_without_its_shim_and_its_exit_is_never_zero_b
 
 async def test_stop_and_remove_work_without_a_shim(service: Execd) -> None:
     container = await service.run("/bin/sleep", "1000")
+    exec_id, _ = await service.exec(container, "/bin/sleep", "1000", attach=False)
     await kill_shim(service, container)
     stopped = await service.call("StopContainer", exec_pb2.StopContainerRequest(id=container, timeout=1, signal="KILL"))
     assert stopped.container.status.exit.code == 137
+    while (made := (await service.call("GetExec", exec_pb2.GetExecRequest(id=exec_id))).exec).running:
+        await asyncio.sleep(0.01)
+    assert not made.exit.HasField("code")
     await service.remove(container)
 
 
