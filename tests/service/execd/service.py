@@ -228,7 +228,8 @@ async def execd(name: str, **environment: str) -> AsyncIterator[Execd]:
         yield service
         for container in await service.list():
             await service.remove(container.id)
-        assert await service.fsck() == []
+        findings = await service.fsck()
+        assert findings == [], findings
     finally:
         for client in service.clients:
             client.close()
