@@ -41,7 +41,10 @@ class Context:
     @property
     def engine(self) -> Engine:
         if self._engine is None:
-            self._engine = Engine(self.host, environment("DOCKER_API_VERSION"))
+            host = self.host
+            if environment("DOCKER_TLS_VERIFY") and not host.startswith("unix://"):
+                raise Failure("DOCKER_TLS_VERIFY is set, and this command does not speak TLS yet: use a unix socket")
+            self._engine = Engine(host, environment("DOCKER_API_VERSION"))
         return self._engine
 
 

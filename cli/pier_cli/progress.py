@@ -43,7 +43,7 @@ class Progress:
             if not bar:
                 self._write(self._plain(identity, message))
             return
-        if not identity or "stream" in message:
+        if not identity or "progressDetail" not in message:
             self._lines.clear()
             self._write(self._plain(identity, message))
             return

@@ -9,7 +9,7 @@ peer sent back (trailing metadata ``pier-trace-bin``), so that a start's tree sp
 
 Fault points. ``PIER_FAULT=SERVICE:STAGE:ACTION[,…]`` in the environment acts when STAGE begins, ``STAGE@end`` when it
 has ended well. ACTION is ``kill`` (SIGKILL to itself), ``error`` (Internal, reason FAULT) or ``delay=Ns`` (N seconds).
-``PIER_FAULT=@FILE`` reads the same from FILE and removes it, so that the service's next life is sound.
+``PIER_FAULT=@FILE`` looks at every boundary whether FILE names it, and removes FILE before it acts: armed once, live.
 ``PIER_STAGE_MARKS=1`` makes each begin and end visible to a tracer of system calls, as an access(2) of a path that does
 not exist: ``/pier-stage/begin/NAME``. Both are for tests; nothing sets them elsewhere.
 """
@@ -70,37 +70,44 @@ class Node:
 _current: ContextVar[Node | None] = ContextVar("stage", default=None)
 _service = ""
 _faults: dict[str, str] = {}
+_fault_file: Path | None = None
 _marks = False
 
 
 def configure(service: str) -> None:
     """Name the service that stages belong to, and read its fault points from the environment."""
-    global _service, _marks
+    global _service, _marks, _fault_file
     _service = service
     _marks = os.environ.get("PIER_STAGE_MARKS") == "1"
     _faults.clear()
-    for entry in filter(None, _armed().split(",")):
-        target, point, action = entry.split(":", 2)
-        if action not in ("kill", "error") and not action.startswith("delay="):
-            raise Internal(f"PIER_FAULT: {entry!r} has no action kill, error or delay=Ns", field="PIER_FAULT")
+    value = os.environ.get("PIER_FAULT", "")
+    _fault_file = Path(value[1:]) if value.startswith("@") else None
+    for entry in filter(None, "" if _fault_file else value.split(",")):
+        target, point, action = _parse(entry)
         if target == service:
             _faults[point] = action
     if _faults:
         logger().warning("fault points are armed", points=dict(_faults))
 
 
-def _armed() -> str:
-    value = os.environ.get("PIER_FAULT", "")
-    if not value.startswith("@"):
-        return value
-    file = Path(value[1:])
-    if not file.exists():
-        return ""
-    text = file.read_text().strip()
-    if not text.startswith(f"{_service}:"):
-        return ""  # meant for another service, which will take it
-    file.unlink()
-    return text
+def _parse(entry: str) -> tuple[str, str, str]:
+    target, point, action = entry.strip().split(":", 2)
+    if action not in ("kill", "error") and not action.startswith("delay="):
+        raise Internal(f"PIER_FAULT: {entry!r} has no action kill, error or delay=Ns", field="PIER_FAULT")
+    return target, point, action
+
+
+def _take(point: str) -> str | None:
+    """The action that the fault file has for ``point`` of this service; the file is gone then."""
+    assert _fault_file is not None
+    try:
+        target, wanted, action = _parse(_fault_file.read_text())
+        if (target, wanted) != (_service, point):
+            return None
+        _fault_file.unlink()
+    except FileNotFoundError:
+        return None
+    return action
 
 
 class stage:  # noqa: N801 - reads as a verb where it is used
@@ -181,7 +188,8 @@ class stage:  # noqa: N801 - reads as a verb where it is used
 
 def _act(point: str) -> float:
     """Carry the fault at ``point`` out; the seconds to wait, where it is a delay."""
-    if not _faults or (action := _faults.get(point)) is None:
+    action = _take(point) if _fault_file is not None else _faults.get(point)
+    if action is None:
         return 0.0
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)

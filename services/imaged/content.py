@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
 import time
@@ -15,8 +14,10 @@ from chassis.ids import digest as check_digest
 from chassis.ids import key as check_key
 from chassis.stages import stage
 from imaged import catalog
+from imaged.blobs import Ingest
 from imaged.snapshots import check_owner
 from imaged.state import State
+from imaged.unbroken import acquire, unbroken
 from pier.image.v1 import image_pb2 as pb
 
 _PIECE: Final = 512 << 10
@@ -26,7 +27,7 @@ async def read(state: State, request: pb.ReadBlobRequest) -> AsyncIterator[bytes
     """A blob's bytes from ``offset`` on, ``length`` of them or all."""
     digest = check_digest(request.digest)
     async with state.gate.pinned([digest]):
-        fd = await state.files.run(state.blobs.open, digest)
+        fd = await acquire(state.files, lambda: state.blobs.open(digest), os.close)
         try:
             size = os.fstat(fd).st_size
             if request.offset > size:
@@ -34,7 +35,7 @@ async def read(state: State, request: pb.ReadBlobRequest) -> AsyncIterator[bytes
             position = int(request.offset)
             end = min(size, position + int(request.length)) if request.length else size
             while position < end:
-                piece = await state.files.run(os.pread, fd, min(_PIECE, end - position), position)
+                piece = await unbroken(state.files.run(os.pread, fd, min(_PIECE, end - position), position))
                 position += len(piece)
                 yield piece
         finally:
@@ -59,18 +60,18 @@ async def write(
 
 
 async def _ingest(state: State, ref: str, digest: Digest, offset: int, data: AsyncIterator[bytes]) -> None:
-    ingest = await state.files.run(state.blobs.ingest, ref)
+    ingest = await acquire(state.files, lambda: state.blobs.ingest(ref), Ingest.close)
     try:
         if offset != ingest.offset:
             raise InvalidArgument(
                 f"offset: the write goes on at {ingest.offset}", reason="BAD_OFFSET", field="offset",
                 expected=str(ingest.offset))
         async for piece in data:
-            await asyncio.shield(state.files.run(ingest.write, piece))
+            await unbroken(state.files.run(ingest.write, piece))
         async with stage("write_blob.commit", digest=digest):
-            await asyncio.shield(state.files.run(ingest.commit, digest))
+            await unbroken(state.files.run(ingest.commit, digest))
     finally:
-        await asyncio.shield(state.files.run(ingest.close))
+        await unbroken(state.files.run(ingest.close))
 
 
 async def status(state: State, ref: str) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -21,6 +22,7 @@ from imaged.blobs import Ingest
 from imaged.catalog import Ref
 from imaged.layers import Filling
 from imaged.state import State
+from imaged.unbroken import acquire, cancelled, unbroken
 from imaged.unpack.unpacker import Feed
 from imaged.unpack.worker import Unpacked
 from pier.image.v1 import image_pb2 as pb
@@ -38,26 +40,33 @@ async def import_image(state: State, options: pb.ImportOptions, data: AsyncItera
     if options.changes:
         raise Unimplemented(
             "import: changes to the config are not supported yet", reason="NOT_BUILT", field="options.changes")
-    filling = await state.files.run(state.layers.begin)
+    filling = await acquire(state.files, state.layers.begin, state.layers.discard)
     published = False
     try:
-        ingest = await state.files.run(state.blobs.ingest, f"import-{new_id()}")
+        ingest = await acquire(state.files, lambda: state.blobs.ingest(f"import-{new_id()}"), Ingest.abort)
         try:
             async with stage("import.unpack"):
                 unpacked = await _stream(state, ingest, filling, data)
             diff_id = check_digest(unpacked.diff_id)
             async with state.gate.pinned([diff_id, ingest.digest]):
                 async with stage("import.blob_commit"):
-                    blob = await asyncio.shield(state.files.run(ingest.commit))
-                async with stage("import.layer_publish"):
-                    published = True
-                    await asyncio.shield(state.files.run(state.layers.publish, filling, diff_id))
-                return await _record(state, namespace, named, options.message, wanted, blob, unpacked)
+                    blob = await unbroken(state.files.run(ingest.commit))
+                record = functools.partial(_record, state, namespace, named, options.message, wanted, blob, unpacked)
+                published = True
+                return await unbroken(_publish(state, filling, diff_id, record))
         finally:
-            await asyncio.shield(state.files.run(_abort_if_open, ingest))
+            await unbroken(state.files.run(_abort_if_open, ingest))
     finally:
         if not published:
-            await asyncio.shield(state.files.run(state.layers.discard, filling))
+            await unbroken(state.files.run(state.layers.discard, filling))
+
+
+async def _publish(
+    state: State, filling: Filling, diff_id: Digest, record: Callable[[], Awaitable[pb.Image]]
+) -> pb.Image:
+    async with stage("import.layer_publish"):
+        await state.files.run(state.layers.publish, filling, diff_id)
+    return await record()
 
 
 def _abort_if_open(ingest: Ingest) -> None:
@@ -83,13 +92,12 @@ async def _stream(state: State, ingest: Ingest, filling: Filling, data: AsyncIte
         feed.advance(ingest.offset, whole=True)
         return await unpacking
     finally:
-        unpacking.cancel()
-        await asyncio.gather(unpacking, return_exceptions=True)
+        await cancelled(unpacking)
         os.close(reader)
 
 
 async def _write(state: State, ingest: Ingest, held: bytearray, feed: Feed) -> None:
-    await asyncio.shield(state.files.run(ingest.write, bytes(held)))
+    await unbroken(state.files.run(ingest.write, bytes(held)))
     held.clear()
     feed.advance(ingest.offset)
 

@@ -7,7 +7,6 @@ chain id, follows from the config. Pull, Load and Import differ only in where a 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,9 @@ from chassis.ids import Digest
 from chassis.stages import stage
 from imaged import catalog
 from imaged.blobs import Ingest
+from imaged.layers import Filling
 from imaged.state import State
+from imaged.unbroken import acquire, cancelled, unbroken
 from imaged.unpack.unpacker import Feed
 from imaged.unpack.worker import Unpacked
 from pier.image.v1 import image_pb2 as pb
@@ -96,7 +97,7 @@ async def is_installed(state: State, chain_id: Digest) -> bool:
 
 
 async def _fill(state: State, verb: str, wanted: Wanted, tell: Callable[..., None]) -> None:
-    filling = await state.files.run(state.layers.begin)
+    filling = await acquire(state.files, state.layers.begin, state.layers.discard)
     published = False
     try:
         if await state.files.run(state.blobs.has, wanted.blob):
@@ -108,12 +109,16 @@ async def _fill(state: State, verb: str, wanted: Wanted, tell: Callable[..., Non
                 f"layer {wanted.blob}: it unpacks to {unpacked.diff_id}, the image says {wanted.diff_id}",
                 reason="DIFF_ID_MISMATCH", expected=wanted.diff_id,
             )
-        async with stage(f"{verb}.layer_publish", chain_id=wanted.chain_id):
-            published = True
-            await asyncio.shield(state.files.run(state.layers.publish, filling, wanted.chain_id))
+        published = True
+        await unbroken(_publish(state, verb, wanted, filling, unpacked))
     finally:
         if not published:
-            await asyncio.shield(state.files.run(state.layers.discard, filling))
+            await unbroken(state.files.run(state.layers.discard, filling))
+
+
+async def _publish(state: State, verb: str, wanted: Wanted, filling: Filling, unpacked: Unpacked) -> None:
+    async with stage(f"{verb}.layer_publish", chain_id=wanted.chain_id):
+        await state.files.run(state.layers.publish, filling, wanted.chain_id)
     row = catalog.LayerRow(wanted.chain_id, wanted.diff_id, wanted.parent, unpacked.size, unpacked.opaque_root)
     await state.store.write(f"{verb}.layer_record", lambda connection: catalog.put_layer(connection, row))
 
@@ -121,7 +126,7 @@ async def _fill(state: State, verb: str, wanted: Wanted, tell: Callable[..., Non
 async def _unpack_stored(
     state: State, verb: str, wanted: Wanted, directory: int, tell: Callable[..., None]
 ) -> Unpacked:
-    blob = await state.files.run(state.blobs.open, wanted.blob)
+    blob = await acquire(state.files, lambda: state.blobs.open(wanted.blob), os.close)
     try:
         size = os.fstat(blob).st_size
         async with stage(f"{verb}.unpack", blob=wanted.blob, bytes=size):
@@ -138,7 +143,7 @@ async def _unpack_coming(
     """Download and unpack at once. A download that fails leaves its part for the next one to go on with."""
     if wanted.source is None:
         raise DataLoss(f"layer {wanted.chain_id}: its blob {wanted.blob} is not here", reason="NO_BLOB")
-    ingest = await state.files.run(state.blobs.ingest, wanted.blob)
+    ingest = await acquire(state.files, lambda: state.blobs.ingest(wanted.blob), Ingest.close)
     reader = ingest.open_for_reading()
     try:
         feed = Feed(ingest.offset)
@@ -153,20 +158,13 @@ async def _unpack_coming(
                     unpacking.result()
                 await download
             finally:
-                await _ended(download)
+                await cancelled(download)
             return await unpacking
         finally:
-            await _ended(unpacking)
+            await cancelled(unpacking)
     finally:
         os.close(reader)
-        await asyncio.shield(state.files.run(ingest.close))
-
-
-async def _ended(task: asyncio.Task[object] | asyncio.Task[None] | asyncio.Task[Unpacked]) -> None:
-    if not task.done():
-        task.cancel()
-    with contextlib.suppress(BaseException):
-        await asyncio.shield(asyncio.gather(task, return_exceptions=True))
+        await unbroken(state.files.run(ingest.close))
 
 
 class _Phases:
@@ -206,6 +204,6 @@ async def _download(
     size = ingest.offset
     async with stage(f"{verb}.blob_commit", blob=wanted.blob):
         # The worker learns that all is there only when all is proven.
-        await asyncio.shield(state.files.run(ingest.commit, wanted.blob, wanted.blob_size))
+        await unbroken(state.files.run(ingest.commit, wanted.blob, wanted.blob_size))
     feed.advance(size, whole=True)
     progress(size, True)

@@ -16,6 +16,7 @@ from imaged.catalog import Ref
 from imaged.compression import Caps
 from imaged.install import install, wanted_layers
 from imaged.state import State
+from imaged.unbroken import cancelled, unbroken
 from pier.image.v1 import image_pb2 as pb
 
 
@@ -45,10 +46,9 @@ async def load(
                             yield message
                         kept.update(images.digests_of(await task))
                     finally:
-                        task.cancel()
-                        await asyncio.gather(task, return_exceptions=True)
+                        await cancelled(task)
     finally:
-        await asyncio.shield(_drop(state, contents, kept))
+        await unbroken(_drop(state, contents, kept))
 
 
 def _whole(state: State, contents: Contents) -> bool:
@@ -64,13 +64,8 @@ async def _in_thread(
     state: State, loop: asyncio.AbstractEventLoop, data: AsyncIterator[bytes], caps: Caps
 ) -> Contents:
     """Parse on a thread of its own, and see it end even where the caller is cancelled."""
-    work = asyncio.ensure_future(state.streams.run(archive.store, state.blobs, from_thread(loop, data), caps))
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        # The stream fails for the thread as well, since its call is gone.
-        await asyncio.gather(work, return_exceptions=True)
-        raise
+    # The stream fails for the thread as well when its call is gone.
+    return await unbroken(state.streams.run(archive.store, state.blobs, from_thread(loop, data), caps))
 
 
 async def _install(

@@ -24,6 +24,7 @@ from imaged.blobs import Ingest
 from imaged.catalog import Ref
 from imaged.install import Source, install, wanted_layers
 from imaged.state import State
+from imaged.unbroken import cancelled, unbroken
 from pier.image.v1 import image_pb2 as pb
 
 if TYPE_CHECKING:
@@ -66,8 +67,7 @@ class Pull:
                 yield message
             await task
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cancelled(task)
 
     async def _run(self) -> None:
         state = self._state
@@ -164,7 +164,7 @@ class Pull:
     def _source(self, client: RegistryClient, semaphore: asyncio.Semaphore, blob: Digest, size: int) -> Source:
         async def bring(ingest: Ingest, there: Callable[[int], None]) -> None:
             async def write(piece: bytes) -> None:
-                await asyncio.shield(self._state.files.run(ingest.write, piece))
+                await unbroken(self._state.files.run(ingest.write, piece))
 
             def again() -> None:
                 self._report(pb.LayerProgress(digest=blob, phase=pb.LAYER_PHASE_RETRYING, total=size))

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from pier_cli.context import Context
     from pier_cli.engine import Engine
     from pier_cli.flags import Options
+    from pier_cli.http import Response
 
+_REMOVAL_WITHIN = 10_000  # milliseconds
 _FLAGS = (
     *FLAGS,
     Flag("detach", "d", "bool", "Run container in background and print container ID"),
@@ -84,10 +86,25 @@ def _foreground(context: Context, options: Options, body: dict[str, Any], identi
         connection = engine.hijack(f"{path}/attach", query)
         condition = "removed" if options.flag("rm") else "next-exit"
         waiting = engine.request("POST", f"{path}/wait", (("condition", condition),))
-        start(engine, identity)
+        try:
+            start(engine, identity)
+        except Failure:
+            if options.flag("rm"):
+                _await(waiting)  # so that its name is free again when this command ends
+            raise
         if session.stream(connection, stdin="stdin" in streams, tty=tty):
             return 0
         return session.exit_code(waiting)
+
+
+def _await(waiting: Response) -> None:
+    """Until the engine answers, some seconds at most."""
+    import select
+
+    poll = select.poll()
+    poll.register(waiting.connection.socket.fileno(), select.POLLIN)
+    if not waiting.connection.buffer:
+        poll.poll(_REMOVAL_WITHIN)
 
 
 COMMAND = Command(_run, "[OPTIONS] IMAGE [COMMAND] [ARG...]", _FLAGS, least=1, names_itself=True, interspersed=False)

@@ -18,6 +18,7 @@ from chassis import errors
 from chassis.errors import Internal
 from chassis.tar import Limits
 from imaged.compression import Caps
+from imaged.unbroken import cancelled, unbroken
 from imaged.unpack.worker import FEED, Job, Unpacked
 
 _PROGRAM: Final = Path(__file__).with_name("zygote.py")
@@ -104,10 +105,8 @@ class Unpacker:
         except ConnectionError as error:
             raise Internal("unpack: the worker ended without an answer", reason="WORKER_DIED") from error
         finally:
-            pump.cancel()
-            with contextlib.suppress(asyncio.CancelledError, OSError):
-                await pump
-            await asyncio.shield(self._ended(channel))
+            await cancelled(pump)
+            await unbroken(self._ended(channel))
 
     @staticmethod
     async def _ended(channel: socket.socket) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from deploy.busybox_image import busybox_image, docker_archive
 from tests import tools, world
-from tests.engine import running
+from tests.images import pack
 
 IMAGE = "busybox:latest"
 
@@ -27,6 +27,10 @@ if os.environ.get("PIER_E2E_HOST"):
     @pytest.fixture(autouse=True)
     def nothing_left() -> None:
         """In place of the suite's own: the engine is a stranger's, and so is the world that it lives in."""
+
+    @pytest.fixture(autouse=True)
+    def no_containers_left() -> None:
+        """In place of the directory's own: a stranger's engine has containers that are none of ours."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +55,17 @@ class Clients:
         return done.stdout.strip()
 
 
-@pytest.fixture(scope="session")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="package")
+def host(request: pytest.FixtureRequest) -> str:
     """The address of the engine under test."""
     if given := os.environ.get("PIER_E2E_HOST"):
-        yield given
-        return
-    if importlib.util.find_spec("gateway") is None or importlib.util.find_spec("gateway.__main__") is None:
+        return given
+    if importlib.util.find_spec("gateway") is None:
         pytest.skip("no engine: this tree has no gateway, and PIER_E2E_HOST names none")
     if not world.inside():
-        pytest.skip("not in a world: python -m tests.world -- pytest …")
-    with running("clie2e", tmp_path_factory.mktemp("engine")) as engine:
-        yield engine.host
+        pytest.skip("not in a world: python -m tests.world -- python -m pytest …")
+    address: str = request.getfixturevalue("engine").host
+    return address
 
 
 def _version(docker: str) -> int:
@@ -71,7 +74,7 @@ def _version(docker: str) -> int:
     return int(said.removeprefix("Docker version ").partition(".")[0])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def clients(host: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]:
     try:
         docker = tools.program("docker")
@@ -88,6 +91,18 @@ def clients(host: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli
     assert done.returncode == 0, done.stderr
     yield found
     found.run("docker", ["rmi", "-f", IMAGE])
+
+
+@pytest.fixture(scope="module")
+def pullable(host: str, request: pytest.FixtureRequest) -> str:
+    """An image in a registry that the engine reaches."""
+    if given := os.environ.get("PIER_E2E_IMAGE"):
+        return given
+    if os.environ.get("PIER_E2E_HOST"):
+        pytest.skip("PIER_E2E_IMAGE names no image in a registry that the engine reaches")
+    registry = request.getfixturevalue("registry")
+    registry.push("clie2e", "1", pack(busybox_image()))
+    return f"{registry.host}/clie2e:1"
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
+import subprocess
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +57,9 @@ LIVES = {
     "published ports": [
         "run -d --name NAME -p 127.0.0.1::80 -p 127.0.0.1:0:81/udp busybox sleep 1000",
         "inspect -f '{{len .NetworkSettings.Ports}}' NAME", "port NAME 82", "port NAME x",
+    ],
+    "a failed start with --rm leaves its name free": [
+        "run --rm --name NAME busybox nocmd", "run --rm --name NAME busybox echo again", "inspect NAME",
     ],
     "images": [
         "images --format '{{.Repository}}:{{.Tag}} {{.ID}}' busybox", "tag busybox NAME:v1", "tag busybox X",
@@ -125,6 +130,30 @@ def masked_ages(text: str) -> str:
     return re.sub(r" {2,}", "  ", text)
 
 
+def test_an_archive_goes_out_and_comes_back(clients: Clients, tmp_path: Path) -> None:
+    archive = tmp_path / "busybox.tar"
+    assert clients.run("pier", ["save", "-o", str(archive), "busybox"]).returncode == 0
+    loads = [clients.run(program, ["load", "-i", str(archive)]).stdout for program in ("docker", "pier")]
+    assert loads == ["Loaded image: busybox:latest\n"] * 2
+    done: subprocess.CompletedProcess[Any] = clients.run("pier", ["load"], input=archive.read_bytes(), text=False)
+    assert done.stdout == b"Loaded image: busybox:latest\n"
+
+
+def test_a_container_id_file_is_written_and_never_over_another(
+    clients: Clients, names: list[str], tmp_path: Path
+) -> None:
+    names.append("e2ecid")
+    path = tmp_path / "id"
+    done = clients.run("pier", ["create", "--cidfile", str(path), "--name", "e2ecid", "busybox"])
+    assert done.stdout == path.read_text() + "\n"
+    done = clients.run("pier", ["run", "--rm", "--cidfile", str(path), "busybox", "true"])
+    assert "container ID file found" in done.stderr
+    assert done.returncode == 125
+    done = clients.run("pier", ["create", "--cidfile", str(tmp_path / "other"), "--name", "e2ecid", "busybox"])
+    assert done.returncode == 1
+    assert not (tmp_path / "other").exists()
+
+
 def test_events_of_a_life_read_the_same(clients: Clients) -> None:
     script = [
         "run --name NAME --label l=1 busybox true", "rm NAME",
@@ -134,10 +163,8 @@ def test_events_of_a_life_read_the_same(clients: Clients) -> None:
     assert "container start NAME" in events.stdout
 
 
-def test_a_pull_reads_the_same(clients: Clients) -> None:
-    image = os.environ.get("PIER_E2E_IMAGE")
-    if not image:
-        pytest.skip("PIER_E2E_IMAGE names no image in a registry that the engine reaches")
+def test_a_pull_reads_the_same(clients: Clients, pullable: str) -> None:
+    image = pullable
     repository = image.rpartition(":")[0]
     script = [
         f"pull {image}", f"pull {image}", f"rmi {image}", f"pull -q {image}", f"pull {repository}:none", "pull X",

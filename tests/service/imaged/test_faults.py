@@ -58,9 +58,10 @@ async def _survives(directory: Path, before: Verb, verb: Verb, check: Verb, leas
         await _clean(served)
         await served.stop()
         for point in points:
-            await served.start()
-            await before(served)
-            await served.stop()
+            if before is not _nothing:
+                await served.start()
+                await before(served)
+                await served.stop()
             await served.start(fault=f"imaged:{point}:kill")
             with pytest.raises(PierError):  # noqa: PT012 - what is awaited names the point where it does not raise
                 await verb(served)

@@ -66,23 +66,23 @@ async def stopped(tmp_path: Path) -> AsyncIterator[Netd]:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-async def test_a_verb_killed_at_any_stage_is_done_or_undone_after_the_next_start(stopped: Netd, verb: str) -> None:
-    netd = stopped
+async def test_a_verb_killed_at_any_stage_is_done_or_undone_after_the_next_start(
+    stopped: Netd, verb: str, tmp_path: Path
+) -> None:
+    netd, armed = stopped, tmp_path / "armed"
     before, act, undo = VERBS[verb]
-    await netd.start()
+    await netd.start(faults=f"@{armed}")
     await before(netd)
     stages = list(dict.fromkeys(await stages_of(act(netd))))
     assert len(stages) >= 2, stages
     await tidy(netd)
     for point in [f"{stage}{end}" for stage in stages for end in ("", "@end")]:
-        await netd.stop()
-        # What stands before goes through none of the verb's own stages.
-        await netd.start(faults=f"netd:{point}:kill")
         await before(netd)
+        armed.write_text(f"netd:{point}:kill")
         with pytest.raises(PierError):
             await act(netd)
         assert await netd.ended() == -9, point
-        await netd.start()
+        await netd.start(faults=f"@{armed}")
         await netd.settled_but_recorded()
         assert await netd.fsck() == [], point
         # Whatever became of it, the same call again ends well, and it can be undone.

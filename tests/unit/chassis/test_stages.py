@@ -75,18 +75,18 @@ def test_a_fault_of_another_service_does_nothing(armed):
         pass
 
 
-def test_a_fault_from_a_file_is_armed_once_and_by_its_service_alone(armed, tmp_path):
+def test_a_fault_file_is_looked_at_live_and_acts_once(armed, tmp_path):
     file = tmp_path / "fault"
-    file.write_text("other:start.run:error")
     armed(f"@{file}")
     with stages.stage("start.run"):
-        assert file.exists()
+        file.write_text("other:start.run@end:error")
+    assert file.exists(), "it is meant for another service"
     file.write_text("sample:start.run:error\n")
-    armed(f"@{file}")
-    assert not file.exists()
+    with stages.stage("start.other"):
+        pass
     with pytest.raises(Internal), stages.stage("start.run"):
         pass
-    armed(f"@{file}")
+    assert not file.exists()
     with stages.stage("start.run"):
         pass
 

@@ -266,7 +266,8 @@ def test_progress_on_a_terminal_rewrites_the_layers_line() -> None:
     finally:
         os.close(leader)
         os.close(follower)
-    assert shown.count("\x1b[2K") == 4
+    assert shown.startswith("1: Pulling from bb\r\n\r\n")
+    assert shown.count("\x1b[2K") == 3
     assert "\x1b[1A\x1b[2K\rabc: Pull complete\r\x1b[1B" in shown
     assert "5B/10B" in shown
 

@@ -107,6 +107,18 @@ def test_what_is_wrong_is_told_in_dockers_words(words: list[str], paragraphs: li
     assert (done.stderr, done.stdout, done.returncode) == (text, "", code)
 
 
+def test_tls_is_refused_not_left_out() -> None:
+    done = pier("-H", "tcp://127.0.0.1:1", "ps", DOCKER_TLS_VERIFY="1")
+    assert "does not speak TLS yet" in done.stderr
+    assert done.returncode == 1
+
+
+def test_a_full_disk_behind_the_output_is_told() -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([str(PIER), "--help"], stdout=full, stderr=subprocess.PIPE, timeout=30, check=False)
+    assert (done.stderr, done.returncode) == (b"pier: No space left on device\n", 1)
+
+
 def test_a_reader_that_goes_ends_it_as_any_program() -> None:
     read, write = os.pipe()
     os.close(read)

@@ -1,0 +1,151 @@
+"""Images that are here: list, inspect, history, tag, remove."""
+
+import json
+import urllib.parse
+
+import pytest
+
+from deploy.busybox_image import docker_archive
+from tests import images
+
+LAYERED = images.layered()
+
+
+@pytest.fixture
+def app(engine):
+    """An image of four layers called app:1; its id."""
+    done = engine.docker("load", input=docker_archive({"app:1": LAYERED}), text=False)
+    assert done.returncode == 0
+    return engine.inspect("app:1")["Id"]
+
+
+def test_an_image_is_found_by_name_tag_id_and_prefix(engine, app):
+    short = app.removeprefix("sha256:")
+    for name in ("app:1", "docker.io/library/app:1", app, short, short[:12], f"sha256:{short[:8]}"):
+        assert engine.inspect(name)["Id"] == app
+
+
+def test_the_list_shows_names_sizes_and_ids(engine, client, app):
+    table = client.ok("images").splitlines()
+    assert table[0].split() == ["REPOSITORY", "TAG", "IMAGE", "ID", "CREATED", "SIZE"]
+    assert {tuple(line.split()[:2]) for line in table[1:]} == {("app", "1"), ("busybox", "latest")}
+    assert app.removeprefix("sha256:")[:12] in client.ok("images", "-q", "app")
+
+
+@pytest.mark.parametrize(
+    "filters,names",
+    [
+        ({}, {"app:1", "busybox:latest"}),
+        ({"reference": ["app"]}, {"app:1"}),
+        ({"reference": {"a*:1": True}}, {"app:1"}),
+        ({"reference": ["app:2"]}, set()),
+        ({"dangling": ["true"]}, set()),
+        ({"label": ["nosuch"]}, set()),
+        ({"since": ["app:1"]}, set()),
+    ],
+)
+def test_the_list_is_filtered(api, app, filters, names):
+    status, found = api("GET", "/v1.45/images/json?filters=" + urllib.parse.quote(json.dumps(filters)))
+    assert status == 200
+    assert {name for image in found for name in image["RepoTags"]} == names
+
+
+@pytest.mark.parametrize("filters,words", [("nonsense", "invalid filter"), ('{"nope":["x"]}', "invalid filter 'nope'"),
+                                           ('{"reference":["["]}', "invalid filter"), ('{"until":["x"]}', "invalid")])
+def test_a_bad_filter_is_refused(api, filters, words):
+    status, body = api("GET", "/v1.45/images/json?filters=" + urllib.parse.quote(filters))
+    assert (status, words in body["message"]) == (400, True)
+
+
+def test_a_history_has_a_line_for_each_step(engine, client, app):
+    lines = client.ok("history", "-q", "app:1").splitlines()
+    assert lines[0] == app.removeprefix("sha256:")[:12]
+    assert lines[1:] == ["<missing>"] * (len(LAYERED.layers) - 1)
+
+
+def test_a_tag_is_another_name_and_moves(engine, client, app):
+    client.ok("tag", "app:1", "127.0.0.1:5000/other/app:v2.0")
+    assert engine.inspect("127.0.0.1:5000/other/app:v2.0")["Id"] == app
+    client.ok("tag", "busybox", "app:1")
+    assert engine.inspect("app:1")["Id"] != app
+
+
+@pytest.mark.parametrize(
+    "path,status,words",
+    [
+        ("nosuch/tag?repo=x&tag=1", 404, "No such image: nosuch:latest"),
+        ("busybox/tag?repo=BAD&tag=1", 400, "must be lowercase"),
+        ("busybox/tag?repo=x&tag=-", 400, "invalid"),
+        ("busybox/tag?repo=x@sha256:" + "a" * 64, 400, "digest reference"),
+        ("busybox/tag", 400, "invalid reference format"),
+    ],
+)
+def test_a_tag_that_cannot_be_is_refused(api, path, status, words):
+    got, body = api("POST", f"/v1.45/images/{path}")
+    assert (got, words in body["message"]) == (status, True), body
+
+
+def test_removing_one_of_two_names_untags(engine, client, app):
+    engine.ok("tag", "app:1", "app:2")
+    assert client.ok("rmi", "app:2") == "Untagged: app:2"
+    lines = client.ok("rmi", "app:1").splitlines()
+    assert lines[0] == "Untagged: app:1"
+    assert lines[1] == f"Deleted: {app}"
+    assert len(lines) == 1 + 1 + len(LAYERED.layers) - 1  # busybox's layer is busybox's too
+    done = client.run("inspect", "--type", "image", "app:1")
+    assert done.returncode == 1
+    assert "No such image: app:1" in done.stderr or "No such object" in done.stderr
+
+
+def test_an_image_in_several_repositories_is_not_removed_by_id_without_force(engine, api, app):
+    engine.ok("tag", "app:1", "other:1")
+    status, body = api("DELETE", f"/v1.45/images/{app}")
+    assert status == 409
+    assert "(must be forced) - image is referenced in multiple repositories" in body["message"]
+    status, body = api("DELETE", f"/v1.45/images/{app}?force=1")
+    assert status == 200
+    assert {"Deleted": app} in body
+    assert {"Untagged": "app:1"} in body
+
+
+def test_an_image_that_a_container_uses_is_a_conflict(engine, api, app):
+    id_ = engine.ok("create", "app:1", "true")
+    status, body = api("DELETE", "/v1.45/images/app:1")
+    assert status == 409
+    assert body["message"] == (
+        f'conflict: unable to remove repository reference "app:1" (must force) - container {id_[:12]} is using its '
+        f"referenced image {app.removeprefix('sha256:')[:12]}"
+    )
+    assert api("DELETE", "/v1.45/images/app:1?force=1")[0] == 200
+    engine.ok("rm", id_)
+
+
+def test_an_image_of_a_running_container_is_never_removed(engine, api, app):
+    id_ = engine.ok("run", "-d", "app:1", "sleep", "600")
+    status, body = api("DELETE", f"/v1.45/images/{app}?force=1")
+    assert status == 409
+    assert "cannot be forced" in body["message"]
+    assert id_[:12] in body["message"]
+    engine.ok("rm", "-f", id_)
+
+
+@pytest.mark.parametrize("path", ["nosuch/json", "nosuch/history", "127.0.0.1:5000/a/b:v1/json"])
+def test_an_unknown_image_is_not_found(api, path):
+    status, body = api("GET", f"/v1.45/images/{path}")
+    name = path.rpartition("/")[0]
+    assert (status, body["message"]) == (404, f"No such image: {name if ':v' in name else name + ':latest'}")
+
+
+@pytest.mark.parametrize(
+    "method,path",
+    [
+        ("POST", "/images/busybox/push?tag=latest"), ("GET", "/images/get?names=busybox"),
+        ("GET", "/images/busybox/get"), ("POST", "/images/prune"), ("GET", "/images/search?term=x"), ("GET", "/distribution/busybox/json"),
+        ("POST", "/build"), ("POST", "/auth"), ("POST", "/volumes/create"), ("GET", "/volumes"),
+        ("POST", "/networks/bridge/connect"),
+    ],
+)
+def test_what_is_not_built_is_refused_by_name(api, method, path):
+    status, body = api(method, f"/v1.45{path}", {} if method == "POST" else None)
+    assert status == 501
+    assert "not supported yet" in body["message"]

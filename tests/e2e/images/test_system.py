@@ -1,0 +1,94 @@
+"""The engine as a whole, and its networks, over REST."""
+
+import pytest
+
+
+@pytest.mark.parametrize("path", ["/_ping", "/v1.41/_ping"])
+def test_a_ping_tells_the_version_in_its_head(api, path):
+    for method in ("GET", "HEAD"):
+        connection = api.open()
+        connection.request(method, path)
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        assert answer.status == 200
+        assert body == (b"OK" if method == "GET" else b"")
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        assert answer.headers["Api-Version"] == "1.51"
+        assert answer.headers["Ostype"] == "linux"
+        assert answer.headers["Swarm"] == "inactive"
+        assert answer.headers["Builder-Version"] == "1"
+
+
+def test_version_and_info_name_the_engine(engine, client):
+    assert "Pier" in client.ok("version")
+    text = client.ok("info")
+    for words in ("Containers: 0", "Images: 1", "Default Runtime: crun", "Swarm: inactive", "Driver: overlayfs"):
+        assert words in text
+
+
+def test_disk_usage_counts_the_image(engine, api):
+    engine.ok("system", "df")
+    status, body = api("GET", "/v1.45/system/df")
+    assert status == 200
+    assert body["LayersSize"] == body["Images"][0]["Size"] > 0
+    assert api("GET", "/v1.45/system/df?type=nope")[0] == 400
+
+
+def test_this_node_is_no_swarm_and_has_no_plugins(api):
+    status, body = api("GET", "/v1.45/swarm")
+    assert (status, "This node is not a swarm manager" in body["message"]) == (503, True)
+    assert api("GET", "/v1.45/plugins") == (200, [])
+
+
+def test_an_unknown_name_is_no_object(engine, client):
+    done = client.run("inspect", "nosuch")
+    assert done.returncode == 1
+    assert "no such object: nosuch" in done.stderr.lower()
+
+
+def test_networks_are_listed_made_and_removed(engine, api):
+    names = engine.ok("network", "ls", "--format", "{{.Name}} {{.Driver}}").splitlines()
+    assert names == ["bridge bridge", "host host", "none null"]
+    id_ = engine.ok("network", "create", "--label", "k=v", "n1")
+    found = engine.inspect("n1")
+    assert (found["Id"], found["Labels"], found["Driver"]) == (id_, {"k": "v"}, "bridge")
+    assert found["IPAM"]["Config"][0]["Gateway"].endswith(".1")
+    assert engine.ok("network", "ls", "-q", "--no-trunc", "-f", "label=k=v") == id_
+    status, body = api("POST", "/v1.45/networks/create", {"Name": "n1"})
+    assert (status, body["message"]) == (409, "network with name n1 already exists")
+    assert engine.ok("network", "rm", "n1") == "n1"
+    assert api("DELETE", "/v1.45/networks/n1") == (404, {"message": "network n1 not found"})
+
+
+def test_a_network_in_use_shows_who_uses_it_and_stays(engine, api):
+    id_ = engine.ok("run", "-d", "--name", "user", "busybox", "sleep", "600")
+    found = api("GET", "/v1.45/networks/bridge")[1]
+    assert found["Containers"][id_]["Name"] == "user"
+    assert "/" in found["Containers"][id_]["IPv4Address"]
+    status, body = api("DELETE", "/v1.45/networks/bridge")
+    assert (status, "pre-defined" in body["message"]) == (403, True)
+
+
+@pytest.mark.parametrize(
+    "body,status,words",
+    [
+        ({"Name": ""}, 400, "name is empty"),
+        ({"Name": "bridge"}, 403, "operation is not permitted on predefined bridge network"),
+        ({"Name": "n2", "Driver": "nope"}, 404, 'plugin "nope" not found'),
+        ({"Name": "n2", "Driver": "overlay"}, 501, "overlay"),
+        ({"Name": "n2", "Attachable": True}, 501, "Attachable"),
+        ({"Name": "n2", "IPAM": {"Config": [{"Subnet": "10.0.0.0"}]}}, 400, "10.0.0.0"),
+        ({"Name": "../x"}, 400, "x"),
+        ({"Name": 7}, 400, "Name"),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused(api, body, status, words):
+    got, answer = api("POST", "/v1.45/networks/create", body)
+    assert (got, words in answer["message"]) == (status, True), answer
+
+
+def test_a_subnet_that_overlaps_is_forbidden(engine, api):
+    subnet = engine.inspect("bridge")["IPAM"]["Config"][0]["Subnet"]
+    status, body = api("POST", "/v1.45/networks/create", {"Name": "n3", "IPAM": {"Config": [{"Subnet": subnet}]}})
+    assert (status, "Pool overlaps with other one on this address space" in body["message"]) == (403, True), body
