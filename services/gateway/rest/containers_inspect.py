@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -16,7 +16,8 @@ from gateway.rest.versions import Version
 from pier.exec.v1 import exec_pb2
 from pier.network.v1 import network_pb2
 
-_NO_TOP_LEVEL_SINCE = Version(1, 52)
+_NO_TOP_LEVEL_SINCE: Final = Version(1, 52)
+_DIRECTORIES: Final = {"upperdir": "UpperDir", "workdir": "WorkDir"}
 
 routes = Routes()
 
@@ -69,8 +70,9 @@ def _graph_driver(container: exec_pb2.Container) -> dict[str, Any]:
             continue
         lower = [wire.text(option.value) for option in mount.options if option.key.startswith("lowerdir")]
         data["LowerDir"] = ":".join(lower)
-        for key, name in (("upperdir", "UpperDir"), ("workdir", "WorkDir")):
-            data |= {name: wire.text(option.value) for option in mount.options if option.key == key}
+        for option in mount.options:
+            if option.key in _DIRECTORIES:
+                data[_DIRECTORIES[option.key]] = wire.text(option.value)
     return {"Name": "overlay2", "Data": data or None}
 
 

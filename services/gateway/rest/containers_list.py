@@ -47,7 +47,7 @@ async def list_containers(call: Call) -> web.StreamResponse:
         if not everything and view.state(container) not in ("running", "paused", "restarting"):
             continue
         if wanted(container, sandboxes.get(container.id)):
-            shown.append(_entry(call, container, sandboxes.get(container.id)))
+            shown.append(_entry(container, sandboxes.get(container.id)))
     return call.json(shown[:limit] if limit > 0 else shown)
 
 
@@ -71,7 +71,7 @@ async def all_containers(call: Call) -> list[exec_pb2.Container]:
     return await call.engine.projection.read("containers", ask)
 
 
-def _entry(call: Call, container: exec_pb2.Container, sandbox: network_pb2.Sandbox | None) -> dict[str, Any]:
+def _entry(container: exec_pb2.Container, sandbox: network_pb2.Sandbox | None) -> dict[str, Any]:
     spec = container.spec
     command = [part.decode("utf-8", "replace") for part in spec.process.args]
     fields = view.asked(container)

@@ -102,7 +102,7 @@ def working_directory(draft: Draft, fields: Fields, key: str) -> None:
     draft.spec.process.cwd = _bytes(fields.text(key))
 
 
-def health_check(draft: Draft, fields: Fields, key: str) -> None:
+def health_check(_draft: Draft, fields: Fields, key: str) -> None:
     test = fields.object(key).strings("Test")
     if test not in ([], ["NONE"]):
         raise Unimplemented(f"{fields.path(key)}: health checks are not built yet", reason="NOT_BUILT", field=key)
@@ -116,7 +116,7 @@ def labels(draft: Draft, fields: Fields, key: str) -> None:
     draft.spec.labels.update(fields.string_map(key))
 
 
-def annotations(draft: Draft, fields: Fields, key: str) -> None:
+def annotation_map(draft: Draft, fields: Fields, key: str) -> None:
     draft.spec.annotations.update(fields.string_map(key))
 
 
@@ -188,7 +188,8 @@ def restart_policy(draft: Draft, fields: Fields, key: str) -> None:
             field=entry.path("MaximumRetryCount"),
         )
     if not 0 <= count <= _UINT32:
-        raise bad("invalid restart policy: maximum retry count cannot be negative", field=entry.path("MaximumRetryCount"))
+        where = entry.path("MaximumRetryCount")
+        raise bad("invalid restart policy: maximum retry count cannot be negative", field=where)
     draft.spec.restart_policy.name, draft.spec.restart_policy.maximum_retry_count = name, count
 
 

@@ -118,7 +118,7 @@ HOST_CONFIG: Final = (
     _refused("VolumesFrom", "volumes are not built yet"),
     _row("Mounts", "mounts", read.mounts, (1, 25)),
     _row("ConsoleSize", "process.terminal_height", read.console_size),
-    _row("Annotations", "annotations", read.annotations, (1, 43)),
+    _row("Annotations", "annotations", read.annotation_map, (1, 43)),
     _row("CapAdd", "process.capabilities_add", read.process_strings("capabilities_add")),
     _row("CapDrop", "process.capabilities_drop", read.process_strings("capabilities_drop")),
     _row("CgroupnsMode", "namespaces", read.cgroup_namespace, (1, 41)),
