@@ -23,7 +23,7 @@ def test_a_ping_tells_the_version_in_its_head(api, path):
 def test_version_and_info_name_the_engine(engine, client):
     assert "Pier" in client.ok("version")
     text = client.ok("info")
-    for words in ("Containers: 0", "Images: 1", "Default Runtime: crun", "Swarm: inactive", "Driver: overlayfs"):
+    for words in ("Containers: 0", "Images: 1", "Default Runtime: crun", "Swarm: inactive", "Driver: overlay2"):
         assert words in text
 
 
