@@ -44,10 +44,17 @@ class Coordinator:
         return await self._run("create", new.id, lambda: create(self.services, new))
 
     async def start(self, id_: str) -> exec_pb2.Container:
-        """Start container ``id_`` (a full id)."""
+        """Start container ``id_`` (a full id). One that is to be removed at its end is removed where its start fails."""
 
         async def work() -> exec_pb2.Container:
-            return await start(self.services, await self.get(id_))
+            container = await self.get(id_)
+            try:
+                return await start(self.services, container)
+            except PierError:
+                if container.spec.auto_remove and not is_alive(container):
+                    # Who waits for its removal waits for this one: it never runs.
+                    self.operations.spawn(f"settle:{id_}", lambda: self.remove(id_, force=True))
+                raise
 
         return await self._run("start", id_, work)
 

@@ -1,0 +1,50 @@
+"""``python -m gateway``: wiring."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from chassis import service
+from chassis.blocking import Pool
+from chassis.service import Runtime
+from coordinator import reconcile
+from coordinator.coordinator import Coordinator
+from coordinator.services import Services
+from gateway.engine import Engine
+from gateway.listening import listener
+from gateway.projection import Projection
+from gateway.rest.app import Face
+from gateway.rest.tables import TABLES
+from gateway.settings import GatewaySettings
+
+_GRACE = 5.0
+
+
+@contextlib.asynccontextmanager
+async def build(runtime: Runtime[GatewaySettings]) -> AsyncIterator[None]:
+    """Serve REST on the instance's socket, and reconcile."""
+    services = Services.connect(runtime.instance, manager="gateway")
+    coordinator, files = Coordinator(services), Pool("gateway-files", 4)
+    engine = Engine(runtime, services, coordinator, Projection(runtime.settings.read_timeout), files)
+    runner = web.ServerRunner(Face(engine, TABLES), shutdown_timeout=_GRACE)
+    await runner.setup()
+    with listener(runtime.instance.api_socket) as socket:
+        watcher = asyncio.create_task(reconcile.watch(coordinator), name="reconcile")
+        try:
+            await web.SockSite(runner, socket).start()
+            yield
+        finally:
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
+            await runner.cleanup()
+            await coordinator.close()
+            await services.close()
+            files.close()
+
+
+if __name__ == "__main__":
+    service.main("gateway", GatewaySettings, build, "the faces of a Pier engine: Docker's Engine API over REST")
