@@ -19,10 +19,12 @@ from typing import Any, Final
 from chassis.instance import SERVICES, Instance, instance
 from deploy.busybox_image import busybox_image, docker_archive
 from launcher import control
-from tests import tools
+from tests import leaks, tools, world
+from tests.leaks import Kept
 
 PROGRAMS: Final = ("zygote", *SERVICES)
 _PAUSE: Final = 0.02
+_SPARE: Final = ("mounts", "files")  # as what kinds of facts netd's ready namespaces show
 
 
 class Engine:
@@ -89,10 +91,11 @@ class Engine:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def load_busybox(self, name: str = "busybox:latest") -> None:
-        """Load the image of `make run` as ``name``."""
+        """Load the image of `make run` as ``name``, and run it once: what is opened once and kept is open then."""
         archive = docker_archive({name: busybox_image()})
         done: subprocess.CompletedProcess[Any] = self.docker("load", input=archive, text=False)
         assert done.returncode == 0, done.stderr
+        self.ok("run", "--rm", name, "true")
 
     def remove_everything(self) -> None:
         """All containers gone, running or not."""
@@ -122,13 +125,16 @@ class Engine:
 @contextmanager
 def running(name: str, directory: Path, **environment: str) -> Iterator[Engine]:
     """An engine for as long as the block lasts, its state below ``directory``; containers and services go with it."""
+    assert world.inside(), "this test needs a world: make test, or python -m tests.world -- python -m pytest"
     engine = Engine(instance(name, directory / "root", Path("/run") / f"pier-{name}"), **environment)
+    forget = leaks.register_baseline(lambda: [Kept(kind, rf"{engine.instance.run}/netd/ns/pool-.*") for kind in _SPARE])
     engine.up()
     try:
         yield engine
         engine.remove_everything()
     finally:
         engine.down()
+        forget()
 
 
 def sh(script: str) -> tuple[str, ...]:

@@ -34,7 +34,18 @@ def main(argv: list[str]) -> NoReturn:
         code = failure.code
     except BrokenPipeError:
         signals.die_of(13)
+    except OSError as error:
+        # The terminal has gone, or the disk behind the output is full.
+        code = _told(f"pier: {error.strerror or error}")
     posix._exit(code)  # what the interpreter would still tidy up costs a millisecond and is the kernel's to free
+
+
+def _told(message: str) -> int:
+    try:
+        out.error(message)
+    except OSError:
+        pass  # nobody is there to be told
+    return 1
 
 
 def run(arguments: list[str]) -> int:

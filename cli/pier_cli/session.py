@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 
 from pier_cli import signals
-from pier_cli.failure import Failure
+from pier_cli.failure import Failure, Plain
 from pier_cli.streams import Detached, Streams
 from pier_cli.terminal import DEFAULT_DETACH_KEYS, Escape, Raw, parse_detach_keys, size
 
@@ -113,8 +113,12 @@ def read_status(waiting: Response) -> int:
     """The exit status of a wait's answer."""
     from pier_cli.codec import loads
 
-    answer = loads(waiting.read())
-    waiting.connection.close()
+    try:
+        answer = loads(waiting.read())
+    except (Failure, ValueError) as broken:
+        raise Plain(f"error waiting for container: {broken}", 125) from None
+    finally:
+        waiting.connection.close()
     error = answer.get("Error")
     if error and error.get("Message"):
         raise Failure(str(error["Message"]), 125)

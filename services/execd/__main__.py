@@ -30,7 +30,7 @@ from pier.exec.v1 import exec_pb2_grpc
 async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     instance, settings = runtime.instance, runtime.settings
     places = Places(runtime.state, runtime.run, instance.cgroup_parent)
-    for directory in (places.shims, runtime.run / "runtime", runtime.run / "probes"):
+    for directory in (places.shims, runtime.run / "runtime", places.probes):
         make_private(directory)
     store = await Store.open(runtime.state / "execd.db", MIGRATIONS)
     events = EventLog(store, runtime.node_id)
@@ -47,7 +47,7 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     execs = Execs(store, records, places, runtimes, operations, pool)
     await execs.load()
     lives.on_exec_exit, lives.on_unseen_end = execs.ended, execs.container_ended
-    restart = Restart(store, records, lives, starts, execs, places, operations, runtime.boot_id)
+    restart = Restart(store, records, lives, starts, execs, places, operations, runtimes, runtime.boot_id)
     await restart.carry_on()
     runtime.epoch, runtime.facts = store.epoch, runtimes.probe()
     runtime.fsck = Fsck(records, lives, restart, places, runtimes).check
@@ -67,6 +67,7 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        zygote.close()
         await operations.close()
         await lives.close()
         pool.close()

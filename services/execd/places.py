@@ -39,6 +39,10 @@ class Places:
     def shims(self) -> Path:
         return self.run / "shims"
 
+    @property
+    def probes(self) -> Path:
+        return self.run / "probes"
+
     def run_dir(self, container: str, incarnation: int) -> Path:
         return run_directory(self.shims, container, incarnation)
 

@@ -17,6 +17,7 @@ from execd.execs import Execs
 from execd.lives import Lives
 from execd.places import Places
 from execd.records import Entry, Records
+from execd.runtimes import Runtimes
 from execd.shim import protocol, record
 from execd.shims import ShimGone, is_alive
 from execd.start import VERB, Starts
@@ -26,7 +27,7 @@ class Restart:
     """``carry_on`` runs once, before the service serves."""
 
     def __init__(self, store_: Store, records: Records, lives: Lives, starts: Starts, execs: Execs, places: Places,
-                 operations: Operations, boot_id: str) -> None:
+                 operations: Operations, runtimes: Runtimes, boot_id: str) -> None:
         self._store = store_
         self._records = records
         self._lives = lives
@@ -35,6 +36,7 @@ class Restart:
         self._places = places
         self._operations = operations
         self._boot_id = boot_id
+        self._runtimes = runtimes
 
     async def carry_on(self) -> None:
         """Finish or undo what was begun, take up what runs, and let go what nobody owns."""
@@ -95,9 +97,8 @@ class Restart:
         for entry in self._records:
             incarnation = entry.container.status.incarnation
             known |= {self._places.run_dir(entry.id, incarnation), self._places.run_dir(entry.id, incarnation + 1)}
-        if not self._places.shims.exists():
-            return []
-        return [path for path in self._places.shims.iterdir() if path not in known]
+        found = [path for path in self._places.shims.iterdir() if path not in known]
+        return found if self._runtimes.probing else found + list(self._places.probes.iterdir())
 
     async def let_go(self, run_dir: Path) -> None:
         """End a stray shim and what it holds."""

@@ -98,7 +98,7 @@ class Runtimes:
         self.default = next(iter(self.paths))
         self.root = run / "runtime"
         self._zygote = zygote
-        self._run = run
+        self._probes = run / "probes"
         self._cgroup = cgroup_parent
         self._cache = cache
         self._verdicts: dict[str, asyncio.Task[OciRuntime]] = {}
@@ -146,7 +146,7 @@ class Runtimes:
     async def _works(self, runtime: OciRuntime) -> bool:
         identity = new_id()
         self.probing.add(identity)
-        run_dir = run_directory(self._run / "probes", identity, 1)
+        run_dir = run_directory(self._probes, identity, 1)
         link = ShimLink(run_dir, _ignore, _ignore_loss)
         spec = protocol.ShimSpec(
             identity, str(run_dir), self._cgroup, tty=False, stdin=True, stdin_once=True,

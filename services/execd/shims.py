@@ -181,6 +181,7 @@ class Zygote:
         self._log = log
         self._pid = 0
         self._starting = asyncio.Lock()
+        self._closed = False
 
     @property
     def socket(self) -> Path:
@@ -194,6 +195,8 @@ class Zygote:
             if await self._listens():
                 return
             self._reap()
+            if self._closed:
+                raise Unavailable("the service is stopping", reason="STOPPING")
             logger().warning("the zygote is not there, starting it", socket=str(self.socket))
             self._spawn()
             deadline = time.monotonic() + _ZYGOTE_START
@@ -213,6 +216,10 @@ class Zygote:
                 if attempt == 2:
                     raise
                 await self.ensure()
+
+    def close(self) -> None:
+        """Start no zygote any more; one that is there stays."""
+        self._closed = True
 
     async def _listens(self) -> bool:
         try:

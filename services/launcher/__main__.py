@@ -23,11 +23,12 @@ def main() -> int:
     parser.add_argument("--config", help="configuration file of the services")
     flags = parser.parse_args()
     try:
-        own = instance(flags.instance, flags.root, flags.run)
+        own = instance(flags.instance, flags.root and flags.root.absolute(), flags.run and flags.run.absolute())
     except PierError as error:
         print(f"launcher: {error.message}", file=sys.stderr)
         return 1
     os.umask(0o077)
+    os.chdir("/")  # it holds no directory of whoever started it
     make_private(own.root)
     make_private(own.run)
     open_to_group(own.run)

@@ -6,7 +6,6 @@ import fcntl
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -39,18 +38,14 @@ def up(instance: Instance, config: Path | None = None, environ: Mapping[str, str
         arguments = ["--instance", instance.name, "--root", str(instance.root), "--run", str(instance.run)]
         if config is not None:
             arguments += ["--config", str(config)]
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "launcher", *arguments],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/", env=environ,
-            )
+        child = _spawn(arguments, log, environ)
     else:
-        process = None
+        child = 0
     deadline = time.monotonic() + _UP_TIMEOUT
     missing = set(SERVICES)
     while missing:
-        if process is not None and process.poll() is not None:
-            raise Unavailable(f"the launcher ended with code {process.returncode}: see {log}", reason="LAUNCHER_ENDED")
+        if child and os.waitpid(child, os.WNOHANG)[0]:
+            raise Unavailable(f"the launcher ended at once: see {log}", reason="LAUNCHER_ENDED")
         if time.monotonic() > deadline:
             name = min(missing)
             raise DeadlineExceeded(
@@ -59,7 +54,7 @@ def up(instance: Instance, config: Path | None = None, environ: Mapping[str, str
             )
         missing = {name for name in missing if not is_serving(instance, name)}
         time.sleep(_POLL if missing else 0)
-    return process is not None
+    return child != 0
 
 
 def down(instance: Instance) -> bool:
@@ -75,7 +70,20 @@ def down(instance: Instance) -> bool:
                 raise DeadlineExceeded(f"the launcher (pid {pid}) does not stop", reason="NOT_STOPPING")
         finally:
             os.close(handle)
+    with suppress(ChildProcessError):
+        os.waitpid(pid, 0)  # where it was this process that brought it up
     return True
+
+
+def _spawn(arguments: list[str], log: Path, environ: Mapping[str, str]) -> int:
+    """Start the launcher in a session of its own; its pid. It outlives this process."""
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    argv = [sys.executable, "-m", "launcher", *arguments]
+    return os.posix_spawn(sys.executable, argv, dict(environ), file_actions=actions, setsid=True)
 
 
 def launcher_pid(instance: Instance) -> int | None:

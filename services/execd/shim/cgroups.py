@@ -77,6 +77,29 @@ def enter(tasks: list[str]) -> None:
         os.close(fd)
 
 
+def own_places() -> list[str]:
+    """The cgroup.procs files of the cgroups that this process is in."""
+    own = dict(_memberships())
+    return [
+        f"{item.mount}{own[item.controllers].rstrip('/')}/cgroup.procs"
+        for item in hierarchies() if item.controllers in own
+    ]
+
+
+def remove(parent: str) -> bool:
+    """Remove the instance's empty cgroups; False where a shim or a container is still in one."""
+    done = True
+    for hierarchy in hierarchies():
+        for path in (f"{hierarchy.mount}/{parent}/{_SHIMS}", f"{hierarchy.mount}/{parent}"):
+            try:
+                os.rmdir(path)
+            except FileNotFoundError:
+                continue
+            except OSError:
+                done = False
+    return done
+
+
 def _inherit_cpuset(mount: str, paths: list[str]) -> None:
     """A new v1 cpuset has no processors and takes no process until it is given its parent's."""
     for path in paths:

@@ -1,7 +1,7 @@
 """The steps of a shim's verbs, for execd's trace; and marks of what it does unasked, for a tracer of system calls.
 
-``PIER_STAGE_MARKS=1`` in the zygote's environment makes each mark visible as chassis.stages does: an access(2) of a path
-that does not exist. That is for tests.
+``PIER_STAGE_MARKS=1`` in the zygote's environment makes each mark visible as chassis.stages does: an access(2) of a
+path that does not exist. That is for tests.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NoReturn
@@ -25,6 +26,7 @@ from execd.shim.lines import LineConnection
 from execd.shim.loop import READ, Loop
 
 _SPARE_REQUEST_MAX: Final = 65536
+_LEAVE_WITHIN: Final = 0.3
 _POOL: Final = 16384
 _POOL_HEADER: Final = 48
 """pymalloc's: bytes of a pool, bytes before its first block."""
@@ -34,6 +36,7 @@ class Zygote:
     """Listens on ``path`` (mode 0600)."""
 
     def __init__(self, path: str, tasks: list[str]) -> None:
+        self._path = path
         self._tasks = tasks
         self._spare: Spare | None = None
         self._loop = Loop(lambda _pid, _status, _time: None)
@@ -54,6 +57,15 @@ class Zygote:
         signal.signal(signal.SIGINT, lambda _number, _frame: self._loop.stop())
         self._keep_spare()
         self._loop.run()
+
+    def end(self) -> None:
+        """Listen no more, and see the spare gone."""
+        self._loop.close()
+        self._listener.close()
+        os.unlink(self._path)
+        if self._spare is not None:
+            self._spare.end()
+            self._spare = None
 
     def _accept(self, _events: int) -> None:
         try:
@@ -93,11 +105,12 @@ class Zygote:
     def _keep_spare(self) -> None:
         if self._spare is None:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            if os.fork() == 0:
+            pid = os.fork()
+            if pid == 0:
                 ours.detach()
                 self._child(theirs, lambda: _wait_as_spare(theirs))
             theirs.close()
-            self._spare = Spare(ours)
+            self._spare = Spare(ours, pid)
 
     def _child(self, kept: socket.socket, work: Callable[[], int]) -> NoReturn:
         """In the child: close everything of the zygote's but ``kept``, and never return. Objects give their descriptors
@@ -125,8 +138,9 @@ class Spare:
     """A child that has left the zygote's cgroups already (5 to 15 ms, most of it waiting for RCU) and waits for its
     container. It ends when the zygote does."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, pid: int) -> None:
         self._socket = sock
+        self._pid = pid
 
     def take(self, connection: socket.socket, message: Mapping[str, object]) -> bool:
         """Give it the connection and what was asked; False where it is gone, or the request does not fit."""
@@ -142,7 +156,16 @@ class Spare:
             self._socket.close()
 
     def forget(self) -> None:
+        """In a child of the zygote's."""
         self._socket.detach()
+
+    def end(self) -> None:
+        """It ends at the end of its socket; returns when it has."""
+        self._socket.close()
+        try:
+            os.waitpid(self._pid, 0)
+        except ChildProcessError:
+            return
 
 
 def _wait_as_spare(sock: socket.socket) -> int:
@@ -174,6 +197,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     kernel.set_process_name(b"pier-zygote")
     kernel.keep_heap_small()
+    before = cgroups.own_places()
     cgroups.enter(cgroups.prepare(parent, tracking=False))
     zygote = Zygote(path, cgroups.prepare(parent, tracking=True))
     gc.disable()
@@ -182,6 +206,12 @@ def main(arguments: Sequence[str]) -> int:
     fillers = _fill_holes()
     zygote.serve()
     fillers.clear()
+    zygote.end()
+    cgroups.enter(before)
+    # Shims that were released a moment ago leave within this time; those of running containers stay, and so do cgroups.
+    deadline = time.monotonic() + _LEAVE_WITHIN
+    while not cgroups.remove(parent) and time.monotonic() < deadline:
+        time.sleep(0.01)
     return 0
 
 

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chassis import trees
 from hypothesis import given
 from hypothesis import strategies as st
+
+from chassis import trees
 
 DEPTH = 3000  # names of 255 bytes: far beyond PATH_MAX, recursion and descriptor limits
 

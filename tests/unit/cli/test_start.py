@@ -113,6 +113,12 @@ def test_tls_is_refused_not_left_out() -> None:
     assert done.returncode == 1
 
 
+def test_a_full_disk_behind_the_output_is_told() -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([str(PIER), "--help"], stdout=full, stderr=subprocess.PIPE, timeout=30, check=False)
+    assert (done.stderr, done.returncode) == (b"pier: No space left on device\n", 1)
+
+
 def test_a_reader_that_goes_ends_it_as_any_program() -> None:
     read, write = os.pipe()
     os.close(read)
