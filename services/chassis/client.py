@@ -7,7 +7,9 @@ the caller's current stage afterwards.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +25,10 @@ READ_TIMEOUT: Final = 0.3
 """Seconds that a read waits for its owner."""
 CALL_TIMEOUT: Final = 30.0
 """Seconds that a mutating call waits where its caller names no deadline."""
+
+_RECONNECT: Final = 1.0
+_READY: Final = grpc.ChannelConnectivity.READY
+_IDLE: Final = grpc.ChannelConnectivity.IDLE
 
 _CHANNEL_OPTIONS: Final = (
     *OPTIONS,
@@ -44,6 +50,7 @@ class Peer:
     async def call(self, method: Any, request: Any, timeout: float = CALL_TIMEOUT) -> Any:
         """One answer within ``timeout`` seconds. Raises the PierError that the peer raised; DeadlineExceeded and
         Unavailable are what they say."""
+        await self._reconnected(timeout)
         call = method(request, timeout=timeout, metadata=_metadata())
         try:
             answer = await call
@@ -55,6 +62,7 @@ class Peer:
 
     async def stream(self, method: Any, request: Any, timeout: float | None = None) -> AsyncGenerator[Any, None]:
         """Answers as they come; ``request`` is a message or an async iterator of them. Closing cancels."""
+        await self._reconnected(timeout)
         call = method(request, timeout=timeout, metadata=_metadata())
         try:
             async for answer in call:
@@ -65,6 +73,13 @@ class Peer:
             raise from_rpc_error(error) from None
         finally:
             call.cancel()
+
+    async def _reconnected(self, timeout: float | None) -> None:
+        """Give a peer that is being started again a moment: gRPC fails calls at once while it waits to dial again."""
+        if self.channel.get_state(try_to_connect=True) in (_READY, _IDLE):
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.channel.channel_ready(), min(timeout or _RECONNECT, _RECONNECT))
 
     async def close(self) -> None:
         await self.channel.close(None)

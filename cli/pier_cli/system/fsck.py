@@ -26,6 +26,8 @@ async def run(engine: Instance, arguments: argparse.Namespace) -> int:
     left = 0
     for service, answer in (await ask(engine, question)).items():
         if isinstance(answer, PierError):
+            if answer.reason == "STATELESS":
+                continue
             print(f"{service}: {answer.message}", file=sys.stderr)
             left += 1
             continue
