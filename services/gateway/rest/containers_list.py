@@ -64,14 +64,14 @@ async def entries(
 ) -> list[dict[str, Any]]:
     """The list's entries; with ``sizes`` the bytes of each writable layer and of the whole root file system."""
     sandboxes = await view.sandboxes(call)
-    made = [_entry(call, container, sandboxes.get(container.id)) for container in containers]
+    made = [_entry(container, sandboxes.get(container.id)) for container in containers]
     if sizes:
         known = await container_sizes.of(call.engine, containers)
         made = [entry | known[entry["Id"]] for entry in made]
     return made
 
 
-def _entry(call: Call, container: exec_pb2.Container, sandbox: network_pb2.Sandbox | None) -> dict[str, Any]:
+def _entry(container: exec_pb2.Container, sandbox: network_pb2.Sandbox | None) -> dict[str, Any]:
     spec = container.spec
     command = [part.decode("utf-8", "replace") for part in spec.process.args]
     fields = view.asked(container)
