@@ -38,7 +38,7 @@ async def image(engine: Engine, name: str) -> image_pb2.Image:
 async def seen_containers(engine: Engine) -> list[exec_pb2.Container]:
     """All containers, for a client to read."""
     return await engine.projection.read(
-        "containers:all", lambda deadline: containers(engine.services, deadline))
+        "containers", lambda deadline: containers(engine.services, deadline))
 
 
 async def containers(services: Services, deadline: float = CALL_TIMEOUT) -> list[exec_pb2.Container]:
