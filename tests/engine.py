@@ -19,6 +19,7 @@ from typing import Any, Final
 from chassis.instance import SERVICES, Instance, instance
 from deploy.busybox_image import busybox_image, docker_archive
 from launcher import control
+from netd.settings import NetdSettings
 from tests import leaks, tools, world
 from tests.leaks import Kept
 
@@ -102,6 +103,10 @@ class Engine:
         if ids := self.ok("ps", "-aq").split():
             self.ok("rm", "-f", *ids)
 
+    def has_its_spares(self) -> bool:
+        """netd keeps as many namespaces ready as it is set to: their descriptors count the same before and after."""
+        return len(list((self.instance.run / "netd" / "ns").glob("pool-*"))) == NetdSettings().spare_namespaces
+
     def argv(self, client: str) -> list[str]:
         """The command ``docker`` or ``pier`` with what leads it to this engine."""
         if client == "docker":
@@ -132,6 +137,7 @@ def running(name: str, directory: Path, **environment: str) -> Iterator[Engine]:
     forget = leaks.register_baseline(lambda: [*spare, Kept("processes", "imaged-unpack: .*")])
     engine.up()
     try:
+        wait_until(engine.has_its_spares, what="the spare network namespaces are ready")
         yield engine
         engine.remove_everything()
     finally:
