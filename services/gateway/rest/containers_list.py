@@ -14,6 +14,7 @@ from gateway.rest import container_view as view
 from gateway.rest.call import Call
 from gateway.rest.errors import bad
 from gateway.rest.filters import Filters
+from gateway.rest.find import LIST
 from gateway.rest.routes import Routes
 from pier.exec.v1 import exec_pb2
 from pier.image.v1 import image_pb2
@@ -68,7 +69,7 @@ async def all_containers(call: Call) -> list[exec_pb2.Container]:
             if not token:
                 return found
 
-    return await call.engine.projection.read("containers", ask)
+    return await call.engine.projection.read(LIST, ask)
 
 
 def _entry(container: exec_pb2.Container, sandbox: network_pb2.Sandbox | None) -> dict[str, Any]:
