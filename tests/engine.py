@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,6 +100,14 @@ class Engine:
         done: subprocess.CompletedProcess[Any] = self.docker("load", input=archive, text=False)
         assert done.returncode == 0, done.stderr
         self.ok("run", "--rm", name, "true")
+        # Each spare namespace has a socket: the one that the run took is replaced before anybody counts.
+        wait_until(lambda: self.metric("netd", "pier_netd_spare_namespaces") == NetdSettings.spare_namespaces)
+
+    def metric(self, service: str, sample: str) -> float | None:
+        """The value of ``sample`` (name and labels as they are written) at a service's /metrics; None for none."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.instance.metrics_port(service)}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        return next((float(line.removeprefix(sample)) for line in lines if line.startswith(f"{sample} ")), None)
 
     def remove_everything(self) -> None:
         """All containers gone, running or not."""

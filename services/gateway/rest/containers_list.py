@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from aiohttp import web
 
 from chassis.errors import NotFound, PierError
 from coordinator.services import NAMESPACE
+from gateway.rest import container_sizes, listing
 from gateway.rest import container_view as view
 from gateway.rest.call import Call
 from gateway.rest.errors import bad
 from gateway.rest.filters import Filters
-from gateway.rest.find import LIST
 from gateway.rest.routes import Routes
 from pier.exec.v1 import exec_pb2
 from pier.image.v1 import image_pb2
@@ -41,35 +41,34 @@ async def list_containers(call: Call) -> web.StreamResponse:
     everything = call.query.boolean("all") or limit > 0 or any(key in filters for key in _SHOW_STOPPED)
     sandboxes = await view.sandboxes(call)
     wanted = await _predicate(call, filters, containers)
-    shown = []
+    shown: list[exec_pb2.Container] = []
     for container in containers:
         if container.status.state == exec_pb2.CONTAINER_STATE_CREATING:
             continue  # not made yet, or being taken back
         if not everything and view.state(container) not in ("running", "paused", "restarting"):
             continue
         if wanted(container, sandboxes.get(container.id)):
-            shown.append(_entry(container, sandboxes.get(container.id)))
-    return call.json(shown[:limit] if limit > 0 else shown)
+            shown.append(container)
+    if limit > 0:
+        shown = shown[:limit]
+    return call.json(await entries(call, shown, sizes=call.query.boolean("size")))
 
 
 async def all_containers(call: Call) -> list[exec_pb2.Container]:
     """Docker's containers, newest first: execd's answer, or the last known. Unavailable where it never answered."""
-    services = call.engine.services
+    return await listing.seen_containers(call.engine)
 
-    async def ask(deadline: float) -> list[exec_pb2.Container]:
-        found: list[exec_pb2.Container] = []
-        token = ""
-        while True:
-            page: exec_pb2.ListContainersResponse = await services.execd.call(
-                services.containers.ListContainers,
-                exec_pb2.ListContainersRequest(namespace=NAMESPACE, page_token=token), timeout=deadline,
-            )
-            found += page.containers
-            token = page.next_page_token
-            if not token:
-                return found
 
-    return await call.engine.projection.read(LIST, ask)
+async def entries(
+    call: Call, containers: Sequence[exec_pb2.Container], *, sizes: bool
+) -> list[dict[str, Any]]:
+    """The list's entries; with ``sizes`` the bytes of each writable layer and of the whole root file system."""
+    sandboxes = await view.sandboxes(call)
+    made = [_entry(container, sandboxes.get(container.id)) for container in containers]
+    if sizes:
+        known = await container_sizes.of(call.engine, containers)
+        made = [entry | known[entry["Id"]] for entry in made]
+    return made
 
 
 def _entry(container: exec_pb2.Container, sandbox: network_pb2.Sandbox | None) -> dict[str, Any]:

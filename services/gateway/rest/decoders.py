@@ -293,8 +293,8 @@ def check_together(draft: Draft, host: Fields) -> None:
     if draft.network_disabled:
         draft.network_mode = "none"
     targets = [mount.target for mount in draft.spec.mounts]
-    for target in draft.volumes:
-        if _bytes(target) not in targets:
+    for anonymous in draft.volumes:
+        if _bytes(anonymous) not in targets:
             raise Unimplemented("Volumes: anonymous volumes are not built yet", reason="NOT_BUILT", field="Volumes")
     for target in targets:
         if targets.count(target) > 1:

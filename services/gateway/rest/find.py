@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from chassis.errors import NotFound, Unavailable
 from coordinator.services import NAMESPACE
 from gateway.projection import tell_stale
 from gateway.rest.call import Call
+from gateway.rest.listing import CONTAINERS
 from pier.exec.v1 import exec_pb2
-
-LIST: Final = "containers"
-"""The projection's key of the list of all containers."""
 
 
 async def find_container(call: Call, name: str) -> exec_pb2.Container:
@@ -38,7 +34,7 @@ async def read_container(call: Call, name: str) -> exec_pb2.Container:
     except NotFound as error:
         raise no_such(name) from error
     except Unavailable:
-        known = call.engine.projection.last(LIST)
+        known = call.engine.projection.last(CONTAINERS)
         found = _among(known[1], name) if known else None
         if known is None or found is None:
             raise

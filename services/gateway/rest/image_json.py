@@ -10,8 +10,8 @@ from gateway.rest import image_config, names, wire
 from gateway.rest.versions import Version
 from pier.image.v1 import image_pb2 as pb
 
-DRIVER: Final = "overlayfs"
-"""What root file systems are made with, by the kernel's name for it."""
+DRIVER: Final = "overlay2"
+"""What root file systems are made with, by Docker's name for it."""
 NOT_COUNTED: Final = -1
 _WITHOUT_NONE: Final = Version(1, 43)
 _WITHOUT_VIRTUAL_SIZE: Final = Version(1, 44)

@@ -16,6 +16,8 @@ from pier.exec.v1 import exec_pb2
 from pier.image.v1 import image_pb2
 
 _PAGE: Final = 100
+CONTAINERS: Final = "containers"
+"""The projection's key of the list of all containers."""
 
 
 async def images(engine: Engine) -> list[image_pb2.Image]:
@@ -38,7 +40,7 @@ async def image(engine: Engine, name: str) -> image_pb2.Image:
 async def seen_containers(engine: Engine) -> list[exec_pb2.Container]:
     """All containers, for a client to read."""
     return await engine.projection.read(
-        "containers:all", lambda deadline: containers(engine.services, deadline))
+        "containers", lambda deadline: containers(engine.services, deadline))
 
 
 async def containers(services: Services, deadline: float = CALL_TIMEOUT) -> list[exec_pb2.Container]:

@@ -9,6 +9,12 @@ from typing import Any, Final
 from gateway.rest import wire
 from pier.network.v1 import network_pb2 as pb
 
+_DEFAULT_BRIDGE: Final = {
+    "com.docker.network.bridge.default_bridge": "true", "com.docker.network.bridge.enable_icc": "true",
+    "com.docker.network.bridge.enable_ip_masquerade": "true",
+    "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0", "com.docker.network.driver.mtu": "1500",
+}
+"""How netd makes the network `bridge`, in the options that clients look for."""
 _DRIVERS: Final = {"none": "null"}
 
 
@@ -20,6 +26,9 @@ def driver(network: pb.Network) -> str:
 def summary(network: pb.Network) -> dict[str, Any]:
     """One entry of the list: without containers."""
     spec = network.spec
+    options = dict(spec.options)
+    if network.predefined and network.link:
+        options |= _DEFAULT_BRIDGE | {"com.docker.network.bridge.name": network.link}
     config = [_pool(pool) for pool in spec.pools]
     return {
         "Name": network.name, "Id": network.id, "Created": wire.rfc3339(network.created_at), "Scope": "local",
@@ -27,7 +36,7 @@ def summary(network: pb.Network) -> dict[str, Any]:
         "EnableIPv6": spec.enable_ipv6,
         "IPAM": {"Driver": "default", "Options": None, "Config": config or None},
         "Internal": spec.internal, "Attachable": False, "Ingress": False, "ConfigFrom": {"Network": ""},
-        "ConfigOnly": False, "Containers": {}, "Options": dict(spec.options), "Labels": dict(spec.labels),
+        "ConfigOnly": False, "Containers": {}, "Options": options, "Labels": dict(spec.labels),
     }
 
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from chassis.client import READ_TIMEOUT, Peer
 from chassis.errors import PierError
 from gateway.engine import Engine
-from gateway.rest import host_facts, listing, system_json
+from gateway.rest import containers_list, host_facts, listing, system_json, volumes
 from gateway.rest.call import Call
 from gateway.rest.errors import bad
 from gateway.rest.routes import Routes
@@ -66,9 +66,17 @@ async def usage(call: Call) -> web.StreamResponse:
     kinds = frozenset(call.query.all("type")) or _KINDS
     if unknown := kinds - _KINDS:
         raise bad(f"unknown object type: {min(unknown)}", field="type", expected=", ".join(sorted(_KINDS)))
-    images = await listing.images(call.engine)
-    counts = Counter(container.spec.image_id for container in await listing.seen_containers(call.engine))
-    return call.json(system_json.usage(images, counts, [], kinds, call.version))
+    engine = call.engine
+    images, containers, found = await asyncio.gather(
+        listing.images(engine), listing.seen_containers(engine), volumes.everything(engine))
+    counts = Counter(container.spec.image_id for container in containers)
+    entries = await containers_list.entries(call, containers, sizes=True) if "container" in kinds else []
+    used = [
+        # How many bytes a volume holds is not known without reading all of it: Docker's word for that is -1.
+        volumes.as_json(volume) | {"UsageData": {"Size": -1, "RefCount": len(volumes.users(volume, containers))}}
+        for volume in found
+    ]
+    return call.json(system_json.usage(images, counts, entries, used, kinds, call.version))
 
 
 @routes.get("/plugins")

@@ -118,9 +118,9 @@ def _filesystem(path: str) -> str:
 
 def usage(
     images: Sequence[image_pb2.Image], counts: Mapping[str, int], containers: Sequence[dict[str, Any]],
-    kinds: frozenset[str], version_: Version,
+    volumes: Sequence[dict[str, Any]], kinds: frozenset[str], version_: Version,
 ) -> dict[str, Any]:
-    """The answer to /system/df; ``kinds`` are those asked for."""
+    """The answer to /system/df; ``kinds`` are those asked for. ``counts`` are containers by image id."""
     shared = image_json.shared_sizes(images)
     made: dict[str, Any] = {}
     if "image" in kinds:
@@ -133,4 +133,5 @@ def usage(
         for image in images
     ] if "image" in kinds else []
     made["Containers"] = list(containers) if "container" in kinds else []
-    return made | {"Volumes": [], "BuildCache": []}
+    made["Volumes"] = list(volumes) if "volume" in kinds else []
+    return made | {"BuildCache": []}

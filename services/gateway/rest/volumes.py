@@ -1,18 +1,21 @@
-"""Volumes, as far as imaged has them: where it has none yet, no name is one of a volume."""
+"""Volumes: list, create, inspect, delete. imaged has them, execd knows which containers use them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from aiohttp import web
 
-from chassis.errors import NotFound, Unimplemented
+from chassis.errors import Conflict, InvalidArgument, NotFound, Unimplemented
+from chassis.ids import name as check_name
 from chassis.ids import new_id
 from coordinator.services import NAMESPACE
 from gateway.engine import Engine
-from gateway.rest import wire
+from gateway.rest import listing, wire
 from gateway.rest.call import Call
 from gateway.rest.routes import Routes
+from pier.exec.v1 import exec_pb2
 from pier.image.v1 import image_pb2 as pb
 
 routes: Final = Routes()
@@ -23,15 +26,13 @@ _FILTERS: Final = ("dangling", "driver", "label", "name")
 @routes.get("/volumes")
 async def list_(call: Call) -> web.StreamResponse:
     filters = call.filters(*_FILTERS)
-    if "dangling" in filters:
-        raise Unimplemented("volume list: the filter dangling is not supported yet", reason="NOT_BUILT",
-                            field="filters")
-    found = await call.engine.projection.read("volumes", lambda deadline: _all(call.engine, deadline))
+    dangling = filters.boolean("dangling")
+    containers = [] if dangling is None else await listing.seen_containers(call.engine)
     return call.json({
         "Volumes": [
-            as_json(volume) for volume in found
+            as_json(volume) for volume in await everything(call.engine)
             if filters.pattern("name", volume.name) and filters.exact("driver", volume.driver)
-            and filters.labels(volume.labels)
+            and filters.labels(volume.labels) and (dangling is None or dangling != bool(users(volume, containers)))
         ],
         "Warnings": None,
     })
@@ -41,8 +42,15 @@ async def list_(call: Call) -> web.StreamResponse:
 async def create(call: Call) -> web.StreamResponse:
     services, body = call.engine.services, await call.body()
     if body.object("ClusterVolumeSpec").document:
-        raise Unimplemented("volume: ClusterVolumeSpec is not supported", field="ClusterVolumeSpec")
+        raise Unimplemented("volume: ClusterVolumeSpec is not supported yet", field="ClusterVolumeSpec")
     name = body.text("Name") or new_id()
+    try:
+        check_name(name)
+    except InvalidArgument as error:
+        raise InvalidArgument(
+            f'"{name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are '
+            "allowed. If you intended to pass a host directory, use absolute path",
+            reason=error.reason, field="Name", expected=error.expected) from error
     answer: pb.CreateVolumeResponse = await services.imaged.call(services.volumes.CreateVolume, pb.CreateVolumeRequest(
         name=name, owner=services.owner(name), driver=body.text("Driver") or "local",
         options=body.string_map("DriverOpts"), labels=body.string_map("Labels")))
@@ -58,14 +66,30 @@ async def inspect(call: Call) -> web.StreamResponse:
 async def delete(call: Call) -> web.StreamResponse:
     services, name = call.engine.services, call.path["name"]
     try:
-        await _get(call.engine, name)
+        volume = await _get(call.engine, name)
     except NotFound:
         if not call.query.boolean("force"):
             raise
         return call.empty()
+    if ids := users(volume, await listing.containers(services)):
+        raise Conflict(f"remove {name}: volume is in use - [{', '.join(ids)}]", reason="IN_USE", field="name")
     await services.imaged.call(
         services.volumes.RemoveVolume, pb.RemoveVolumeRequest(namespace=NAMESPACE, name=name))
     return call.empty()
+
+
+def users(volume: pb.Volume, containers: Iterable[exec_pb2.Container]) -> list[str]:
+    """Ids of the containers, running or not, that have the volume or a part of it mounted."""
+    inside = volume.path.rstrip(b"/") + b"/"
+    return [
+        container.id for container in containers
+        if any((mount.source.rstrip(b"/") + b"/").startswith(inside) for mount in container.spec.mounts)
+    ]
+
+
+async def everything(engine: Engine) -> list[pb.Volume]:
+    """All volumes, for a client to read."""
+    return await engine.projection.read("volumes", lambda deadline: _all(engine, deadline))
 
 
 def as_json(volume: pb.Volume) -> dict[str, Any]:
@@ -79,15 +103,11 @@ def as_json(volume: pb.Volume) -> dict[str, Any]:
 
 async def _get(engine: Engine, name: str) -> pb.Volume:
     services = engine.services
-    missing = NotFound(f"get {name}: no such volume", reason="NO_VOLUME", field="name")
     try:
         answer: pb.GetVolumeResponse = await services.imaged.call(
             services.volumes.GetVolume, pb.GetVolumeRequest(namespace=NAMESPACE, name=name))
-    except Unimplemented as error:
-        # An imaged that cannot make volumes has none: `docker inspect NAME` asks here too, and needs a plain no.
-        raise missing from error
-    except NotFound as error:
-        raise missing from error
+    except InvalidArgument as error:  # no name of a volume, so there is none: `docker inspect` asks here for anything
+        raise NotFound(f"get {name}: no such volume", reason="NO_VOLUME", field="name") from error
     return answer.volume
 
 

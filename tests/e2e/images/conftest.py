@@ -13,7 +13,6 @@ from tests.engine import running
 def engine(tmp_path_factory):
     with running("e2ei", tmp_path_factory.mktemp("engine")) as engine:
         engine.load_busybox()
-        engine.ok("run", "--rm", "busybox", "true")  # what is opened once and kept is open before the first count
         engine.docker("pull", "127.0.0.1:1/none")
         yield engine
 

@@ -104,19 +104,6 @@ def test_a_client_that_breaks_off_leaves_no_image(engine, api, path):
     connection.endheaders()
     connection.send(data[: len(data) // 2])
     connection.close()
-    method = "Load" if "load" in path else "Import"
-    wait_until(lambda: in_flight(engine, method) == 0, what="the call's end")
+    sample = f'pier_rpc_in_flight{{method="pier.image.v1.ImageService/{"Load" if "load" in path else "Import"}"}}'
+    wait_until(lambda: engine.metric("imaged", sample) == 0, what="the call's end")
     assert engine.ok("images", "-aq") == before
-
-
-def in_flight(engine, method):
-    """Calls of imaged's that are being served, by its own metrics; -1 before the first."""
-    import urllib.request
-
-    port = engine.instance.metrics_port("imaged")
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-        text = answer.read().decode()
-    for line in text.splitlines():
-        if line.startswith("pier_rpc_in_flight") and f"ImageService/{method}" in line:
-            return float(line.rpartition(" ")[2])
-    return -1

@@ -1,5 +1,8 @@
 """The engine as a whole, and its networks, over REST."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 
@@ -23,7 +26,7 @@ def test_a_ping_tells_the_version_in_its_head(api, path):
 def test_version_and_info_name_the_engine(engine, client):
     assert "Pier" in client.ok("version")
     text = client.ok("info")
-    for words in ("Containers: 0", "Images: 1", "Default Runtime: crun", "Swarm: inactive", "Driver: overlayfs"):
+    for words in ("Containers: 0", "Images: 1", "Default Runtime: crun", "Swarm: inactive", "Driver: overlay2"):
         assert words in text
 
 
@@ -92,3 +95,52 @@ def test_a_subnet_that_overlaps_is_forbidden(engine, api):
     subnet = engine.inspect("bridge")["IPAM"]["Config"][0]["Subnet"]
     status, body = api("POST", "/v1.45/networks/create", {"Name": "n3", "IPAM": {"Config": [{"Subnet": subnet}]}})
     assert (status, "Pool overlaps with other one on this address space" in body["message"]) == (403, True), body
+
+
+def test_volumes_are_made_listed_and_removed(engine, client, api):
+    assert client.ok("volume", "create", "--label", "k=v", "data") == "data"
+    try:
+        found = json.loads(client.ok("volume", "inspect", "data"))[0]
+        assert (found["Name"], found["Driver"], found["Labels"]) == ("data", "local", {"k": "v"})
+        assert Path(found["Mountpoint"]).is_dir()
+        assert client.ok("volume", "create", "data") == "data"
+        assert client.ok("volume", "ls", "-q", "-f", "label=k=v") == "data"
+        assert client.ok("volume", "ls", "-q", "-f", "dangling=false") == ""
+        assert api("GET", "/v1.45/system/df?type=volume")[1]["Volumes"][0]["UsageData"] == {"Size": -1, "RefCount": 0}
+    finally:
+        assert client.ok("volume", "rm", "data") == "data"
+    assert not Path(found["Mountpoint"]).exists()
+    assert api("DELETE", "/v1.45/volumes/data") == (404, {"message": "get data: no such volume"})
+    assert api("DELETE", "/v1.45/volumes/data?force=1")[0] == 204
+
+
+def test_a_volume_that_a_container_has_mounted_stays(engine, api):
+    engine.ok("volume", "create", "held")
+    path = engine.inspect("held")["Mountpoint"]
+    id_ = engine.ok("create", "-v", f"{path}:/data", "busybox", "true")
+    assert api("DELETE", "/v1.45/volumes/held") == (409, {"message": f"remove held: volume is in use - [{id_}]"})
+    engine.ok("rm", id_)
+    engine.ok("volume", "rm", "held")
+
+
+@pytest.mark.parametrize(
+    "body,status,words",
+    [
+        ({"Name": "a"}, 400, "includes invalid characters for a local volume name"),
+        ({"Name": "../x"}, 400, "includes invalid characters for a local volume name"),
+        ({"Name": "ok", "Driver": "nope"}, 404, "nope"),
+        ({"Name": "ok", "DriverOpts": {"type": "nfs"}}, 501, "options"),
+    ],
+)
+def test_a_volume_that_cannot_be_is_refused(api, body, status, words):
+    got, answer = api("POST", "/v1.45/volumes/create", body)
+    assert (got, words in answer["message"]) == (status, True), answer
+
+
+def test_sizes_of_containers_are_counted_when_asked_for(engine, api):
+    engine.ok("run", "--name", "writer", "busybox", "sh", "-c", "head -c 1000000 /dev/zero > /file")
+    (entry,) = api("GET", "/v1.45/containers/json?all=1&size=1")[1]
+    assert entry["SizeRw"] >= 1_000_000
+    assert entry["SizeRootFs"] == entry["SizeRw"] + engine.inspect("busybox")["Size"]
+    assert "writer" in engine.ok("system", "df", "-v")
+    assert "SizeRw" not in api("GET", "/v1.45/containers/json?all=1")[1][0]

@@ -1,0 +1,85 @@
+"""Debian's real prometheus, with the scrape configuration that deploy/ ships, finds every service and its metrics."""
+
+import json
+import re
+import subprocess
+import urllib.parse
+import urllib.request
+
+import pytest
+
+from chassis.instance import SERVICES, instance
+from tests import tools
+from tests.engine import wait_until
+
+DEFAULT = instance()
+
+
+def configuration(own):
+    """deploy's configuration with the ports of instance ``own``, scraping at once."""
+    text = (tools.PROJECT / "deploy" / "prometheus" / "pier.yml").read_text()
+    for service in SERVICES:
+        text, count = re.subn(rf"127\.0\.0\.1:{DEFAULT.metrics_port(service)}\b",
+                              f"127.0.0.1:{own.metrics_port(service)}", text)
+        assert count == 1, f"deploy/prometheus/pier.yml does not name {service}'s port once"
+    text, count = re.subn(r"scrape_interval: \w+", "scrape_interval: 1s", text)
+    assert count == 1
+    return text
+
+
+class Prometheus:
+    """A running prometheus; ``query`` gives label sets and values."""
+
+    def __init__(self, address):
+        self._address = address
+
+    def query(self, expression):
+        url = f"http://{self._address}/api/v1/query?query={urllib.parse.quote(expression)}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            document = json.load(answer)
+        assert document["status"] == "success", document
+        return {
+            tuple(sorted(sample["metric"].items())): float(sample["value"][1]) for sample in document["data"]["result"]
+        }
+
+    def labels(self, expression, label):
+        """Values of one label among what ``expression`` gives."""
+        return {dict(labels).get(label) for labels in self.query(expression)}
+
+
+@pytest.fixture
+def prometheus(engine, tmp_path):
+    config, log = tmp_path / "prometheus.yml", tmp_path / "log"
+    config.write_text(configuration(engine.instance))
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [tools.program("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'data'}",
+             "--web.listen-address=127.0.0.1:0", "--log.format=json"],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+        )
+    try:
+        found = wait_until(
+            lambda: re.search(r'"address":"(127\.0\.0\.1:[1-9]\d*)"', log.read_text()), 30, "prometheus listens")
+        yield Prometheus(found[1])
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_every_service_is_scraped_and_tells_what_it_did(engine, prometheus):
+    engine.ok("run", "--rm", "busybox", "true")
+    wait_until(lambda: set(prometheus.query("up == 1")) == set(prometheus.query("up"))
+               and len(prometheus.query("up")) == len(SERVICES), 30, "all targets are up")
+    assert prometheus.labels("up", "service") == set(SERVICES)
+    wait_until(lambda: prometheus.labels("pier_build_info", "service") == set(SERVICES), 30, "each says what it is")
+    assert prometheus.labels("pier_build_info", "instance") != {None}
+    rpcs = 'pier_rpc_duration_seconds_count{method="pier.exec.v1.ContainerService/StartContainer"}'
+    wait_until(lambda: prometheus.query(rpcs), 30, "execd's rpcs")
+    for name in (
+        "pier_rpc_in_flight", "pier_stage_duration_seconds_bucket", "pier_pool_queue_depth",
+        "pier_store_commits_total", "process_resident_memory_bytes",
+    ):
+        assert prometheus.labels(name, "service") >= {"imaged", "netd", "execd"}, name
+    routes = prometheus.labels("pier_http_request_duration_seconds_count", "route")
+    assert {"/containers/create", "/containers/{name:.*}/start"} & routes, routes
+    assert prometheus.query("pier_http_requests_in_flight")
