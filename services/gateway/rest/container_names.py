@@ -10,7 +10,7 @@ _ADJECTIVES: Final = (
     "eager", "earnest", "easy", "fair", "fond", "frank", "gentle", "glad", "happy", "hardy", "honest", "jolly", "keen",
     "kind", "lively", "loyal", "lucid", "merry", "mild", "modest", "neat", "nimble", "noble", "patient", "placid",
     "plucky", "proud", "quick", "quiet", "ready", "serene", "sharp", "shy", "silent", "sincere", "sober",
-    "steady", "stoic", "sturdy", "subtle", "sunny", "swift", "tidy", "upbeat", "vivid", "warm", "wise", "witty", "zesty",
+    "steady", "stoic", "sturdy", "subtle", "sunny", "swift", "tidy", "upbeat", "vivid", "warm", "wise", "witty",
 )
 _SURNAMES: Final = (
     "babbage", "backus", "bartik", "borg", "cerf", "church", "codd", "conway", "cray", "dahl", "dijkstra", "engelbart",

@@ -6,6 +6,7 @@ and the setting's path.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -106,6 +107,10 @@ def health_check(_draft: Draft, fields: Fields, key: str) -> None:
     test = fields.object(key).strings("Test")
     if test not in ([], ["NONE"]):
         raise Unimplemented(f"{fields.path(key)}: health checks are not built yet", reason="NOT_BUILT", field=key)
+
+
+def volumes(draft: Draft, fields: Fields, key: str) -> None:
+    draft.volumes = [posixpath.normpath(target) for target in fields.object(key)]
 
 
 def network_disabled(draft: Draft, fields: Fields, key: str) -> None:
@@ -288,6 +293,9 @@ def check_together(draft: Draft, host: Fields) -> None:
     if draft.network_disabled:
         draft.network_mode = "none"
     targets = [mount.target for mount in draft.spec.mounts]
+    for anonymous in draft.volumes:
+        if _bytes(anonymous) not in targets:
+            raise Unimplemented("Volumes: anonymous volumes are not built yet", reason="NOT_BUILT", field="Volumes")
     for target in targets:
         if targets.count(target) > 1:
             raise bad(f"Duplicate mount point: {target.decode(errors='replace')}", field=host.path("Mounts"))

@@ -18,6 +18,7 @@ from pier.engine.v1 import engine_pb2
 from pier.network.v1 import network_pb2
 
 _SEVERAL_SINCE: Final = Version(1, 44)
+DEFAULT: Final = "bridge"
 _SINGLE: Final = ("host", "none")
 
 
@@ -41,8 +42,13 @@ async def plan(call: Call, draft: Draft) -> engine_pb2.ContainerPlan:
             if any(fields.raw(each.name) for each in settings.ENDPOINT if each.target.startswith("EndpointSpec")):
                 raise bad(f"NetworkingConfig.EndpointsConfig.{name}: endpoint settings need a network of their own")
         return made
-    main = await find_network(call, mode)
     rest = dict(draft.endpoints)
+    if mode == DEFAULT and set(rest) <= {DEFAULT}:  # it is always there
+        made.attachments.add(
+            network=DEFAULT, spec=endpoint(draft, rest.get(DEFAULT) or Fields({}, "EndpointsConfig")), ports=draft.ports
+        )
+        return made
+    main = await find_network(call, mode)
     first = rest.pop(main.name, None) or rest.pop(main.id, None) or Fields({}, "EndpointsConfig")
     if rest and call.version < _SEVERAL_SINCE:
         raise bad(f"Container cannot be connected to network endpoints: {', '.join(sorted(draft.endpoints))}")

@@ -64,7 +64,7 @@ CONFIG: Final = (
     _row("Healthcheck", "health_check", read.health_check),
     _refused("ArgsEscaped", _WINDOWS),
     _row("Image", "draft.image", read.image),
-    _refused("Volumes", "anonymous volumes are not built yet"),
+    _row("Volumes", "draft.volumes", read.volumes),
     _row("WorkingDir", "process.cwd", read.working_directory),
     _row("Entrypoint", "draft.entrypoint", read.entrypoint),
     _row("NetworkDisabled", "draft.network_disabled", read.network_disabled),

@@ -93,7 +93,7 @@ async def send(sock, data):
 
 
 async def test_what_is_glued_to_the_head_is_input_and_half_close_ends_it():
-    async with serving() as (sock, seen):
+    async with serving() as (sock, _):
         await send(sock, UPGRADE + b"\r\nglued")
         sock.shutdown(socket.SHUT_WR)
         answer = await read_all(sock)

@@ -178,3 +178,9 @@ def test_the_default_network_has_three_names(mode, kept):
 
 def test_endpoints_of_the_default_network_are_found_by_either_name():
     assert set(draft(EndpointsConfig={"default": None, "other": {}}).endpoints) == {"bridge", "other"}
+
+
+def test_an_anonymous_volume_is_refused_unless_something_is_mounted_there():
+    with pytest.raises(Unimplemented, match="anonymous volumes"):
+        draft({"Volumes": {"/data": {}}})
+    assert len(draft({"Volumes": {"/data/": {}}}, {"Binds": ["/src:/data"]}).spec.mounts) == 1

@@ -78,7 +78,8 @@ def test_what_is_no_time_is_refused(text):
 
 
 @pytest.mark.parametrize("seconds,nanos,fixed,text", [
-    (0, 0, False, wire.ZERO_TIME), (1, 0, False, "1970-01-01T00:00:01Z"), (1, 500, False, "1970-01-01T00:00:01.0000005Z"),
+    (0, 0, False, wire.ZERO_TIME), (1, 0, False, "1970-01-01T00:00:01Z"),
+    (1, 500, False, "1970-01-01T00:00:01.0000005Z"),
     (1, 0, True, "1970-01-01T00:00:01.000000000Z"),
 ])
 def test_times_look_as_gos(seconds, nanos, fixed, text):
