@@ -44,7 +44,7 @@ class Coordinator:
         return await self._run("create", new.id, lambda: create(self.services, new))
 
     async def start(self, id_: str) -> exec_pb2.Container:
-        """Start container ``id_`` (a full id). One that is to be removed at its end is removed where its start fails."""
+        """Start container ``id_`` (a full id). Where that fails, one that was made to be removed is."""
 
         async def work() -> exec_pb2.Container:
             container = await self.get(id_)

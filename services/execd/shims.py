@@ -173,9 +173,10 @@ def graft_steps(answer: Answer, verb: str) -> None:
 
 
 class Zygote:
-    """Forks shims; started here where it is not there."""
+    """Forks shims; started here where it is not there, and nobody else starts it within ``patience`` seconds."""
 
-    def __init__(self, instance: Instance, python: str, log: Path) -> None:
+    def __init__(self, instance: Instance, python: str, log: Path, patience: float) -> None:
+        self._patience = patience
         self._instance = instance
         self._python = python
         self._log = log
@@ -192,7 +193,12 @@ class Zygote:
         if await self._listens():
             return
         async with self._starting:
-            if await self._listens():
+            patience = time.monotonic() + self._patience
+            while not await self._listens():
+                if time.monotonic() >= patience:
+                    break
+                await asyncio.sleep(0.01)
+            else:
                 return
             self._reap()
             if self._closed:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Final
 
 from aiohttp import web
 
@@ -21,7 +21,8 @@ from gateway.rest.app import Face
 from gateway.rest.tables import TABLES
 from gateway.settings import GatewaySettings
 
-_GRACE = 5.0
+_GRACE: Final = 2.0
+"""Seconds that streams have to end when the gateway stops."""
 
 
 @contextlib.asynccontextmanager
@@ -33,13 +34,13 @@ async def build(runtime: Runtime[GatewaySettings]) -> AsyncIterator[None]:
     runner = web.ServerRunner(Face(engine, TABLES), shutdown_timeout=_GRACE)
     await runner.setup()
     with listener(runtime.instance.api_socket) as socket:
-        watcher = asyncio.create_task(reconcile.watch(coordinator), name="reconcile")
+        watcher = coordinator.operations.spawn("reconcile", lambda: reconcile.watch(coordinator))
+        # A gateway that does not reconcile is none: the launcher starts it again.
+        watcher.add_done_callback(lambda _: runtime.stopping.set())
         try:
             await web.SockSite(runner, socket).start()
             yield
         finally:
-            watcher.cancel()
-            await asyncio.gather(watcher, return_exceptions=True)
             await runner.cleanup()
             await coordinator.close()
             await services.close()

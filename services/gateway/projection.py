@@ -20,6 +20,12 @@ stale_since: ContextVar[float] = ContextVar("stale_since", default=0.0)
 _KEEP: Final = 4096
 
 
+def tell_stale(when: float) -> None:
+    """The answer being made uses what was true at ``when``."""
+    known = stale_since.get()
+    stale_since.set(min(known, when) if known else when)
+
+
 class Projection:
     """The last answers by key. ``deadline`` is in seconds."""
 
@@ -38,8 +44,7 @@ class Projection:
             if key not in self._last:
                 raise Unavailable(error.message, reason=error.reason) from error
             when, last = self._last[key]
-            known = stale_since.get()
-            stale_since.set(min(known, when) if known else when)
+            tell_stale(when)
             found: T = last
             return found
         self._last.pop(key, None)
@@ -47,6 +52,10 @@ class Projection:
         if len(self._last) > _KEEP:
             del self._last[next(iter(self._last))]
         return answer
+
+    def last(self, key: str) -> tuple[float, Any] | None:
+        """(unix time, answer) of the last answer under ``key``."""
+        return self._last.get(key)
 
     def forget(self, key: str) -> None:
         """The thing is gone: it is not given any more."""

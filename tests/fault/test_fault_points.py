@@ -14,7 +14,9 @@ import pytest
 
 from tests.engine import PROGRAMS, wait_until
 
-RANDOM_KILLS = int(os.environ.get("PIER_TEST_RANDOM_KILLS", "20"))
+RANDOM_KILLS = int(os.environ.get("PIER_TEST_RANDOM_KILLS", "10"))
+# Each owner's boundaries are all killed by its own tests (tests/service); here the suite takes the coordinator's.
+KILLED = ("gateway", "imaged", "netd", "execd") if os.environ.get("PIER_TEST_ALL_BOUNDARIES") else ("gateway",)
 
 
 def boundaries(engine):
@@ -36,6 +38,7 @@ def boundaries(engine):
     for root in wait_until(traced, what="the traces of create and start"):
         walk(root)
     engine.ok("rm", "probe")
+    found = {point for point in found if point[0] != "shim"}  # a shim has its own tests: tests/service/execd
     assert {service for service, _ in found} == {"gateway", "imaged", "netd", "execd"}
     return sorted(found)
 
@@ -61,8 +64,9 @@ def check(engine, name, subject):
 
 
 def test_a_start_killed_at_any_boundary_is_done_or_undone(engine, fault_file):
-    points = [(service, stage + end) for service, stage in boundaries(engine) for end in ("", "@end")]
-    assert len(points) > 20
+    points = [(service, stage + end) for service, stage in boundaries(engine) if service in KILLED
+              for end in ("", "@end")]
+    assert len(points) >= 12
     failures = []
     for number, (service, point) in enumerate(points):
         name = f"point{number}"

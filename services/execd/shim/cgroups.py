@@ -100,6 +100,23 @@ def remove(parent: str) -> bool:
     return done
 
 
+def remove_container(cgroup: str) -> bool:
+    """Remove what a container's cgroup and those below it still are; False where the kernel says that one is busy.
+
+    The runtime does this; crun 1.8 leaves one behind, and says nothing, where a killed process is not quite gone yet.
+    """
+    done = True
+    for hierarchy in hierarchies():
+        for directory, _, _ in os.walk(f"{hierarchy.mount}/{cgroup}", topdown=False):
+            try:
+                os.rmdir(directory)
+            except FileNotFoundError:
+                continue
+            except OSError:
+                done = False
+    return done
+
+
 def _inherit_cpuset(mount: str, paths: list[str]) -> None:
     """A new v1 cpuset has no processors and takes no process until it is given its parent's."""
     for path in paths:

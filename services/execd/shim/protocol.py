@@ -37,7 +37,7 @@ Verbs, their fields and their answers:
   resize      target, rows, columns
   exec.create target, tty, stdin, exit_path                        attach clients of that target may come
   exec.start  target, process (path of an OCI process.json)        pid, started, steps
-  release                                                          done, and the shim leaves
+  release     runtime, cgroup (for a fresh shim)                   done, and the shim leaves
 Events: ``started`` {target, pid, started}, ``exit`` {target, pid, exit}, ``log_lost`` {bytes, records, error}.
 Reasons: BAD_REQUEST, BAD_VERSION, UNKNOWN_VERB, NO_SUCH_TARGET, BAD_STATE, MOUNT_FAILED, RUNTIME_FAILED,
 ALREADY_RUNNING, INTERNAL.

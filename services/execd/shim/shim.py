@@ -24,6 +24,8 @@ from execd.shim.steps import Mark, Steps
 
 INIT: Final = attach.INIT
 _RECORD_RETRY: Final = 1.0
+_CLEAR_PAUSE: Final = 0.01
+_CLEAR_TRIES: Final = 500
 Message = Mapping[str, object]
 Reply = Callable[[Mapping[str, object]], None]
 
@@ -322,19 +324,14 @@ class Shim:
         if not self._entered:
             mounts.enter()
             self._entered = True
+        cgroup = str(message.get("cgroup") or self._cgroup)
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
 
         def done(code: int, error: str) -> None:
             if code and os.path.exists(os.path.join(spec.root, self._spec.id)):
                 reply({"ok": False, "error": error, "reason": "RUNTIME_FAILED"})
-                return
-            mounts.leave(self._spec.run_dir)
-            self._released = True
-            reply({})
-            self._end_waiting_execs()
-            if self._init.state == CREATED and not self._init.pid:
-                self._init.failed("")
-            self._leave_if_done()
+            else:
+                self._clear(cgroup, _CLEAR_TRIES, reply)
 
         try:
             Runtime(self._loop, self._children, spec, self._spec.id, self._spec.run_dir).call(
@@ -342,6 +339,22 @@ class Shim:
             )
         finally:
             os.close(null)
+
+    def _clear(self, cgroup: str, tries: int, reply: Reply) -> None:
+        """After the runtime's delete: no cgroup, no mount, and then nothing keeps the shim but its clients."""
+        if cgroup and not cgroups.remove_container(cgroup):
+            if tries:
+                self._loop.later(_CLEAR_PAUSE, lambda: self._clear(cgroup, tries - 1, reply))
+            else:
+                reply({"ok": False, "error": f"cgroup {cgroup} is busy", "reason": "RUNTIME_FAILED"})
+            return
+        mounts.leave(self._spec.run_dir)
+        self._released = True
+        reply({})
+        self._end_waiting_execs()
+        if self._init.state == CREATED and not self._init.pid:
+            self._init.failed("")
+        self._leave_if_done()
 
     # Ends.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from aiohttp import hdrs, web
@@ -13,6 +14,7 @@ from chassis import context
 from chassis.errors import Internal, NotFound
 from chassis.logs import logger
 from gateway.engine import Engine
+from gateway.projection import stale_since
 from gateway.rest import errors, versions
 from gateway.rest.call import Call, Query, standing_headers
 from gateway.rest.protocol import Handler
@@ -57,12 +59,15 @@ class Face(web.Server):
                 route, variables = found
                 label = route.pattern
                 call = Call(request, self._engine, version, variables, Query(request.rel_url.query))
+                stale_since.set(0.0)
                 response = await route.handler(call)
             except Exception as error:  # noqa: BLE001 - the border: whatever it is becomes an answer
                 response = self._failed(request, error)
             code = str(response.status)
             if not response.prepared:
                 response.headers.update(_standing(response))
+                if known := stale_since.get():
+                    response.headers["X-Pier-Stale-Since"] = datetime.fromtimestamp(known, UTC).isoformat()
             return response
         finally:
             HTTP_IN_FLIGHT.dec()

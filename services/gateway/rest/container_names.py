@@ -6,11 +6,11 @@ import random
 from typing import Final
 
 _ADJECTIVES: Final = (
-    "able", "agile", "bold", "brave", "bright", "brisk", "calm", "candid", "clear", "clever", "cosy", "curious", "deft",
+    "able", "agile", "bold", "brave", "bright", "brisk", "calm", "candid", "clear", "clever", "cosy", "deft",
     "eager", "earnest", "easy", "fair", "fond", "frank", "gentle", "glad", "happy", "hardy", "honest", "jolly", "keen",
     "kind", "lively", "loyal", "lucid", "merry", "mild", "modest", "neat", "nimble", "noble", "patient", "placid",
-    "plucky", "polite", "proud", "quick", "quiet", "ready", "serene", "sharp", "shy", "silent", "sincere", "sober",
-    "steady", "stoic", "sturdy", "subtle", "sunny", "swift", "tidy", "upbeat", "vivid", "warm", "wise", "witty", "zesty",
+    "plucky", "proud", "quick", "quiet", "ready", "serene", "sharp", "shy", "silent", "sincere", "sober",
+    "steady", "stoic", "sturdy", "subtle", "sunny", "swift", "tidy", "upbeat", "vivid", "warm", "wise", "witty",
 )
 _SURNAMES: Final = (
     "babbage", "backus", "bartik", "borg", "cerf", "church", "codd", "conway", "cray", "dahl", "dijkstra", "engelbart",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
+from chassis.errors import PierError
+from coordinator import image_config
 from gateway.rest import container_view as view
-from gateway.rest import host_config, wire
+from gateway.rest import host_config, listing, wire
 from gateway.rest.body import Fields
 from gateway.rest.call import Call
 from gateway.rest.find import find_container, read_container
@@ -16,7 +18,8 @@ from gateway.rest.versions import Version
 from pier.exec.v1 import exec_pb2
 from pier.network.v1 import network_pb2
 
-_NO_TOP_LEVEL_SINCE = Version(1, 52)
+_NO_TOP_LEVEL_SINCE: Final = Version(1, 52)
+_DIRECTORIES: Final = {"upperdir": "UpperDir", "workdir": "WorkDir"}
 
 routes = Routes()
 
@@ -28,6 +31,7 @@ async def inspect(call: Call) -> web.StreamResponse:
     sandbox = await view.sandbox(call, container.id)
     fields = view.asked(container)
     arguments = [wire.text(part) for part in container.spec.process.args]
+    entrypoint, command = await _split(call, container, fields, arguments)
     return call.json({
         "Id": container.id, "Created": wire.rfc3339(container.created_at), "Path": arguments[0] if arguments else "",
         "Args": arguments[1:], "State": _state(container), "Image": container.spec.image_id,
@@ -37,7 +41,8 @@ async def inspect(call: Call) -> web.StreamResponse:
         "Platform": "linux", "MountLabel": "", "ProcessLabel": "", "AppArmorProfile": "",
         "ExecIDs": list(container.exec_ids) or None, "HostConfig": host_config.of(container, fields),
         "GraphDriver": _graph_driver(container), "Mounts": view.mount_points(container),
-        "Config": _config(container, fields), "NetworkSettings": _network_settings(call, container, sandbox, fields),
+        "Config": _config(container, fields) | {"Entrypoint": entrypoint or None, "Cmd": command or None},
+        "NetworkSettings": _network_settings(call, container, sandbox, fields),
     })
 
 
@@ -69,25 +74,40 @@ def _graph_driver(container: exec_pb2.Container) -> dict[str, Any]:
             continue
         lower = [wire.text(option.value) for option in mount.options if option.key.startswith("lowerdir")]
         data["LowerDir"] = ":".join(lower)
-        for key, name in (("upperdir", "UpperDir"), ("workdir", "WorkDir")):
-            data |= {name: wire.text(option.value) for option in mount.options if option.key == key}
+        for option in mount.options:
+            if option.key in _DIRECTORIES:
+                data[_DIRECTORIES[option.key]] = wire.text(option.value)
     return {"Name": "overlay2", "Data": data or None}
+
+
+async def _split(
+    call: Call, container: exec_pb2.Container, fields: Fields, arguments: list[str]
+) -> tuple[list[str], list[str]]:
+    """(entrypoint, command) in what runs: the record keeps both together, the request or the image tells them apart."""
+    entrypoint = fields.words("Entrypoint")
+    if entrypoint:
+        count = 0 if entrypoint == [""] else len(entrypoint)
+    elif command := fields.words("Cmd"):
+        count = len(arguments) - len(command)
+    else:
+        try:
+            image = await listing.image(call.engine, container.spec.image_id)
+            count = len(image_config.parse(image.config).entrypoint or [])
+        except PierError:
+            count = 0  # the image is gone
+    return arguments[:count], arguments[count:]
 
 
 def _config(container: exec_pb2.Container, fields: Fields) -> dict[str, Any]:
     spec, process = container.spec, container.spec.process
-    entrypoint = fields.words("Entrypoint")
-    arguments = [wire.text(part) for part in process.args]
-    # The record keeps what runs; which part of it was the entrypoint, the request says or the image said.
-    count = len(entrypoint) if entrypoint and entrypoint != [""] else 0
     config: dict[str, Any] = {
         "Hostname": spec.hostname or container.id[:12], "Domainname": spec.domainname, "User": process.user,
         "AttachStdin": fields.boolean("AttachStdin"), "AttachStdout": fields.boolean("AttachStdout"),
         "AttachStderr": fields.boolean("AttachStderr"), "Tty": process.terminal, "OpenStdin": process.stdin_open,
         "StdinOnce": process.stdin_once, "Env": [wire.text(entry) for entry in process.env],
-        "Cmd": arguments[count:] or None, "Image": spec.image, "Volumes": None,
-        "WorkingDir": wire.text(process.cwd), "Entrypoint": arguments[:count] or None,
-        "OnBuild": fields.optional_strings("OnBuild"), "Labels": dict(spec.labels),
+        "Image": spec.image, "Volumes": None,
+        "WorkingDir": wire.text(process.cwd), "OnBuild": fields.optional_strings("OnBuild"),
+        "Labels": dict(spec.labels),
     }
     if ports := view.exposed_ports(fields):
         config["ExposedPorts"] = {port: {} for port in ports}

@@ -6,6 +6,7 @@ and the setting's path.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -102,10 +103,14 @@ def working_directory(draft: Draft, fields: Fields, key: str) -> None:
     draft.spec.process.cwd = _bytes(fields.text(key))
 
 
-def health_check(draft: Draft, fields: Fields, key: str) -> None:
+def health_check(_draft: Draft, fields: Fields, key: str) -> None:
     test = fields.object(key).strings("Test")
     if test not in ([], ["NONE"]):
         raise Unimplemented(f"{fields.path(key)}: health checks are not built yet", reason="NOT_BUILT", field=key)
+
+
+def volumes(draft: Draft, fields: Fields, key: str) -> None:
+    draft.volumes = [posixpath.normpath(target) for target in fields.object(key)]
 
 
 def network_disabled(draft: Draft, fields: Fields, key: str) -> None:
@@ -116,7 +121,7 @@ def labels(draft: Draft, fields: Fields, key: str) -> None:
     draft.spec.labels.update(fields.string_map(key))
 
 
-def annotations(draft: Draft, fields: Fields, key: str) -> None:
+def annotation_map(draft: Draft, fields: Fields, key: str) -> None:
     draft.spec.annotations.update(fields.string_map(key))
 
 
@@ -188,7 +193,8 @@ def restart_policy(draft: Draft, fields: Fields, key: str) -> None:
             field=entry.path("MaximumRetryCount"),
         )
     if not 0 <= count <= _UINT32:
-        raise bad("invalid restart policy: maximum retry count cannot be negative", field=entry.path("MaximumRetryCount"))
+        where = entry.path("MaximumRetryCount")
+        raise bad("invalid restart policy: maximum retry count cannot be negative", field=where)
     draft.spec.restart_policy.name, draft.spec.restart_policy.maximum_retry_count = name, count
 
 
@@ -287,6 +293,9 @@ def check_together(draft: Draft, host: Fields) -> None:
     if draft.network_disabled:
         draft.network_mode = "none"
     targets = [mount.target for mount in draft.spec.mounts]
+    for anonymous in draft.volumes:
+        if _bytes(anonymous) not in targets:
+            raise Unimplemented("Volumes: anonymous volumes are not built yet", reason="NOT_BUILT", field="Volumes")
     for target in targets:
         if targets.count(target) > 1:
             raise bad(f"Duplicate mount point: {target.decode(errors='replace')}", field=host.path("Mounts"))

@@ -14,7 +14,8 @@ from pier.network.v1 import network_pb2
 class Draft:
     """``entrypoint`` and ``command`` are None where the image's count; ``endpoints`` by network name or id.
 
-    ``host_directories`` are bind sources that are made where they are missing.
+    ``host_directories`` are bind sources that are made where they are missing; ``volumes``
+    targets of anonymous volumes, unless something else is mounted there.
     """
 
     version: Version
@@ -31,4 +32,5 @@ class Draft:
     dns_search: list[str] = field(default_factory=list)
     dns_options: list[str] = field(default_factory=list)
     extra_hosts: list[str] = field(default_factory=list)
+    volumes: list[str] = field(default_factory=list)
     host_directories: list[str] = field(default_factory=list)

@@ -82,11 +82,9 @@ def parse(text: str, known: Iterable[str]) -> Filters:
     for key, given in document.items():
         if key not in allowed:
             raise bad(f"invalid filter '{key}'", field="filters", expected=", ".join(sorted(allowed)))
-        if isinstance(given, str):
-            given = [given]
-        if given is not None and not isinstance(given, dict | list):
+        if given is not None and not isinstance(given, dict | list | str):
             raise bad(f"invalid filter '{key}': neither a list nor a map", field="filters")
-        entries = tuple(given or ())
+        entries = (given,) if isinstance(given, str) else tuple(given or ())
         if not all(isinstance(entry, str) for entry in entries):
             raise bad(f"invalid filter '{key}': values are strings", field="filters")
         if entries:

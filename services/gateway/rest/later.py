@@ -16,6 +16,14 @@ from gateway.rest.routes import Handler, Routes
 routes: Final = Routes()
 
 _LATER: Final = (
+    ("POST", "/containers/prune", "container prune"),
+    ("GET", "/containers/{name}/export", "export"),
+    ("GET", "/containers/{name}/changes", "diff"),
+    ("HEAD", "/containers/{name}/archive", "cp"),
+    ("GET", "/containers/{name}/archive", "cp"),
+    ("PUT", "/containers/{name}/archive", "cp"),
+    ("GET", "/containers/{name}/attach/ws", "attach by websocket"),
+    ("POST", "/commit", "commit"),
     ("POST", "/auth", "login"),
     ("POST", "/images/{name:.*}/push", "push"),
     ("GET", "/images/get", "save"),

@@ -16,6 +16,8 @@ from pier.exec.v1 import exec_pb2
 from pier.image.v1 import image_pb2
 
 _PAGE: Final = 100
+CONTAINERS: Final = "containers"
+"""The projection's key of the list of all containers."""
 
 
 async def images(engine: Engine) -> list[image_pb2.Image]:

@@ -37,7 +37,8 @@ def _bind(draft: Draft, text: str, where: str) -> types_pb2.MountSpec:
             reason="NOT_BUILT", field=where,
         )
     spec = types_pb2.MountSpec(
-        type="bind", source=_bytes(posixpath.normpath(source)), target=_bytes(posixpath.normpath(target)), recursive=True
+        type="bind", source=_bytes(posixpath.normpath(source)), target=_bytes(posixpath.normpath(target)),
+        recursive=True,
     )
     for mode in parts[2].split(",") if len(parts) == 3 else ():
         if mode == "ro":
@@ -71,7 +72,8 @@ def _bind_mount(draft: Draft, entry: Fields) -> types_pb2.MountSpec:
     if not source:
         raise bad(f"{prefix}field Source must not be empty", field=entry.path("Source"))
     if not source.startswith("/"):
-        raise bad(f"{prefix}invalid mount path: '{source[:200]}' mount path must be absolute", field=entry.path("Source"))
+        text = f"{prefix}invalid mount path: '{source[:200]}' mount path must be absolute"
+        raise bad(text, field=entry.path("Source"))
     _target(target, prefix, entry.path("Target"))
     options = entry.object("BindOptions")
     for name in ("ReadOnlyNonRecursive", "ReadOnlyForceRecursive"):
@@ -100,7 +102,8 @@ def _tmpfs_mount(entry: Fields) -> types_pb2.MountSpec:
     _target(target, prefix, entry.path("Target"))
     options = entry.object("TmpfsOptions")
     if options.raw("Options"):
-        raise Unimplemented(f"{options.path('Options')}: not built yet", reason="NOT_BUILT", field=options.path("Options"))
+        where = options.path("Options")
+        raise Unimplemented(f"{where}: not built yet", reason="NOT_BUILT", field=where)
     spec = _new_tmpfs(target)
     if size := options.integer("SizeBytes"):
         spec.options.add(key="size", value=str(size).encode())

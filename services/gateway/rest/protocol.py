@@ -36,7 +36,7 @@ class Taken:
     ended: bool
 
 
-class Handler(web.RequestHandler):  # type: ignore[type-arg]  # generic in the stub, not in the library
+class Handler(web.RequestHandler):
     """One client's connection. ``upgrade``: the request being served asks for 101."""
 
     def __init__(self, manager: Any, **options: Any) -> None:

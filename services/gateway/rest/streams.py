@@ -68,7 +68,7 @@ async def _exits(
                 if not registered:
                     registered = True
                     yield None
-                elif condition == exec_pb2.WAIT_CONDITION_NEXT_EXIT and (missed := await _missed(call, container.id, before)):
+                elif missed := await _missed(call, container.id, condition, before):
                     yield missed
                     return
         except Unavailable:
@@ -77,13 +77,18 @@ async def _exits(
             await asyncio.sleep(_REDIAL)
 
 
-async def _missed(call: Call, id_: str, before: exec_pb2.ContainerStatus) -> exec_pb2.Exit | None:
+async def _missed(
+    call: Call, id_: str, condition: exec_pb2.WaitCondition.ValueType, before: exec_pb2.ContainerStatus
+) -> exec_pb2.Exit | None:
     """An end that came while nobody could tell of it."""
+    if condition != exec_pb2.WAIT_CONDITION_NEXT_EXIT:
+        return None
     try:
         now = (await call.engine.coordinator.get(id_)).status
     except NotFound:
         return None  # its tombstone answers the wait
-    return now.exit if now.HasField("exit") and now.exit.time.ToNanoseconds() > before.exit.time.ToNanoseconds() else None
+    newer = now.exit.time.ToNanoseconds() > before.exit.time.ToNanoseconds()
+    return now.exit if now.HasField("exit") and newer else None
 
 
 @routes.post("/containers/{name}/attach")
@@ -96,7 +101,7 @@ async def attach_(call: Call) -> web.StreamResponse:
     if container.status.state == exec_pb2.CONTAINER_STATE_PAUSED:
         raise Conflict(f"container {call.path['name']} is paused, unpause the container before attach", reason="PAUSED")
     if query.boolean("logs"):
-        raise Unimplemented("logs: replaying the log before the stream is not built yet", reason="NOT_BUILT", field="logs")
+        raise Unimplemented("logs: the log's replay before the stream is not built", reason="NOT_BUILT", field="logs")
     terminal = container.spec.process.terminal
     if not query.boolean("stream"):
         taken, response = await hijack.upgrade(call, terminal=terminal)

@@ -62,6 +62,15 @@ class Execd:
             assert time.monotonic() < deadline, f"execd is not serving:\n{self.log()[-3000:]}"
             await asyncio.sleep(_PAUSE)
 
+    async def has_zygote(self) -> bool:
+        """Whether the zygote listens."""
+        try:
+            _, writer = await asyncio.open_unix_connection(str(self.instance.zygote_socket))
+        except OSError:
+            return False
+        writer.close()
+        return True
+
     def kill(self, *names: str) -> None:
         """SIGKILL to all of ``names`` first, then see them gone."""
         for name in names:
@@ -171,6 +180,7 @@ async def running(name: str, base: Path) -> AsyncIterator[Execd]:
             if program not in execd.processes:
                 execd.start(program)
         await execd.serving()
+        await until(execd.has_zygote, "the zygote listens: only one that is up takes the cgroups away when it ends")
         await execd.remove_all()
     finally:
         await execd.close()

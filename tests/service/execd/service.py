@@ -63,7 +63,8 @@ class Execd:
         with (self.base / "execd.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "execd", "--instance", self.instance.name, "--root", str(self.instance.root),
-                 "--run", str(self.instance.run), "--metrics-port", "0", "--log-level", "debug"],
+                 "--run", str(self.instance.run), "--metrics-port", "0", "--log-level", "debug",
+                 "--zygote-patience", "0"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={**os.environ, "PYTHONPATH": str(SOURCES), **environment},
             )
@@ -228,7 +229,8 @@ async def execd(name: str, **environment: str) -> AsyncIterator[Execd]:
         yield service
         for container in await service.list():
             await service.remove(container.id)
-        assert await service.fsck() == []
+        findings = await service.fsck()
+        assert findings == [], findings
     finally:
         for client in service.clients:
             client.close()

@@ -1,0 +1,27 @@
+"""Names of the published schema (Docker Engine API 1.51), by object: what the table of settings is held against."""
+
+
+def _names(text):
+    return frozenset(text.split())
+
+
+CONFIG = _names(
+    "ArgsEscaped AttachStderr AttachStdin AttachStdout Cmd Domainname Entrypoint Env ExposedPorts Healthcheck Hostname "
+    "Image Labels NetworkDisabled OnBuild OpenStdin Shell StdinOnce StopSignal StopTimeout Tty User Volumes "
+    "WorkingDir"
+)
+HOST_CONFIG = _names(
+    "Annotations AutoRemove Binds "
+    "BlkioDeviceReadBps BlkioDeviceReadIOps BlkioDeviceWriteBps BlkioDeviceWriteIOps "
+    "BlkioWeight BlkioWeightDevice CapAdd CapDrop Cgroup CgroupParent CgroupnsMode ConsoleSize ContainerIDFile "
+    "CpuCount CpuPercent CpuPeriod CpuQuota CpuRealtimePeriod CpuRealtimeRuntime CpuShares CpusetCpus CpusetMems "
+    "DeviceCgroupRules DeviceRequests Devices Dns DnsOptions DnsSearch ExtraHosts GroupAdd IOMaximumBandwidth "
+    "IOMaximumIOps Init IpcMode Isolation Links LogConfig MaskedPaths Memory MemoryReservation MemorySwap "
+    "MemorySwappiness Mounts NanoCpus NetworkMode OomKillDisable OomScoreAdj PidMode PidsLimit PortBindings Privileged "
+    "PublishAllPorts ReadonlyPaths ReadonlyRootfs RestartPolicy Runtime SecurityOpt ShmSize StorageOpt Sysctls Tmpfs "
+    "UTSMode Ulimits UsernsMode VolumeDriver VolumesFrom"
+)
+ENDPOINT = _names(
+    "Aliases DNSNames DriverOpts EndpointID Gateway GlobalIPv6Address GlobalIPv6PrefixLen GwPriority IPAMConfig "
+    "IPAddress IPPrefixLen IPv6Gateway Links MacAddress NetworkID"
+)
