@@ -108,10 +108,18 @@ def processes() -> Iterator[str]:
             yield name
 
 
+def _program(pid: int) -> str:
+    """A process's name; of a module that Python runs, the module's."""
+    words = _read(f"/proc/{pid}/cmdline").split(b"\0")
+    if b"-m" in words[1:-1]:
+        return words[words.index(b"-m") + 1].decode(errors="replace")
+    return _read(f"/proc/{pid}/comm").decode(errors="replace").strip()
+
+
 def descriptors() -> Iterator[str]:
     """Open descriptors of every process of this pid namespace, by process id and name."""
     for pid in _process_ids():
-        comm = _read(f"/proc/{pid}/comm").decode(errors="replace").strip()
+        comm = _program(pid)
         try:
             fds = os.listdir(f"/proc/{pid}/fd")
         except OSError:
