@@ -252,3 +252,20 @@ def test_events_go_on_exactly_behind_a_cursor(client, engine):
         event["timeNano"] for event in rest if event["Actor"]["ID"] == seen[middle]["Actor"]["ID"]
     }
     assert client.api._get(client.api._url("/events") + "?after=nonsense").status_code == 400
+
+
+def test_a_network_that_is_not_there_is_told_at_the_start_and_no_image_is_pulled_for_it(engine):
+    done = engine.docker("run", "--rm", "--network", "nosuch", "busybox", "true")
+    assert done.returncode == 125
+    assert "network nosuch not found" in done.stderr
+    assert "Unable to find image" not in done.stderr
+    wait_until(lambda: engine.ok("ps", "-aq") == "", what="it is removed, since it was to be removed at its end")
+    done = engine.docker("run", "--rm", "--network", "container:nosuch", "busybox", "true")
+    assert (done.returncode, "No such container: nosuch" in done.stderr) == (125, True)
+    assert "Unable to find image" not in done.stderr
+
+
+def test_a_container_shares_anothers_network(engine):
+    engine.ok("run", "-d", "--name", "holder", "busybox", "sleep", "600")
+    address = engine.inspect("holder")["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
+    assert address in engine.ok("run", "--rm", "--network", "container:holder", *sh("ip -4 addr show eth0"))
