@@ -22,6 +22,7 @@ Facts = Mapping[str, Counter[str]]
 
 _FILES: Final = ("/tmp", "/var/tmp", "/run", "/dev/shm")
 _PYTESTS_OWN: Final = re.compile(r"/tmp/pytest-of-[^/]+(/.*)?")
+_MODULE: Final = re.compile(rb"\0-m\0([a-z_.]+)\0")
 _INODE: Final = re.compile(r"^(socket|pipe|net|mnt|pid|uts|ipc|cgroup|user|time):\[\d+\]$")
 _VOLATILE: Final = frozenset({"handle", "packets", "bytes", "expires", "index"})
 
@@ -108,18 +109,12 @@ def processes() -> Iterator[str]:
             yield name
 
 
-def _program(pid: int) -> str:
-    """A process's name; of a module that Python runs, the module's."""
-    words = _read(f"/proc/{pid}/cmdline").split(b"\0")
-    if b"-m" in words[1:-1]:
-        return words[words.index(b"-m") + 1].decode(errors="replace")
-    return _read(f"/proc/{pid}/comm").decode(errors="replace").strip()
-
-
 def descriptors() -> Iterator[str]:
     """Open descriptors of every process of this pid namespace, by process id and name."""
     for pid in _process_ids():
-        comm = _program(pid)
+        comm = _read(f"/proc/{pid}/comm").decode(errors="replace").strip()
+        found = _MODULE.search(_read(f"/proc/{pid}/cmdline"))
+        module = f" {found[1].decode()}" if found else ""
         try:
             fds = os.listdir(f"/proc/{pid}/fd")
         except OSError:
@@ -128,7 +123,7 @@ def descriptors() -> Iterator[str]:
             # The descriptor that listed this directory is gone by now.
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 target = _INODE.sub(r"\1", os.readlink(f"/proc/{pid}/fd/{fd}"))
-                yield f"{pid} ({comm}): {target}"
+                yield f"{pid} ({comm}{module}): {target}"
 
 
 def terminals() -> Iterator[str]:

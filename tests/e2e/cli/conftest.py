@@ -90,7 +90,8 @@ def clients(host: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli
     done: subprocess.CompletedProcess[Any] = found.run("docker", ["load"], input=archive, text=False)
     assert done.returncode == 0, done.stderr
     yield found
-    found.run("docker", ["rmi", "-f", IMAGE])
+    if os.environ.get("PIER_E2E_HOST"):
+        found.run("docker", ["rmi", "-f", IMAGE])
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,10 @@ from tests import images
 from tests.engine import wait_until
 
 PULL = 'pier_rpc_in_flight{method="pier.image.v1.ImageService/Pull"}'
-BIG = Image([layer([Entry("data", data=os.urandom(4 << 20))])], config={"Cmd": ["true"]})
-PACKED = images.pack(BIG)
 
 
 class Slow(http.server.ThreadingHTTPServer):
-    """A registry with one image, ``app:1``, whose layer stops half way until ``go`` is set."""
+    """A registry with one image, ``app:1``, whose layer stops half way until ``go`` is set. It knows no ranges."""
 
     daemon_threads = True
 
@@ -26,6 +24,8 @@ class Slow(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answer)
         self.go, self.waiting = threading.Event(), threading.Event()
         self.host = f"127.0.0.1:{self.server_port}"
+        data = os.urandom(4 << 20)  # another one each time: what an earlier pull left here is not gone on with
+        self.packed = images.pack(Image([layer([Entry("data", data=data)])], config={"Cmd": ["true"]}))
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
@@ -34,9 +34,9 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         if "/manifests/" in self.path:
-            blob = PACKED.top
+            blob = self.server.packed.top
         else:
-            blob = next(blob for blob in PACKED.blobs if self.path.endswith(digest(blob.data)))
+            blob = next(blob for blob in self.server.packed.blobs if self.path.endswith(digest(blob.data)))
         self.send_response(200)
         self.send_header("Content-Type", blob.media_type)
         self.send_header("Content-Length", str(len(blob.data)))
@@ -100,7 +100,7 @@ def test_progress_is_told_while_the_layer_is_still_on_its_way(engine, slow, pull
     assert rest[-1]["status"].startswith("Status: Downloaded newer image")
 
 
-def test_a_client_that_goes_ends_its_pull(engine, slow, pulling):
+def test_a_client_that_goes_ends_its_pull_and_the_next_goes_on(engine, slow, pulling):
     connection, answer = pulling
     read_until(answer, "Downloading")
     assert engine.metric("imaged", PULL) == 1
@@ -108,6 +108,8 @@ def test_a_client_that_goes_ends_its_pull(engine, slow, pulling):
     connection.close()
     wait_until(lambda: engine.metric("imaged", PULL) == 0, what="the pull's end")
     assert engine.ok("images", "-q", f"{slow.host}/app") == ""
+    slow.go.set()
+    engine.ok("pull", f"{slow.host}/app:1")  # goes on with the half that is here
 
 
 def test_imaged_killed_in_the_middle_is_told_and_the_same_pull_succeeds(engine, slow, pulling):
