@@ -21,8 +21,8 @@ from gateway.rest.app import Face
 from gateway.rest.tables import TABLES
 from gateway.settings import GatewaySettings
 
-_GRACE: Final = 2.0
-"""Seconds that streams have to end when the gateway stops."""
+_GRACE: Final = 0.5
+"""Seconds that requests have to end when the gateway stops; streams never do, and connections wait for the next one."""
 
 
 @contextlib.asynccontextmanager

@@ -6,6 +6,7 @@ import signal
 import socket
 import struct
 import threading
+import time
 
 import docker
 import pytest
@@ -235,3 +236,36 @@ def test_each_connection_may_carry_many_requests(engine):
                     length = int(line.split(b":")[1])
             assert reader.read(length) == b"OK"
         reader.close()
+
+
+def test_events_go_on_exactly_behind_a_cursor(client, engine):
+    def read(query):
+        return [json.loads(line) for line in client.api._get(client.api._url("/events") + query).text.splitlines()]
+
+    engine.ok("run", "--rm", "--name", "first", "busybox", "true")
+    wait_until(lambda: engine.ok("ps", "-aq") == "")
+    seen = read("?since=1&until=1&cursor=1") or read(f"?since=1&until={int(time.time()) + 1}&cursor=1")
+    middle = len(seen) // 2
+    rest = read(f"?until={int(time.time()) + 1}&after={seen[middle]['cursor']}")
+    assert {event["timeNano"] for event in rest} >= {event["timeNano"] for event in seen[middle + 1 :]}
+    assert seen[middle]["timeNano"] not in {
+        event["timeNano"] for event in rest if event["Actor"]["ID"] == seen[middle]["Actor"]["ID"]
+    }
+    assert client.api._get(client.api._url("/events") + "?after=nonsense").status_code == 400
+
+
+def test_a_network_that_is_not_there_is_told_at_the_start_and_no_image_is_pulled_for_it(engine):
+    done = engine.docker("run", "--rm", "--network", "nosuch", "busybox", "true")
+    assert done.returncode == 125
+    assert "network nosuch not found" in done.stderr
+    assert "Unable to find image" not in done.stderr
+    wait_until(lambda: engine.ok("ps", "-aq") == "", what="it is removed, since it was to be removed at its end")
+    done = engine.docker("run", "--rm", "--network", "container:nosuch", "busybox", "true")
+    assert (done.returncode, "No such container: nosuch" in done.stderr) == (125, True)
+    assert "Unable to find image" not in done.stderr
+
+
+def test_a_container_shares_anothers_network(engine):
+    engine.ok("run", "-d", "--name", "holder", "busybox", "sleep", "600")
+    address = engine.inspect("holder")["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
+    assert address in engine.ok("run", "--rm", "--network", "container:holder", *sh("ip -4 addr show eth0"))

@@ -47,6 +47,8 @@ def in_dockers_words(error: BaseException, container: exec_pb2.Container) -> Bas
             f"failed to create task for container: failed to create shim task: OCI runtime create failed: "
             f"{told(first, container.spec.process.args[0])}", reason=first.reason,
         )
+    if isinstance(first, NotFound) and first.field == "network":
+        return NotFound(f"failed to set up container networking: {first.message}", reason=first.reason)
     if first.reason == "PORT_TAKEN":
         return Internal(
             f"failed to set up container networking: driver failed programming external connectivity on endpoint "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from contextlib import suppress
 from typing import Final
 
 from aiohttp import web
@@ -89,15 +90,16 @@ async def start(call: Call) -> web.StreamResponse:
     )
     async with hijack.dial(opened.socket_path, target) as shim:
         taken, response = await hijack.upgrade(call, terminal=terminal)
-        try:
-            await services.execd.call(services.containers.ExecStart, request, timeout=_START_TIMEOUT)
-        except PierError as error:
-            text = f"{_told(error, made)}\r\n".encode()
-            head = attach.frame(attach.STDOUT, len(text)) if opened.framed else b""
-            with taken.socket as client:
-                await asyncio.get_running_loop().sock_sendall(client, head + text)
-            return response
-        await hijack.splice(taken, shim)
+        with taken.socket as client:
+            try:
+                await services.execd.call(services.containers.ExecStart, request, timeout=_START_TIMEOUT)
+            except PierError as error:
+                text = f"{_told(error, made)}\r\n".encode()
+                head = attach.frame(attach.STDOUT, len(text)) if opened.framed else b""
+                with suppress(OSError):  # it need not have waited
+                    await asyncio.get_running_loop().sock_sendall(client, head + text)
+                return response
+            await hijack.splice(taken, shim)
     return response
 
 

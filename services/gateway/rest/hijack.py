@@ -99,26 +99,25 @@ async def upgrade(call: Call, *, terminal: bool) -> tuple[Taken, Hijacked]:
 
 
 async def splice(taken: Taken, shim: socket.socket) -> None:
-    """Carry bytes both ways until the shim closes or the client is gone. Closes the client's socket."""
+    """Carry bytes both ways until the shim closes or the client is gone. The client's socket is closed afterwards."""
     loop = asyncio.get_running_loop()
-    with contextlib.closing(taken.socket) as client:
-        gone = asyncio.Event()
-        tasks = [
-            asyncio.create_task(_input(loop, taken, shim)),
-            output := asyncio.create_task(_copy(loop, shim, client)),
-            asyncio.create_task(gone.wait()),
-        ]
-        with _hang_up(loop, client, gone):
-            try:
-                pending = set(tasks)
-                while not (output.done() or gone.is_set()):
-                    _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-        with contextlib.suppress(OSError):
-            client.shutdown(socket.SHUT_RDWR)
+    client, gone = taken.socket, asyncio.Event()
+    tasks = [
+        asyncio.create_task(_input(loop, taken, shim)),
+        output := asyncio.create_task(_copy(loop, shim, client)),
+        asyncio.create_task(gone.wait()),
+    ]
+    with client, _hang_up(loop, client, gone):
+        try:
+            pending = set(tasks)
+            while not (output.done() or gone.is_set()):
+                _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
 
 
 async def _input(loop: asyncio.AbstractEventLoop, taken: Taken, shim: socket.socket) -> None:

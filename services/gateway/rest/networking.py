@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Final
 
-from chassis.errors import NotFound
+from chassis.errors import Conflict, NotFound
 from coordinator.services import NAMESPACE
 from gateway.rest import settings
 from gateway.rest.body import Fields
@@ -23,14 +23,17 @@ _SINGLE: Final = ("host", "none")
 
 
 async def plan(call: Call, draft: Draft) -> engine_pb2.ContainerPlan:
-    """How the container is joined to networks at each start. NotFound for a network or container that is not there."""
+    """How the container is joined to networks at each start. Conflict for a container that is not there."""
     made = engine_pb2.ContainerPlan(
         network_mode=draft.network_mode, dns=draft.dns, dns_search=draft.dns_search, dns_options=draft.dns_options,
         extra_hosts=draft.extra_hosts,
     )
     mode = draft.network_mode
     if mode.startswith("container:"):
-        other = await find_container(call, mode.partition(":")[2])
+        try:
+            other = await find_container(call, mode.partition(":")[2])
+        except NotFound as error:  # by a "not found" of the create the command would pull the image
+            raise Conflict(error.message, reason=error.reason, field="HostConfig.NetworkMode") from error
         made.network_mode = f"container:{other.id}"
         if draft.ports:
             raise bad("conflicting options: port publishing and the container type network mode",
@@ -48,27 +51,31 @@ async def plan(call: Call, draft: Draft) -> engine_pb2.ContainerPlan:
             network=DEFAULT, spec=endpoint(draft, rest.get(DEFAULT) or Fields({}, "EndpointsConfig")), ports=draft.ports
         )
         return made
-    main = await find_network(call, mode)
-    first = rest.pop(main.name, None) or rest.pop(main.id, None) or Fields({}, "EndpointsConfig")
+    names = await find_network(call, mode)
+    first = next((rest.pop(name) for name in names if name in rest), Fields({}, "EndpointsConfig"))
     if rest and call.version < _SEVERAL_SINCE:
         raise bad(f"Container cannot be connected to network endpoints: {', '.join(sorted(draft.endpoints))}")
-    made.attachments.add(network=main.name, spec=endpoint(draft, first), ports=draft.ports)
+    made.attachments.add(network=names[0], spec=endpoint(draft, first), ports=draft.ports)
     for name in sorted(rest):
-        other_network = await find_network(call, name)
-        made.attachments.add(network=other_network.name, spec=endpoint(draft, rest[name]))
+        names = await find_network(call, name)
+        made.attachments.add(network=names[0], spec=endpoint(draft, rest[name]))
     return made
 
 
-async def find_network(call: Call, name: str) -> network_pb2.Network:
-    """By id or name. NotFound in Docker's words."""
+async def find_network(call: Call, name: str) -> tuple[str, ...]:
+    """Name and id of the network called ``name``.
+
+    One that is not there keeps the name that it was given: it may be there at the start, which refuses it otherwise.
+    (Docker's way. A "not found" of the create would make the command pull the image.)
+    """
     services = call.engine.services
     try:
         found: network_pb2.GetNetworkResponse = await services.netd.call(
             services.networks.GetNetwork, network_pb2.GetNetworkRequest(namespace=NAMESPACE, network=name)
         )
-    except NotFound as error:
-        raise NotFound(f"network {name} not found", reason="NO_SUCH_NETWORK", field="NetworkMode") from error
-    return found.network
+    except NotFound:
+        return (name,)
+    return found.network.name, found.network.id
 
 
 def endpoint(draft: Draft, fields: Fields) -> network_pb2.EndpointSpec:

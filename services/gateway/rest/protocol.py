@@ -23,6 +23,7 @@ _EARLY_MAX: Final = 256 << 10
 _END: Final = b"\r\n\r\n"
 _HIJACK: Final = re.compile(rb"POST (?:/v[0-9.]+)?/(?:containers/[^/ ?]+/attach|exec/[^/ ?]+/start)[? ]")
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*(?=\r\n|$)", re.IGNORECASE)
+_CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 _UPGRADE: Final = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 _CONNECTION: Final = re.compile(rb"\r\nconnection:[ \t]*upgrade[ \t]*(?=\r\n|$)", re.IGNORECASE)
 
@@ -113,7 +114,8 @@ class Handler(web.RequestHandler):
         data, self._head = self._head, b""
         self._busy = True
         head = data[:end]
-        if end < 0 or not _HIJACK.match(head):
+        # Where a chunked body ends only its parser knows: such a request stays an ordinary one.
+        if end < 0 or not _HIJACK.match(head) or _CHUNKED.search(head):
             super().data_received(data)
             self._note_payload()
             return

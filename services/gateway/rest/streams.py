@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final
 
 from aiohttp import web
@@ -39,10 +40,10 @@ async def wait(call: Call) -> web.StreamResponse:
     if text not in _CONDITIONS:
         raise bad(f'invalid condition: "{text[:80]}"', field="condition", expected=", ".join(filter(None, _CONDITIONS)))
     container = await find_container(call, call.path["name"])
-    exits = _exits(call, container, _CONDITIONS[text])
-    assert await anext(exits) is None
-    response = await call.stream()
-    exit_ = await anext(exits)
+    async with aclosing(_exits(call, container, _CONDITIONS[text])) as exits:
+        assert await anext(exits) is None
+        response = await call.stream()
+        exit_ = await anext(exits)
     assert exit_ is not None
     answer: dict[str, object] = {"StatusCode": exit_.code if exit_.HasField("code") else _UNKNOWN_EXIT}
     if not exit_.HasField("code"):
@@ -53,7 +54,7 @@ async def wait(call: Call) -> web.StreamResponse:
 
 async def _exits(
     call: Call, container: exec_pb2.Container, condition: exec_pb2.WaitCondition.ValueType
-) -> AsyncIterator[exec_pb2.Exit | None]:
+) -> AsyncGenerator[exec_pb2.Exit | None, None]:
     """None when the wait is in place, then the exit. execd may go and come back meanwhile."""
     services = call.engine.services
     request = exec_pb2.WaitRequest(id=container.id, condition=condition)
@@ -117,7 +118,8 @@ async def attach_(call: Call) -> web.StreamResponse:
     )
     async with hijack.dial(opened.socket_path, request) as shim:
         taken, response = await hijack.upgrade(call, terminal=terminal)
-        await hijack.splice(taken, shim)
+        with taken.socket:
+            await hijack.splice(taken, shim)
     return response
 
 
