@@ -1,10 +1,13 @@
 """Pulls while they run: what comes is told as it comes, and an end in the middle leaves nothing half done."""
 
+from __future__ import annotations
+
 import http.server
 import json
 import os
 import socket
 import threading
+from typing import Any
 
 import pytest
 
@@ -29,6 +32,8 @@ class Slow(http.server.ThreadingHTTPServer):
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
+    server: Slow
+
     def log_message(self, *arguments):
         """Say nothing."""
 
@@ -79,7 +84,7 @@ def pulling(api, slow):
 
 def read_until(answer, status):
     """Messages up to the first with ``status``."""
-    messages = []
+    messages: list[dict[str, Any]] = []
     while not messages or messages[-1].get("status") != status:
         line = answer.readline()
         assert line, f"the stream ended without {status}: {messages}"
