@@ -34,7 +34,7 @@ def programs(instance: Instance, config: str | None) -> tuple[Program, ...]:
     if config:
         common += ["--config", config]
     zygote = (
-        sys.executable, "-I", "-S", "-E", str(_SOURCES / "execd" / "zygote"),
+        sys.executable, "-I", "-S", "-E", str(_SOURCES / "execd" / "zygote" / "__main__.py"),
         "--socket", str(instance.zygote_socket), "--cgroup-parent", instance.cgroup_parent,
     )
     services = [
