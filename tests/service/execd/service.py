@@ -11,10 +11,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from chassis.client import Peer
 from chassis.errors import PierError
@@ -163,7 +163,7 @@ class Execd:
         async for response in stream:
             if response.HasField("exit"):
                 exit_: exec_pb2.Exit = response.exit
-                await cast("AsyncGenerator[Any]", stream).aclose()
+                await stream.aclose()
                 return exit_
         raise AssertionError("the wait ended without an exit")
 

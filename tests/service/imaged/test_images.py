@@ -198,7 +198,7 @@ async def test_a_cancelled_pull_leaves_a_part_that_the_next_goes_on_with(imaged:
     async for message in stream:
         if message.layer.phase == pb.LAYER_PHASE_DOWNLOADING and message.layer.current:
             break
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     async with asyncio.timeout(10):
         while any(name.startswith("tmp-") for name in imaged.directories()["l"]):
             await asyncio.sleep(0.01)  # the service undoes it by itself; nothing tells us

@@ -1,6 +1,7 @@
 """The merged stream's cursor is opaque, comes back as it went, and nothing else is taken for one."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ class Peer:
 
 
 STUB = SimpleNamespace(Events=None)
-SERVICES = SimpleNamespace(
+SERVICES: Any = SimpleNamespace(
     execd=Peer("execd"), imaged=Peer("imaged"), netd=Peer("netd"), containers=STUB, images=STUB, networks=STUB
 )
 

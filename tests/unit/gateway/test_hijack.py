@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -53,17 +54,19 @@ def face(seen):
     async def plain(call):
         return call.json({"plain": True})
 
-    return Face(SimpleNamespace(), [routes])
+    engine: Any = SimpleNamespace()
+    return Face(engine, [routes])
 
 
 @contextlib.asynccontextmanager
 async def serving():
-    seen = []
+    seen: list[Any] = []
     runner = web.ServerRunner(face(seen), shutdown_timeout=1)
     await runner.setup()
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     loop = asyncio.get_running_loop()
+    assert runner.server is not None
     await loop.connect_accepted_socket(runner.server, theirs)
     try:
         yield ours, seen

@@ -131,7 +131,9 @@ def test_variables_take_slashes_where_the_pattern_says_so_and_the_suffix_is_matc
 
     for path, name in (("/images/127.0.0.1:5000/a/b:v1/json", "127.0.0.1:5000/a/b:v1"), ("/images/a%2Fb/json", "a/b"),
                        ("/images/get/json/json", "get/json")):
-        assert match(routes.entries, "GET", path)[1] == {"name": name}
+        found = match(routes.entries, "GET", path)
+        assert found is not None
+        assert found[1] == {"name": name}
     assert match(routes.entries, "GET", "/containers/a/b/json") is None
     assert match(routes.entries, "POST", "/containers/a/json") is None
 
