@@ -151,8 +151,8 @@ def running(name: str, directory: Path, **environment: str) -> Iterator[Engine]:
     assert world.inside(), "this test needs a world: make test, or python -m tests.world -- python -m pytest"
     engine = Engine(instance(name, directory / "root", Path("/run") / f"pier-{name}"), **environment)
     forget = leaks.register_baseline(engine.kept)
-    engine.up()
     try:
+        engine.up()
         yield engine
         engine.remove_everything()
     finally:

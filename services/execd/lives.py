@@ -179,6 +179,8 @@ class Lives:
                 raise
         if entry.shim is link:
             entry.shim = None
+        # Not left to the shim's own end: asyncio holds a reader weakly, a link that nobody owns is garbage, not closed.
+        await link.close()
         await self._pool.run(self._places.remove_run_dir, link.run_dir)
 
     # After a kill.

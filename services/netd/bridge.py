@@ -36,10 +36,14 @@ class BridgeSpec:
 def ensure(sock: NetlinkSocket, spec: BridgeSpec) -> links.Link:
     """Make the bridge, or complete one that a former start left. It is sealed when it is new.
 
-    Raises Conflict where another program has a link of that name.
+    A bridge that this very instance left with a state that is lost (its alias differs in the network's id alone) is
+    replaced. Raises Conflict where another program has a link of that name.
     """
     try:
         found = links.link(sock, spec.link)
+        if found.kind == "bridge" and _is_predecessor(found.alias, spec.alias):
+            sock.run([links.delete_link(spec.link)])
+            found = _make(sock, spec)
     except OSError as error:
         if error.errno != errno.ENODEV:
             raise
@@ -52,6 +56,12 @@ def ensure(sock: NetlinkSocket, spec: BridgeSpec) -> links.Link:
     if not found.up:
         sock.run([links.set_link(spec.link, up=True)])
     return found
+
+
+def _is_predecessor(alias: str, own: str) -> bool:
+    """"INSTANCE network ID OWNER" with another id."""
+    theirs, ours = alias.split(" "), own.split(" ")
+    return len(theirs) == len(ours) == 4 and theirs != ours and theirs[:2] + theirs[3:] == ours[:2] + ours[3:]
 
 
 def _make(sock: NetlinkSocket, spec: BridgeSpec) -> links.Link:

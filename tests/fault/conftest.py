@@ -5,12 +5,12 @@ import pytest
 from tests.engine import running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def fault_file(tmp_path_factory):
     return tmp_path_factory.mktemp("fault") / "armed"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def engine(tmp_path_factory, fault_file):
     with running("fault", tmp_path_factory.mktemp("engine"), PIER_FAULT=f"@{fault_file}") as engine:
         engine.load_busybox()

@@ -402,3 +402,16 @@ def test_a_link_of_a_stranger_with_the_bridges_name_is_refused(lab: Lab) -> None
     spec = bridge.BridgeSpec("pt0", "somebody else", IPv4Interface("10.77.0.1/24"))
     with pytest.raises(Exception, match="not this engine's"):
         bridge.ensure(lab.sock, spec)
+
+
+def test_a_bridge_of_this_instance_whose_state_was_lost_is_replaced(lab: Lab) -> None:
+    gateway = IPv4Interface("10.77.0.1/24")
+    first = bridge.ensure(lab.sock, bridge.BridgeSpec("pt9", "pier network " + "1" * 64 + " netd/pier/bridge", gateway))
+    again = bridge.BridgeSpec("pt9", "pier network " + "2" * 64 + " netd/pier/bridge", gateway)
+    second = bridge.ensure(lab.sock, again)
+    assert second.index != first.index
+    assert bridge.ensure(lab.sock, again).index == second.index, "one that is ours stays"
+    other = bridge.BridgeSpec("pt9", "blue network " + "2" * 64 + " netd/blue/bridge", gateway)
+    with pytest.raises(Exception, match="not this engine's"):
+        bridge.ensure(lab.sock, other)
+    bridge.delete(lab.sock, "pt9", again.alias)
