@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
-_UNPACKED = PROJECT / "build" / "debian" / "usr" / "bin"
+UNPACKED = os.pathsep.join(str(PROJECT / "build" / "debian" / "usr" / name) for name in ("bin", "sbin"))
+"""Where the unpacked programs lie, as a PATH."""
 
 
 def program(name: str) -> str:
     """The absolute path of ``name``; FileNotFoundError says how to get it."""
-    found = shutil.which(name, path=str(_UNPACKED)) or shutil.which(name)
+    found = shutil.which(name, path=UNPACKED) or shutil.which(name)
     if found is None:
         raise FileNotFoundError(f"{name}: not on this machine, `make test` brings it (deploy/packages)")
     return found

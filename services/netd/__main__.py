@@ -68,7 +68,7 @@ async def build(runtime: Runtime[NetdSettings]) -> AsyncIterator[None]:
     finally:
         await operations.close()
         await spares.close()
-        await firewall.close()
+        await firewall.close(await networks.used_links())
         host.close()
         threads.close()
         await store.close()

@@ -63,9 +63,12 @@ class Firewall:
         self.table.load(bridges, ports)
         self._open()
 
-    async def close(self) -> None:
-        """Stop watching. The table stays: containers depend on no service."""
+    async def close(self, used: Iterable[str]) -> None:
+        """Stop watching. The table stays, and so do the accepts of the bridges ``used``: containers depend on no
+        service. Where nothing is attached, another program's chain is left as it was found."""
         self._watch.stop()
+        self._links.intersection_update(used)
+        await self._settle()
         await self._threads.run(self._nft.close)
         self._threads.close()
 
@@ -123,7 +126,12 @@ class Firewall:
             self.repairs += 1
 
     async def _settle(self) -> None:
-        """Our accepts in the neighbours' chain, as far as there is one. It is theirs: what fails there is only told."""
+        """Our accepts in the neighbours' chain, as far as there is one, and their bridges in our table. The chain is
+        theirs: what fails there is only told."""
+        def work() -> None:
+            if self.table.keep_apart(self._neighbours.bridges()):
+                logger().info("another program's bridges were told to the table")
+        await self._run(work)
         try:
             if await self._threads.run(self._neighbours.settle, sorted(self._links)):
                 logger().info("accepts for the bridges were put right in another program's chain",

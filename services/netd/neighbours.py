@@ -3,13 +3,18 @@
 An accept in our own table does not help against another chain's ``policy drop``. Docker's FORWARD chain is one, and it
 goes through ``DOCKER-USER`` first: there, and nowhere else outside our table, netd puts an accept for each of its
 bridges, marked with a comment, and takes it away again. It comes after the operator's own rules, so that their drop
-wins; what our own table drops stays dropped. firewalld's zones are not served yet, and rules of iptables-legacy cannot
-be seen: the first is named in the log, the second is told by the file of the kernel's that lists its tables.
+wins; what our own table drops stays dropped. An accept there
+also leads past Docker's isolation of its networks, which comes later: what goes from our bridges to Docker's is
+therefore dropped by our own table, which is told the names of Docker's bridges (see table.py).
+
+firewalld's zones are not served yet, and rules of iptables-legacy cannot be seen: the first is named in the log, the
+second is told by the file of the kernel's that lists its tables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,6 +24,9 @@ from netd.nft import JsonObject, Nft, NftError
 FAMILY: Final = "ip"
 TABLE: Final = "filter"
 CHAIN: Final = "DOCKER-USER"
+_CHAINS: Final = "DOCKER"
+"""What the names of Docker's own chains begin with."""
+_LINK: Final = re.compile(r'[^"*\s]{1,15}')
 _LEGACY: Final = Path("/proc/thread-self/net/ip_tables_names")
 
 
@@ -42,23 +50,23 @@ class Neighbours:
     def settle(self, links: Iterable[str]) -> bool:
         """Bring the accepts to exactly those of the bridges ``links``; True where that changed something.
 
-        Without the chain there is nothing to do. A change that races with the other program's is tried again by the
-        next notice of its change.
+        Where nothing leads to the chain they would do nothing but stand in the way of whoever clears it, so none is
+        there. A change that races with the other program's is tried again by the next notice of its change.
         """
-        rules = self._rules()
-        if rules is None:
-            return False
+        chains = self._chains()
+        rules = chains.get(CHAIN, [])
+        led_to = any(_leads_to(rule, CHAIN) for others in chains.values() for rule in others)
         wanted = {f"{self._mark}{link} {way}": (link, way) for link in links for way in ("iifname", "oifname")}
         commands = []
         present = set()
         for rule in rules:
             comment = str(rule.get("comment", ""))
-            if comment in wanted and comment not in present:
+            if led_to and comment in wanted and comment not in present:
                 present.add(comment)
             elif comment.startswith(self._mark):
                 commands.append(f"delete rule {FAMILY} {TABLE} {CHAIN} handle {rule['handle']}")
         last = rules[-1] if rules and _is_return(rules[-1]) else None
-        for comment, (link, way) in sorted(wanted.items()):
+        for comment, (link, way) in sorted(wanted.items()) if led_to else []:
             if comment not in present:
                 body = f'{way} "{link}" counter accept comment "{comment}"'
                 if last is None:
@@ -68,6 +76,13 @@ class Neighbours:
         if commands:
             self._nft.run_text("\n".join(commands))
         return bool(commands)
+
+    def bridges(self) -> frozenset[str]:
+        """Docker's bridges: the links that rules of its own chains name as the way out."""
+        return frozenset(
+            link for name, rules in self._chains().items() if name.startswith(_CHAINS) and name != CHAIN
+            for rule in rules for link in _ways_out(rule) if _LINK.fullmatch(link)
+        )
 
     def drops(self) -> list[ForeignDrop]:
         """Other tables' forward chains for IPv4 that drop by policy and do not go through DOCKER-USER."""
@@ -83,12 +98,29 @@ class Neighbours:
             found.append(ForeignDrop("iptables-legacy", TABLE, "FORWARD"))
         return found
 
-    def _rules(self) -> list[JsonObject] | None:
+    def _chains(self) -> dict[str, list[JsonObject]]:
+        """The table's chains, each with its rules; nothing where there is no such table."""
         try:
-            listing = self._nft.list(f"chain {FAMILY} {TABLE} {CHAIN}")
+            listing = self._nft.list(f"table {FAMILY} {TABLE}")
         except NftError:
-            return None
-        return [item["rule"] for item in listing if "rule" in item]
+            return {}
+        chains: dict[str, list[JsonObject]] = {item["chain"]["name"]: [] for item in listing if "chain" in item}
+        for item in listing:
+            if "rule" in item:
+                chains[item["rule"]["chain"]].append(item["rule"])
+        return chains
+
+
+def _leads_to(rule: JsonObject, chain: str) -> bool:
+    return any(part.get(verb, {}).get("target") == chain for part in rule["expr"] for verb in ("jump", "goto"))
+
+
+def _ways_out(rule: JsonObject) -> Iterator[str]:
+    """The links that the rule's packets leave by."""
+    for part in rule["expr"]:
+        match part:
+            case {"match": {"op": "==", "left": {"meta": {"key": "oifname"}}, "right": str(link)}}:
+                yield link
 
 
 def _is_return(rule: JsonObject) -> bool:

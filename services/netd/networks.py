@@ -66,6 +66,11 @@ class Networks:
         """Number of addresses that endpoints hold."""
         return sum(subnet.in_use for subnet in list(self._subnets.values()))
 
+    async def used_links(self) -> list[str]:
+        """Bridges of the networks that an endpoint is attached to."""
+        known, counts = await self._store.read(lambda c: (records.networks(c), records.endpoint_counts(c)))
+        return [network.link for network in known if network.link and network.id in counts]
+
     def subnet(self, network: Network) -> Subnet:
         """The addresses of a bridge network."""
         return self._subnets[network.id]

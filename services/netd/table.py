@@ -12,7 +12,8 @@ What the chains do, for IPv4:
   leads to its container. A packet for 127.0.0.0/8 that came over a wire is never led on: a neighbour could send it.
 * ``postrouting``: out of a routed network by the host's address; and by the bridge's own address where the answer
   would otherwise miss the way back (from 127.0.0.1, or from a container of the same bridge).
-* ``forward``: into a bridge only answers, published ports, and the bridge itself; out of an internal network nothing.
+* ``forward``: into a bridge only answers, published ports, and the bridge itself; out of an internal network nothing;
+  to another program's bridges (``apart``) only answers, and what that program has published.
 
 An accept here does not overrule another table's drop: each table decides for itself (see neighbours.py).
 """
@@ -37,6 +38,7 @@ table inet {table} {{
     set bridges {{ type ifname; }}
     set routed {{ type ifname; }}
     set within {{ type ifname . ifname; }}
+    set apart {{ type ifname; }}
     set subnets {{ type ifname . ipv4_addr; flags interval; }}
     map published {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
     map published_at {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
@@ -72,6 +74,7 @@ table inet {table} {{
         oifname @bridges drop
         iifname @bridges ct state established,related accept
         iifname @bridges iifname != @routed drop
+        iifname @bridges oifname @apart ct status & dnat != dnat drop
     }}
 }}
 """
@@ -107,6 +110,7 @@ class Table:
         self.name = name
         self._bridges: dict[str, Bridge] = {}
         self._ports: dict[tuple[str, IPv4Address, int], PublishedPort] = {}
+        self._apart: frozenset[str] = frozenset()
         self._schema: list[str] = []
         self._lock = threading.RLock()
 
@@ -120,7 +124,7 @@ class Table:
     def restore(self) -> None:
         """Write the whole table anew in one transaction, and prove it. Connections that stand are not cut."""
         with self._lock:
-            everything = [*self._bridge_elements(self._bridges.values()), *self._port_elements(self._ports.values())]
+            everything = self._everything()
             schema = _SCHEMA.format(table=self.name)
             # "add" first, since a delete of what is not there would fail the batch.
             start = f"add table {FAMILY} {self.name}\ndelete table {FAMILY} {self.name}\n"
@@ -154,6 +158,15 @@ class Table:
             if bridge is not None:
                 self._nft.run([{"delete": element} for element in self._bridge_elements([bridge])])
                 del self._bridges[link]
+
+    def keep_apart(self, links: Iterable[str]) -> bool:
+        """Let the table know another program's bridges, exactly these; True where that changed something."""
+        with self._lock:
+            before, self._apart = self._apart, frozenset(links)
+            changes = [{"add": element} for element in self._apart_elements(self._apart - before)]
+            changes += [{"delete": element} for element in self._apart_elements(before - self._apart)]
+            self._nft.run(changes)
+            return bool(changes)
 
     def publish(self, ports: Iterable[PublishedPort]) -> None:
         """Add ports, all or none. One that stands already is left; a key held by another endpoint raises NftError."""
@@ -189,7 +202,7 @@ class Table:
             found = []
             if _schema_of(listing) != self._schema:
                 found.append(f"chains or rules of nft table {FAMILY} {self.name} were changed")
-            elements = [*self._bridge_elements(self._bridges.values()), *self._port_elements(self._ports.values())]
+            elements = self._everything()
             wanted = {(str(e["element"]["name"]), _canonical(item)) for e in elements for item in e["element"]["elem"]}
             there = _elements_of(listing)
             found += [f"nft {name} lacks {item}" for name, item in sorted(wanted - there)]
@@ -201,6 +214,16 @@ class Table:
 
     def _elements(self, name: str, items: list[object]) -> JsonObject:
         return {"element": {"family": FAMILY, "table": self.name, "name": name, "elem": items}}
+
+    def _everything(self) -> list[JsonObject]:
+        return [
+            *self._bridge_elements(self._bridges.values()), *self._apart_elements(self._apart),
+            *self._port_elements(self._ports.values()),
+        ]
+
+    def _apart_elements(self, links: Iterable[str]) -> list[JsonObject]:
+        items: list[object] = [{"elem": {"val": link, "comment": "another program's"}} for link in sorted(links)]
+        return [self._elements("apart", items)] if items else []
 
     def _bridge_elements(self, bridges: Iterable[Bridge]) -> list[JsonObject]:
         elements = []
@@ -245,7 +268,7 @@ def _text(elements: Iterable[JsonObject]) -> str:
         for item in body["elem"]:
             key, value = item if isinstance(item, list) else (item, None)
             words = key["elem"]["val"]
-            left = " . ".join(map(_word, words["concat"])) if isinstance(words, dict) else str(words)
+            left = " . ".join(map(_word, words["concat"])) if isinstance(words, dict) else f'"{words}"'
             right = "" if value is None else " : " + " . ".join(map(str, value["concat"]))
             comment = key["elem"]["comment"]
             lines.append(

@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from pathlib import Path
 
 from chassis import kernel
 from tests.world import OUTSIDE
 
 
-def open_socket(family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
-    """A socket that belongs to the outside host for as long as it lives. The caller closes it."""
+def open_socket(
+    family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, namespace: Path = OUTSIDE
+) -> socket.socket:
+    """A socket that belongs to the outside host for as long as it lives, or to another network namespace, such as
+    /proc/PID/ns/net. The caller closes it."""
     made: list[socket.socket | OSError] = []
 
     def make() -> None:
         # The thread ends in the other namespace: none is left that could be taken for one of the world's.
-        fd = os.open(OUTSIDE, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
         try:
             kernel.setns(fd, kernel.CLONE_NEWNET)
             made.append(socket.socket(family, kind))

@@ -352,6 +352,39 @@ def test_a_way_is_made_through_dockers_forward_chain_and_taken_away(lab: Lab, do
     assert not [item for item in lab.nft.list("chain ip filter DOCKER-USER") if "rule" in item]
 
 
+def test_a_chain_that_nothing_leads_to_is_left_empty(lab: Lab, dockers_chains: None) -> None:
+    neighbours = Neighbours(lab.nft, lab.table.name)
+    assert neighbours.settle(["pt0"])
+    lab.nft.run_text("flush chain ip filter FORWARD")
+    assert neighbours.settle(["pt0"])
+    lab.nft.run_text("delete chain ip filter DOCKER-USER")
+    assert not neighbours.settle(["pt0"])
+
+
+def test_dockers_bridges_are_what_its_own_chains_send_out_by(lab: Lab, dockers_chains: None) -> None:
+    neighbours = Neighbours(lab.nft, lab.table.name)
+    lab.nft.run_text("""
+        add chain ip filter DOCKER-ISOLATION-STAGE-2
+        add rule ip filter DOCKER-ISOLATION-STAGE-2 oifname "br-0a1b2c3d4e5f" counter drop
+        add rule ip filter DOCKER-ISOLATION-STAGE-2 oifname docker0 counter drop
+        add rule ip filter DOCKER-USER oifname "eth0" drop
+        add rule ip filter FORWARD oifname "eth0" accept
+        add rule ip filter DOCKER-ISOLATION-STAGE-2 iifname "eth0" oifname != "docker0" oifname "veth*" drop
+    """)
+    assert neighbours.bridges() == {"docker0", "br-0a1b2c3d4e5f"}
+
+
+def test_bridges_kept_apart_are_written_anew_with_the_table(lab: Lab) -> None:
+    assert lab.table.keep_apart(["docker0", "br-1"])
+    assert lab.table.keep_apart(["docker0", "0-br"])
+    assert not lab.table.keep_apart(["0-br", "docker0"]), "the same again changes nothing"
+    assert lab.table.differences() == []
+    lab.nft.run_text(f"flush set inet {lab.table.name} apart")
+    assert [line for line in lab.table.differences() if "apart" in line]
+    lab.table.restore()
+    assert lab.table.differences() == []
+
+
 def test_an_operators_drop_in_dockers_chain_wins_and_its_closing_return_does_not(
     lab: Lab, dockers_chains: None
 ) -> None:
