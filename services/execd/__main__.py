@@ -67,6 +67,7 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        await runtimes.close()
         zygote.close()
         await operations.close()
         await lives.close()

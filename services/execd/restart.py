@@ -18,7 +18,7 @@ from execd.lives import Lives
 from execd.places import Places
 from execd.records import Entry, Records
 from execd.runtimes import Runtimes
-from execd.shim import protocol, record
+from execd.shim import cgroups, protocol, record
 from execd.shims import ShimGone, is_alive
 from execd.start import VERB, Starts
 
@@ -56,6 +56,19 @@ class Restart:
         async with stage("restart.strays"):
             for run_dir in self.strays():
                 await self.let_go(run_dir)
+            for cgroup in self._stray_cgroups():
+                if not cgroups.remove_container(cgroup):
+                    logger().warning("a cgroup without a record is busy", cgroup=cgroup)
+
+    def _stray_cgroups(self) -> set[str]:
+        """Cgroups of no container that runs: a probe's or a release's that a kill came between."""
+        known = {entry.id for entry in self._records if entry.is_running()} | {"shims"}
+        parents = [Path(hierarchy.mount) / self._places.cgroup_parent for hierarchy in cgroups.hierarchies()]
+        return {
+            self._places.cgroup(path.name)
+            for parent in parents if parent.is_dir()
+            for path in parent.iterdir() if path.is_dir() and path.name not in known
+        }
 
     async def _take_up(self, entry: Entry) -> None:
         status = entry.container.status

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import re
@@ -166,30 +167,38 @@ class Runtimes:
             (run_dir / "config.json").write_text(json.dumps(document))
             entries = [{"type": "bind", "source": "/", "target": "", "options": ["rbind"]}]
             answer = await link.ask("run", bundle=str(run_dir), runtime=wanted, mounts=entries, cgroup=cgroup)
-            filtered = await is_filtered(int(answer["pid"]), runtime.path)
-            await link.ask("signal", target="init", signal=9)
-            return filtered is True
+            return await is_filtered(int(answer["pid"]), runtime.path) is True
         except PierError as error:
             logger().warning("runtime's probe failed", runtime=runtime.name, form=runtime.filter_form,
                              error=error.message)
             self._problems[runtime.name] = error.message
             return False
         finally:
-            await self._clean(link, wanted)
+            await self._clean(link, wanted, f"{self._cgroup}/{identity}")
             shutil.rmtree(run_dir, ignore_errors=True)
             self.probing.discard(identity)
 
-    async def _clean(self, link: ShimLink, wanted: dict[str, str]) -> None:
-        for _ in range(200):
-            try:
-                link.released = True
-                await link.ask("release", runtime=wanted)
-                return
-            except Conflict:
-                await asyncio.sleep(0.01)  # its end is on its way
-            finally:
-                await asyncio.sleep(0)
-        raise Internal("the probe's container does not end")
+    async def _clean(self, link: ShimLink, wanted: dict[str, str], cgroup: str) -> None:
+        """Kill and release the probe's container, whatever it came to."""
+        link.released = True
+        with contextlib.suppress(PierError):
+            await link.ask("signal", target="init", signal=9)
+        try:
+            for _ in range(200):
+                try:
+                    await link.ask("release", runtime=wanted, cgroup=cgroup)
+                    return
+                except Conflict:
+                    await asyncio.sleep(0.01)  # its end is on its way
+            raise Internal("the probe's container does not end")
+        finally:
+            await link.close()
+
+    async def close(self) -> None:
+        """End the probes that run; each cleans up after itself."""
+        for task in self._verdicts.values():
+            task.cancel()
+        await asyncio.gather(*self._verdicts.values(), return_exceptions=True)
 
 
 def _fingerprint(path: str) -> str:

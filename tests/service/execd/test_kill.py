@@ -286,3 +286,16 @@ async def test_the_output_of_a_command_that_ends_at_once_is_never_lost(service: 
         assert (await service.wait(container)).code == 0
         assert await service.logs(container) == f"line {number}\n".encode()
         await service.remove(container)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
+async def test_a_runtimes_probe_that_an_end_comes_between_leaves_nothing(service: Execd, number: int) -> None:
+    for _ in range(4):
+        await service.stop(number)
+        (service.instance.state("execd") / "runtimes.json").unlink(missing_ok=True)
+        await service.start()  # it probes from now on, and is ended in the middle
+    await service.stop(number)
+    await service.start()
+    container = await service.run("/bin/true")
+    await service.wait(container)
+    assert await service.fsck() == []
