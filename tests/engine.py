@@ -157,7 +157,14 @@ def running(name: str, directory: Path, **environment: str) -> Iterator[Engine]:
         engine.remove_everything()
     finally:
         engine.down()
+        forget_network(engine.instance)
         forget()
+
+
+def forget_network(own: Instance) -> None:
+    """Take away what an instance's networks leave when it is down, so that another test's flush finds none of it."""
+    subprocess.run(["nft", "delete", "table", "inet", own.nft_table], check=False, capture_output=True)
+    subprocess.run(["ip", "link", "delete", own.bridge], check=False, capture_output=True)
 
 
 def sh(script: str) -> tuple[str, ...]:

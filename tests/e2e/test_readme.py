@@ -8,6 +8,7 @@ import pytest
 from chassis.instance import instance
 from launcher import control
 from tests import leaks, tools, world
+from tests.engine import forget_network
 from tests.leaks import Kept
 
 README = (tools.PROJECT / "README.md").read_text()
@@ -31,6 +32,7 @@ def quickstart():
     forget = leaks.register_baseline(lambda: [*spare, Kept("processes", "imaged-unpack: .*")])
     yield shell("deploy/quickstart.py")
     control.down(own)
+    forget_network(own)
     forget()
 
 
