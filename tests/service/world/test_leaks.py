@@ -129,7 +129,7 @@ def test_a_descriptor_of_this_process_is_named(before: facts.Facts) -> None:
     reader, writer = os.pipe()
     try:
         (line,) = now(before)
-        assert re.fullmatch(rf"descriptors: \+ {os.getpid()} \(\S+\): pipe \(× 2\)", line)
+        assert re.fullmatch(rf"descriptors: \+ {os.getpid()} \([^)]+\): pipe \(× 2\)", line)
     finally:
         os.close(reader)
         os.close(writer)
