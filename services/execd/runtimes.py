@@ -27,7 +27,7 @@ from execd import seccomp
 from execd.oci import capabilities, config
 from execd.oci.users import User
 from execd.shim import protocol
-from execd.shims import ShimLink, Zygote, run_directory
+from execd.shims import ShimGone, ShimLink, Zygote, run_directory
 from pier.exec.v1 import exec_pb2
 
 _ANNOTATION: Final = "run.oci.seccomp_bpf_data"
@@ -153,9 +153,9 @@ class Runtimes:
             identity, str(run_dir), self._cgroup, tty=False, stdin=True, stdin_once=True,
             exit_path=str(run_dir / "exit.json"), log=protocol.LogSpec("none", "", 0, 1),
         )
-        await self._zygote.fork(link, spec)
         wanted = {"path": runtime.path, "root": str(self.root)}
         try:
+            await self._zygote.fork(link, spec)
             container = exec_pb2.ContainerSpec(
                 process=exec_pb2.Process(args=[b"/bin/cat"]), read_only_rootfs=True,
                 namespaces=[exec_pb2.NamespaceRef(kind=exec_pb2.NAMESPACE_KIND_CGROUP, fresh=True)],
@@ -179,17 +179,19 @@ class Runtimes:
             self.probing.discard(identity)
 
     async def _clean(self, link: ShimLink, wanted: dict[str, str], cgroup: str) -> None:
-        """Kill and release the probe's container, whatever it came to."""
+        """Kill and release the probe's container, whatever it came to: a stop may come while it is being started."""
         link.released = True
-        with contextlib.suppress(PierError):
-            await link.ask("signal", target="init", signal=9)
         try:
-            for _ in range(200):
+            for _ in range(500):
+                with contextlib.suppress(PierError):
+                    await link.ask("signal", target="init", signal=9)
                 try:
                     await link.ask("release", runtime=wanted, cgroup=cgroup)
                     return
+                except ShimGone:
+                    return
                 except Conflict:
-                    await asyncio.sleep(0.01)  # its end is on its way
+                    await asyncio.sleep(0.01)  # it is being started, or its end is on its way
             raise Internal("the probe's container does not end")
         finally:
             await link.close()

@@ -58,6 +58,13 @@ class Execd:
                 assert time.monotonic() < deadline, self.log()[-4000:]
                 await asyncio.sleep(0.01)
 
+    async def judged(self) -> None:
+        """Until the runtime's probe has its verdict: a test that ends at once would end in the middle of it."""
+        deadline = time.monotonic() + TIMEOUT
+        while not (self.instance.state("execd") / "runtimes.json").exists():
+            assert time.monotonic() < deadline, self.log()[-4000:]
+            await asyncio.sleep(0.01)
+
     def _spawn(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         self.instance.run.mkdir(mode=0o700, exist_ok=True)
         with (self.base / "execd.log").open("ab") as log:
@@ -226,6 +233,7 @@ async def execd(name: str, **environment: str) -> AsyncIterator[Execd]:
     service = Execd(base, name)
     try:
         await service.start(**environment)
+        await service.judged()
         yield service
         for container in await service.list():
             await service.remove(container.id)
