@@ -7,6 +7,7 @@ rename is what makes it exist. An ingest that was broken off stays and is gone o
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
@@ -213,10 +214,12 @@ class BlobStore:
             with self._lock:
                 if path.name in self._busy:
                     continue
-                status = path.stat()
-                if status.st_mtime < older_than:
-                    path.unlink()
-                    freed += status.st_size
+                # Its writer ended between the listing and here, by commit or abort, and took it away.
+                with contextlib.suppress(FileNotFoundError):
+                    status = path.stat()
+                    if status.st_mtime < older_than:
+                        path.unlink()
+                        freed += status.st_size
         return freed
 
 

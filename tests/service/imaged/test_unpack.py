@@ -102,7 +102,8 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     assert stat.S_IMODE(canary.stat().st_mode) == 0o640
     assert sorted(os.listdir(tmp_path)) == ["canary", "store"]
     assert Path("/proc/self/mountinfo").read_bytes() == mounts
-    assert len(os.listdir("/proc/self/fd")) == fds
+    # Fewer is no leak: an earlier test's channel may have been closed by its library only now.
+    assert len(os.listdir("/proc/self/fd")) <= fds
 
 
 async def test_every_kind_of_entry_becomes_what_it_says(bench: Bench) -> None:
