@@ -17,6 +17,8 @@ SOURCES := $(wildcard services cli deploy tests)
 export PATH := $(CURDIR)/build/debian/usr/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 ARGS ?=
+# How many worlds share the suite, a file of tests at a time. One world, and pytest's own output: make test WORLDS=1
+WORLDS ?= 2
 
 .PHONY: help
 help:  ## this list
@@ -36,8 +38,8 @@ stop: $(STAMPS)/run  ## stop the engine's services; containers go on
 # --- proof --------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: $(STAMPS)/test  ## the whole suite, privileged tests in a world of namespaces (ARGS='-k word -x' goes to pytest)
-	@$(PY) -m tests.world -- $(PY) -m pytest $(ARGS)
+test: $(STAMPS)/test  ## the whole suite, in a world of namespaces for each core (ARGS='-k word -x' goes to pytest)
+	@$(PY) -m pytest --tx '$(WORLDS)*popen//python=$(PY) -m tests.world -- $(PY)' --dist loadfile $(ARGS)
 
 .PHONY: test-unit
 test-unit: $(STAMPS)/dev  ## the tests that need no root: seconds
