@@ -18,7 +18,7 @@ from chassis.events import timestamp
 from chassis.logs import logger
 from coordinator.coordinator import Coordinator, is_alive
 from coordinator.create import drop_snapshot
-from coordinator.services import NAMESPACE
+from coordinator.services import NAMESPACE, Services
 from coordinator.start import drop_sandbox
 from pier.exec.v1 import exec_pb2
 from pier.image.v1 import image_pb2
@@ -34,11 +34,11 @@ _REDIAL: Final = 0.2
 async def reconcile(coordinator: Coordinator) -> int:
     """One pass; how many things were finished or removed. An error of one does not keep the others."""
     services = coordinator.services
-    containers = [each async for each in _containers(coordinator)]
-    sandboxes = [each.id async for each in _sandboxes(coordinator)]
-    snapshots = [each.key async for each in _snapshots(coordinator)]
+    containers = [each async for each in _containers(services)]
+    sandboxes = [each.id async for each in _sandboxes(services)]
+    snapshots = [each.key async for each in _snapshots(services)]
     # Read last, so that what was made between the listings counts as known.
-    known = {container.id for container in containers} | {each.id async for each in _containers(coordinator)}
+    known = {container.id for container in containers} | {each.id async for each in _containers(services)}
     held = set(sandboxes)
     done = 0
     for container in containers:
@@ -112,47 +112,30 @@ async def _tried(subject: str, work: Callable[[], Awaitable[object]]) -> int:
     return 1
 
 
-async def _pages(call: Callable[[str], Any]) -> AsyncIterator[Any]:
+def _containers(services: Services) -> AsyncIterator[exec_pb2.Container]:
+    call = partial(services.execd.call, services.containers.ListContainers)
+    return _listed(services, call, exec_pb2.ListContainersRequest, "containers")
+
+
+def _sandboxes(services: Services) -> AsyncIterator[network_pb2.Sandbox]:
+    call = partial(services.netd.call, services.networks.ListSandboxes)
+    return _listed(services, call, network_pb2.ListSandboxesRequest, "sandboxes")
+
+
+def _snapshots(services: Services) -> AsyncIterator[image_pb2.Snapshot]:
+    call = partial(services.imaged.call, services.snapshots.ListSnapshots)
+    return _listed(services, call, image_pb2.ListSnapshotsRequest, "snapshots")
+
+
+async def _listed(
+    services: Services, call: Callable[[Any], Awaitable[Any]], request: Callable[..., Any], field: str
+) -> AsyncIterator[Any]:
+    """Page after page, this manager's things: what ``field`` of the answers to ``call`` holds."""
     token = ""
     while True:
-        page = await call(token)
-        yield page
+        page = await call(request(manager=services.manager, namespace=NAMESPACE, page_token=token))
+        for each in getattr(page, field):
+            yield each
         token = page.next_page_token
         if not token:
             return
-
-
-async def _containers(coordinator: Coordinator) -> AsyncIterator[exec_pb2.Container]:
-    services = coordinator.services
-
-    async def call(token: str) -> Any:
-        request = exec_pb2.ListContainersRequest(manager=services.manager, namespace=NAMESPACE, page_token=token)
-        return await services.execd.call(services.containers.ListContainers, request)
-
-    async for page in _pages(call):
-        for container in page.containers:
-            yield container
-
-
-async def _sandboxes(coordinator: Coordinator) -> AsyncIterator[network_pb2.Sandbox]:
-    services = coordinator.services
-
-    async def call(token: str) -> Any:
-        request = network_pb2.ListSandboxesRequest(manager=services.manager, namespace=NAMESPACE, page_token=token)
-        return await services.netd.call(services.networks.ListSandboxes, request)
-
-    async for page in _pages(call):
-        for sandbox in page.sandboxes:
-            yield sandbox
-
-
-async def _snapshots(coordinator: Coordinator) -> AsyncIterator[image_pb2.Snapshot]:
-    services = coordinator.services
-
-    async def call(token: str) -> Any:
-        request = image_pb2.ListSnapshotsRequest(manager=services.manager, namespace=NAMESPACE, page_token=token)
-        return await services.imaged.call(services.snapshots.ListSnapshots, request)
-
-    async for page in _pages(call):
-        for snapshot in page.snapshots:
-            yield snapshot

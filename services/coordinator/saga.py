@@ -13,6 +13,7 @@ Example::
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
@@ -51,8 +52,10 @@ class Saga:
 
 
 async def teardown(steps: list[tuple[str, Undo]]) -> None:
-    """Carry all ``steps`` out in order, whatever fails; then raise the one error, or an ExceptionGroup of them."""
-    failures = [failure for step, action in steps if (failure := await _try(step, action))]
+    """Carry all ``steps`` out side by side, whatever fails; then raise the one error, or an ExceptionGroup of them."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_try(step, action)) for step, action in steps]
+    failures = [failure for task in tasks if (failure := task.result())]
     if len(failures) == 1:
         raise failures[0]
     if failures:

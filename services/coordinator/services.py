@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from chassis.client import Peer
@@ -35,23 +36,23 @@ class Services:
         """The owner of what belongs to container ``id_``."""
         return types_pb2.Owner(manager=self.manager, namespace=NAMESPACE, id=id_)
 
-    @property
+    @cached_property
     def images(self) -> image_pb2_grpc.ImageServiceAsyncStub:
         return image_pb2_grpc.ImageServiceStub(self.imaged.channel)
 
-    @property
+    @cached_property
     def snapshots(self) -> image_pb2_grpc.SnapshotServiceAsyncStub:
         return image_pb2_grpc.SnapshotServiceStub(self.imaged.channel)
 
-    @property
+    @cached_property
     def volumes(self) -> image_pb2_grpc.VolumeServiceAsyncStub:
         return image_pb2_grpc.VolumeServiceStub(self.imaged.channel)
 
-    @property
+    @cached_property
     def networks(self) -> network_pb2_grpc.NetworkServiceAsyncStub:
         return network_pb2_grpc.NetworkServiceStub(self.netd.channel)
 
-    @property
+    @cached_property
     def containers(self) -> exec_pb2_grpc.ContainerServiceAsyncStub:
         return exec_pb2_grpc.ContainerServiceStub(self.execd.channel)
 
