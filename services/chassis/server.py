@@ -8,6 +8,7 @@ reflection are on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import os
 import time
@@ -34,6 +35,9 @@ OPTIONS: Final = (
     ("grpc.max_receive_message_length", 8 << 20),
     ("grpc.max_send_message_length", 8 << 20),
 )
+
+_DRAIN_SECONDS: Final = 2.0
+_SILENCE_SECONDS: Final = 0.05
 
 Context = Any  # grpc.aio.ServicerContext: generic in the stub, not in the library
 
@@ -123,6 +127,7 @@ def _unary(method: str, inner: Any) -> Any:
                     root.error = getattr(error, "reason", type(error).__name__)
             trailer = stages.to_trailer(root)
             if failure is not None:
+                await _drain(request)
                 await call.fail(context_, failure, trailer)
             if trailer:
                 context_.set_trailing_metadata(((stages.TRACE_KEY, trailer),))
@@ -151,11 +156,27 @@ def _streaming(method: str, inner: Any) -> Any:
                     failure = error
             trailer = stages.to_trailer(root)
             if failure is not None:
+                await _drain(request)
                 await call.fail(context_, failure, trailer)
             elif trailer:
                 context_.set_trailing_metadata(((stages.TRACE_KEY, trailer),))
 
     return handle
+
+
+async def _drain(request: Any) -> None:
+    """Read what the caller is still sending, and drop it, until it ends or falls silent.
+
+    A call that ends in the middle of a message being written fails for the writer by that write: grpc.aio then tells
+    INTERNAL in place of the status that was sent.
+    """
+    if not hasattr(request, "__anext__"):
+        return
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while True:
+                async with asyncio.timeout(_SILENCE_SECONDS):
+                    await anext(request)
 
 
 class Server:
