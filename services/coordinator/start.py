@@ -54,8 +54,8 @@ async def _connect(
     plan: engine_pb2.ContainerPlan,
     request: exec_pb2.StartContainerRequest,
 ) -> None:
-    """Make the container's own sandbox, attach it as planned, and put namespace and files into ``request``."""
-    async with stage("start.sandbox", mode=plan.network_mode):
+    """Make the container's own sandbox, joined as planned, and put namespace and files into ``request``."""
+    async with stage("start.network", mode=plan.network_mode):
         made: network_pb2.CreateSandboxResponse = await services.netd.call(
             services.networks.CreateSandbox,
             network_pb2.CreateSandboxRequest(
@@ -68,17 +68,10 @@ async def _connect(
                 dns=plan.dns,
                 dns_search=plan.dns_search,
                 dns_options=plan.dns_options,
+                attachments=plan.attachments,
             ),
         )
-    for attachment in plan.attachments:
-        async with stage("start.attach", network=attachment.network):
-            await services.netd.call(
-                services.networks.Attach,
-                network_pb2.AttachRequest(
-                    sandbox_id=container.id, network=attachment.network, spec=attachment.spec, ports=attachment.ports
-                ),
-            )
-    await _use_sandbox(services, made.sandbox, request)
+    _use_sandbox(made.sandbox, made.files, request)
 
 
 async def _join(services: Services, other: str, request: exec_pb2.StartContainerRequest) -> None:
@@ -92,16 +85,16 @@ async def _join(services: Services, other: str, request: exec_pb2.StartContainer
             raise Conflict(
                 f"cannot join network of a non running container: {other}", reason="NOT_RUNNING", field="network_mode"
             ) from error
-    await _use_sandbox(services, found.sandbox, request)
-
-
-async def _use_sandbox(
-    services: Services, sandbox: network_pb2.Sandbox, request: exec_pb2.StartContainerRequest
-) -> None:
-    async with stage("start.files"):
-        files: network_pb2.RenderFilesResponse = await services.netd.call(
-            services.networks.RenderFiles, network_pb2.RenderFilesRequest(sandbox_id=sandbox.id)
+    async with stage("start.join_files"):
+        rendered: network_pb2.RenderFilesResponse = await services.netd.call(
+            services.networks.RenderFiles, network_pb2.RenderFilesRequest(sandbox_id=other)
         )
+    _use_sandbox(found.sandbox, rendered.files, request)
+
+
+def _use_sandbox(
+    sandbox: network_pb2.Sandbox, files: network_pb2.NameFiles, request: exec_pb2.StartContainerRequest
+) -> None:
     request.hosts, request.resolv_conf, request.hostname = files.hosts, files.resolv_conf, files.hostname
     kind = exec_pb2.NAMESPACE_KIND_NETWORK
     if sandbox.host:

@@ -10,6 +10,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any, Final
 
@@ -58,65 +59,104 @@ class Endpoints:
         self.reaping: set[str] = set()
         """Links of removed sandboxes that the kernel may still have."""
 
-    async def attach(self, request: network_pb2.AttachRequest) -> tuple[Endpoint, Network]:
-        """Join a sandbox to a network. The same request again answers the same endpoint."""
-        fixed = requests.endpoint(request.spec)
-        wanted = requests.ports(request.ports)
-        view = await self._sandboxes.view(request.sandbox_id)
-        sandbox, network = view.sandbox, view.pick(request.network)
+    async def create_sandbox(self, request: network_pb2.CreateSandboxRequest) -> View:
+        """Make a sandbox and join it to its networks: all of it or none. The same request again makes what lacks;
+        another under the id raises AlreadyExists."""
+        view = await self._sandboxes.existing(request)
+        if view is not None:
+            for attachment in request.attachments:
+                await self.attach(request.id, attachment)
+            return await self._sandboxes.view(request.id)
+        view = await self._sandboxes.planned(request)
+        made: list[Endpoint] = []
+        try:
+            for attachment in request.attachments:
+                endpoint, _ = await self._prepare(view, attachment)
+                made.append(endpoint)
+                view = replace(view, endpoints=tuple(made))
+            async with self._sandboxes.made(view.sandbox):
+                await self._store.write("create_sandbox.record", lambda c: self._insert(c, view, made, new=True))
+        except BaseException:
+            self._release(made, view)
+            raise
+        try:
+            await self._bring_up(view, made)
+        except BaseException:
+            async with stage("create_sandbox.undo"):
+                await self.remove_sandbox(request.id)
+            raise
+        return view
+
+    async def attach(self, sandbox_id: str, attachment: network_pb2.Attachment) -> tuple[Endpoint, Network]:
+        """Join a sandbox to a network. The same attachment again answers the same endpoint."""
+        view = await self._sandboxes.view(sandbox_id)
+        endpoint, new = await self._prepare(view, attachment)
+        network = view.networks[endpoint.network_id]
+        if not new:
+            return endpoint, network
+        view = replace(view, endpoints=(*view.endpoints, endpoint))
+        try:
+            await self._store.write("attach.record", lambda c: self._insert(c, view, [endpoint]))
+        except BaseException:
+            self._release([endpoint], view)
+            raise
+        try:
+            await self._bring_up(view, [endpoint])
+        except BaseException:
+            async with stage("attach.undo"):
+                await self._strike("attach.strike", [endpoint], [network], view.sandbox)
+                if endpoint.link:
+                    await self._take_down(endpoint, view)
+            raise
+        return endpoint, network
+
+    async def _prepare(self, view: View, attachment: network_pb2.Attachment) -> tuple[Endpoint, bool]:
+        """An endpoint with its ports and address held, nothing recorded, nothing made; False for one that is there."""
+        fixed = requests.endpoint(attachment.spec)
+        wanted = requests.ports(attachment.ports)
+        network = view.pick(attachment.network)
         for endpoint in view.endpoints:
             if endpoint.network_id == network.id:
-                if endpoint.request != request:
+                if endpoint.request != attachment:
                     raise AlreadyExists(f"sandbox is already attached to network {network.name}",
                                         reason="ALREADY_ATTACHED", field="network")
-                return endpoint, network
+                return endpoint, False
         _check_driver(view, network, wanted, fixed)
         if network.driver != "bridge":
-            endpoint = self._plan(request, sandbox, network, "", None, [])
-            await self._store.write("attach.record", lambda c: self._insert(c, endpoint, sandbox, network))
-            return endpoint, network
-        interface = request.spec.interface or _free_interface(view.endpoints)
+            return self._plan(attachment, view.sandbox, network, "", None, []), True
+        interface = attachment.spec.interface or _free_interface(view.endpoints)
         if any(endpoint.interface == interface for endpoint in view.endpoints):
             raise Conflict(f"the sandbox has an interface {interface} already", reason="INTERFACE_TAKEN",
                            field="spec.interface")
-        return await self._attach_bridge(request, view, network, interface, fixed, wanted), network
-
-    async def _attach_bridge(
-        self, request: network_pb2.AttachRequest, view: View, network: Network, interface: str,
-        fixed: IPv4Address | None, wanted: Sequence[WantedPort],
-    ) -> Endpoint:
-        sandbox, subnet = view.sandbox, self._networks.subnet(network)
         endpoint_id = ids.new_id()
         async with stage("attach.ports", count=len(wanted)):
             held = self.ports.reserve(endpoint_id, map(_candidates, wanted))
-        address: IPv4Address | None = None
         try:
             async with stage("attach.address") as step:
-                if fixed is None:
-                    address = subnet.allocate()
-                else:
-                    subnet.reserve(fixed)
-                    address = fixed
+                address = self._take_address(network, fixed)
                 step.note(address=str(address))
-            whole = IPv4Interface((address, subnet.network.prefixlen))
-            endpoint = self._plan(request, sandbox, network, interface, whole, _answered(wanted, held), endpoint_id)
-            await self._store.write(
-                "attach.record", lambda c: self._insert(c, endpoint, sandbox, network, subnet.cursor)
-            )
         except BaseException:
             self.ports.release(endpoint_id)
-            if address is not None:
-                subnet.release(address)
             raise
-        try:
-            spec = self.wire_of(endpoint, sandbox, network, provider([*view.endpoints, endpoint], view.networks))
-            await _together([self._link(sandbox, spec), self._publish(endpoint)])
-        except BaseException:
-            async with stage("attach.undo"):
-                await self._strike("attach.strike", [endpoint], [network], sandbox)
-                await self._take_down(endpoint, sandbox, network)
-            raise
-        return endpoint
+        ports = _answered(wanted, held)
+        return self._plan(attachment, view.sandbox, network, interface, address, ports, endpoint_id), True
+
+    def _take_address(self, network: Network, fixed: IPv4Address | None) -> IPv4Interface:
+        subnet = self._networks.subnet(network)
+        if fixed is None:
+            return IPv4Interface((subnet.allocate(), subnet.network.prefixlen))
+        subnet.reserve(fixed)
+        return IPv4Interface((fixed, subnet.network.prefixlen))
+
+    async def _bring_up(self, view: View, made: Sequence[Endpoint]) -> None:
+        """Make what was recorded, all at the same time. ``view`` has the new ones in it."""
+        chosen = provider(view.endpoints, view.networks)
+        steps: list[Coroutine[Any, Any, None]] = []
+        for endpoint in made:
+            if endpoint.link:
+                wire = self.wire_of(endpoint, view.sandbox, view.networks[endpoint.network_id], chosen)
+                steps += [self._link(view.sandbox, wire), self._publish(endpoint)]
+        await _together(steps)
 
     async def detach(self, sandbox_id: str, network_name: str) -> None:
         """Part a sandbox from a network. What is not there is no error."""
@@ -127,7 +167,7 @@ class Endpoints:
             return
         await self._strike("detach.record", gone, [network], sandbox)
         if network.driver == "bridge":
-            await self._take_down(gone[0], sandbox, network)
+            await self._take_down(gone[0], view)
             await self._reroute(view, [endpoint for endpoint in view.endpoints if endpoint not in gone])
 
     async def remove_sandbox(self, sandbox_id: str) -> None:
@@ -154,8 +194,7 @@ class Endpoints:
         try:
             await _together(steps)
         finally:
-            for endpoint, network in zip(present, networks, strict=True):
-                self._release(endpoint, network)
+            self._release(present, view)
             if names:
                 self._operations.spawn("links of a removed sandbox", lambda: self._reap(names))
 
@@ -170,7 +209,7 @@ class Endpoints:
         )
 
     def _plan(
-        self, request: network_pb2.AttachRequest, sandbox: Sandbox, network: Network, interface: str,
+        self, request: network_pb2.Attachment, sandbox: Sandbox, network: Network, interface: str,
         address: IPv4Interface | None, ports: Iterable[network_pb2.PublishedPort], endpoint_id: str = "",
     ) -> Endpoint:
         endpoint_id = endpoint_id or ids.new_id()
@@ -181,14 +220,19 @@ class Endpoints:
         )
 
     def _insert(
-        self, connection: sqlite3.Connection, endpoint: Endpoint, sandbox: Sandbox, network: Network,
-        cursor: int = 0,
+        self, connection: sqlite3.Connection, view: View, made: Sequence[Endpoint], *, new: bool = False
     ) -> None:
-        try:
-            records.insert_endpoint(connection, endpoint, cursor)
-        except sqlite3.IntegrityError as error:  # the network was removed since it was looked up
-            raise NotFound(f"network {network.name} not found", field="network") from error
-        self._event(connection, "connect", endpoint, sandbox, network)
+        """Record endpoints; with ``new`` their sandbox too."""
+        if new:
+            records.insert_sandbox(connection, view.sandbox)
+        for endpoint in made:
+            network = view.networks[endpoint.network_id]
+            cursor = 0 if endpoint.address is None else self._networks.subnet(network).cursor
+            try:
+                records.insert_endpoint(connection, endpoint, cursor)
+            except sqlite3.IntegrityError as error:  # the network was removed since it was looked up
+                raise NotFound(f"network {network.name} not found", field="network") from error
+            self._event(connection, "connect", endpoint, view.sandbox, network)
 
     async def _strike(
         self, step: str, gone: Sequence[Endpoint], networks: Sequence[Network], sandbox: Sandbox
@@ -200,8 +244,8 @@ class Endpoints:
 
         await self._store.write(step, strike)
 
-    async def _take_down(self, endpoint: Endpoint, sandbox: Sandbox, network: Network) -> None:
-        alias = self._networks.marks.endpoint(endpoint.id, sandbox.owner)
+    async def _take_down(self, endpoint: Endpoint, view: View) -> None:
+        alias = self._networks.marks.endpoint(endpoint.id, view.sandbox.owner)
         steps: list[Coroutine[Any, Any, None]] = [
             self._on_thread("detach.unlink", wiring.unwire, endpoint.link, alias)
         ]
@@ -210,7 +254,7 @@ class Endpoints:
         try:
             await _together(steps)
         finally:
-            self._release(endpoint, network)
+            self._release([endpoint], view)
 
     async def _reroute(self, view: View, left: Sequence[Endpoint]) -> None:
         chosen = provider(left, view.networks)
@@ -221,10 +265,11 @@ class Endpoints:
                     pin = self._sandboxes.pin(view.sandbox)
                     await self._threads.run(wiring.route, pin, endpoint.interface, gateway)
 
-    def _release(self, endpoint: Endpoint, network: Network) -> None:
-        self.ports.release(endpoint.id)
-        if endpoint.address is not None:
-            self._networks.subnet(network).release(endpoint.address.ip)
+    def _release(self, gone: Iterable[Endpoint], view: View) -> None:
+        for endpoint in gone:
+            self.ports.release(endpoint.id)
+            if endpoint.address is not None:
+                self._networks.subnet(view.networks[endpoint.network_id]).release(endpoint.address.ip)
 
     async def _link(self, sandbox: Sandbox, spec: Wire) -> None:
         async with stage("attach.link", link=spec.link):

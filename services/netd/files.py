@@ -53,10 +53,10 @@ def host_names(etc: Path = Path("/etc")) -> HostNames:
 def render(
     request: network_pb2.CreateSandboxRequest, addresses: Sequence[IPv4Address], gateway: IPv4Address | None,
     host: HostNames,
-) -> network_pb2.RenderFilesResponse:
+) -> network_pb2.NameFiles:
     """The three files. ``addresses``: the sandbox's own; ``gateway``: what "host-gateway" stands for, None: nothing."""
     hostname = request.hostname or (host.hostname if request.host else request.id[:_SHORT])
-    return network_pb2.RenderFilesResponse(
+    return network_pb2.NameFiles(
         hosts=_hosts(request, hostname, addresses, gateway, host).encode(),
         resolv_conf=_resolv_conf(request, host).encode(),
         hostname=f"{hostname}\n".encode(),

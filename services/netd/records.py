@@ -97,7 +97,7 @@ class Endpoint:
     interface: str
     address: IPv4Interface | None
     mac: str
-    request: network_pb2.AttachRequest
+    request: network_pb2.Attachment
     ports: tuple[network_pb2.PublishedPort, ...]
 
 
@@ -272,6 +272,6 @@ def _endpoint(row: tuple[str, str, str, int, str, str, str, str, bytes, bytes]) 
     identity, sandbox_id, network_id, created, link, interface, address, mac, request, ports = row
     return Endpoint(
         identity, SandboxId(sandbox_id), NetworkId(network_id), created, link, interface,
-        IPv4Interface(address) if address else None, mac, network_pb2.AttachRequest.FromString(request),
+        IPv4Interface(address) if address else None, mac, network_pb2.Attachment.FromString(request),
         tuple(network_pb2.SetPortsRequest.FromString(ports).ports),
     )

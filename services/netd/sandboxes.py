@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from chassis import ids
 from chassis.blocking import Pool as Threads
-from chassis.errors import AlreadyExists
+from chassis.errors import AlreadyExists, NotFound
 from chassis.logs import logger
 from chassis.stages import stage
 from chassis.store import Store
@@ -53,38 +54,49 @@ class Sandboxes:
         ids.sandbox_id(sandbox_id)
         return await self._store.read(lambda c: records.view(c, sandbox_id))
 
-    async def create(self, request: network_pb2.CreateSandboxRequest) -> Sandbox:
-        """Make a sandbox. The same request again answers the same; another under the id raises AlreadyExists."""
-        existing = await self._store.read(lambda c: records.sandbox(c, request.id))
-        if existing is not None:
-            if existing.request != request:
-                raise AlreadyExists(f"sandbox {request.id} exists with another specification", reason="SPEC_DIFFERS",
-                                    field="id")
-            return existing
-        pin = "" if request.host else await self._take(request)
-        sandbox = Sandbox(ids.sandbox_id(request.id), time.time_ns(), request, pin, self._boot_id)
+    async def existing(self, request: network_pb2.CreateSandboxRequest) -> View | None:
+        """The sandbox of that id. Raises AlreadyExists for one that was asked for otherwise."""
         try:
-            await self._store.write("create_sandbox.record", lambda c: records.insert_sandbox(c, sandbox))
+            view = await self.view(request.id)
+        except NotFound:
+            return None
+        if view.sandbox.request != request:
+            raise AlreadyExists(f"sandbox {request.id} exists with another specification", reason="SPEC_DIFFERS",
+                                field="id")
+        return view
+
+    async def planned(self, request: network_pb2.CreateSandboxRequest) -> View:
+        """The sandbox as it will be, without endpoints."""
+        pin = "" if request.host else request.id
+        sandbox = Sandbox(ids.sandbox_id(request.id), time.time_ns(), request, pin, self._boot_id)
+        return View(sandbox, (), {network.id: network for network in await self._store.read(records.networks)})
+
+    @asynccontextmanager
+    async def made(self, sandbox: Sandbox) -> AsyncIterator[None]:
+        """Its namespace, which carries its owner. The body records it; until then a restart takes it for nobody's and
+        removes it, and a body that raises unpins it."""
+        if not sandbox.host:
+            await self._take(sandbox)
+        try:
+            yield
         except BaseException:
-            if pin:
-                async with stage("create_sandbox.undo"):
-                    await self._threads.run(netns.unpin, self.directory / pin)
+            if not sandbox.host:
+                async with stage("create_sandbox.unpin"):
+                    await self._threads.run(netns.unpin, self.pin(sandbox))
             raise
-        return sandbox
 
-    async def _take(self, request: network_pb2.CreateSandboxRequest) -> str:
-        """A namespace that carries its owner. Until it is recorded, a restart takes it for nobody's and removes it."""
-        alias = self._marks.sandbox(request.id, request.owner)
+    async def _take(self, sandbox: Sandbox) -> None:
+        alias = self._marks.sandbox(sandbox.id, sandbox.owner)
 
-        def own(spare: netns.Netns, inside: NetlinkSocket) -> str:
+        def own(spare: netns.Netns, inside: NetlinkSocket) -> None:
             with inside:
                 inside.run([links.set_link("lo", alias=alias)])
-            return netns.repin(spare, request.id).path.name
+            netns.repin(spare, sandbox.id)
 
         async with stage("create_sandbox.netns") as step:
             spare, inside = await self._spares.take()
             step.note(spare=spare.path.name)
-            return await self._threads.run(own, spare, inside)
+            await self._threads.run(own, spare, inside)
 
     async def unpin(self, sandboxes: Sequence[Sandbox]) -> None:
         """Take the pins away; the kernel takes the namespaces apart when nobody is inside."""

@@ -91,11 +91,9 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
         self, request: network_pb2.CreateSandboxRequest, context: Any
     ) -> network_pb2.CreateSandboxResponse:
         requests.sandbox(request)
-        sandbox = await self._do("create_sandbox", request.id, request, [request.id],
-                                 lambda: self._sandboxes.create(request))
-        # A new one has no endpoints; one that was there already may have.
-        view = await self._sandboxes.view(sandbox.id)
-        return network_pb2.CreateSandboxResponse(sandbox=self._describe(view))
+        view = await self._do("create_sandbox", request.id, request, [request.id],
+                              lambda: self._endpoints.create_sandbox(request))
+        return network_pb2.CreateSandboxResponse(sandbox=self._describe(view), files=await self._files(view))
 
     async def GetSandbox(self, request: network_pb2.GetSandboxRequest, context: Any) -> network_pb2.GetSandboxResponse:
         return network_pb2.GetSandboxResponse(sandbox=self._describe(await self._sandboxes.view(request.id)))
@@ -139,8 +137,10 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
 
     async def Attach(self, request: network_pb2.AttachRequest, context: Any) -> network_pb2.AttachResponse:
         ids.sandbox_id(request.sandbox_id)
-        endpoint, network = await self._do("attach", f"{request.sandbox_id}/{request.network}", request,
-                                           [request.sandbox_id], lambda: self._endpoints.attach(request))
+        endpoint, network = await self._do(
+            "attach", f"{request.sandbox_id}/{request.attachment.network}", request, [request.sandbox_id],
+            lambda: self._endpoints.attach(request.sandbox_id, request.attachment),
+        )
         return network_pb2.AttachResponse(endpoint=messages.endpoint(endpoint, network))
 
     async def Detach(self, request: network_pb2.DetachRequest, context: Any) -> network_pb2.DetachResponse:
@@ -162,9 +162,7 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
         self, request: network_pb2.RenderFilesRequest, context: Any
     ) -> network_pb2.RenderFilesResponse:
         view = await self._sandboxes.view(request.sandbox_id)
-        host = await self._threads.run(files.host_names)
-        addresses = [endpoint.address.ip for endpoint in view.endpoints if endpoint.address is not None]
-        return files.render(view.sandbox.request, addresses, view.pick("bridge").gateway, host)
+        return network_pb2.RenderFilesResponse(files=await self._files(view))
 
     async def Events(
         self, request: network_pb2.EventsRequest, context: Any
@@ -189,6 +187,11 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
     async def _count(self, network: Network) -> int:
         counts = await self._store.read(records.endpoint_counts)
         return counts.get(network.id, 0)
+
+    async def _files(self, view: View) -> network_pb2.NameFiles:
+        host = await self._threads.run(files.host_names)
+        addresses = [endpoint.address.ip for endpoint in view.endpoints if endpoint.address is not None]
+        return files.render(view.sandbox.request, addresses, view.pick("bridge").gateway, host)
 
     def _describe(self, view: View) -> network_pb2.Sandbox:
         return messages.sandbox(view.sandbox, view.endpoints, view.networks, self._sandboxes.directory)

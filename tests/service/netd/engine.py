@@ -148,7 +148,8 @@ class Netd:
         self, number: int, network: str = "bridge", ports: Sequence[net.PublishedPort] = (), **spec: Any
     ) -> net.Endpoint:
         answer = await self.peer.call(self.stub.Attach, net.AttachRequest(
-            sandbox_id=container(number), network=network, ports=ports, spec=net.EndpointSpec(**spec)
+            sandbox_id=container(number),
+            attachment=net.Attachment(network=network, ports=ports, spec=net.EndpointSpec(**spec)),
         ))
         return answer.endpoint  # type: ignore[no-any-return]
 

@@ -12,6 +12,7 @@ import pytest
 
 from chassis.errors import PierError
 from netd import netns
+from pier.network.v1 import network_pb2 as net
 from tests import world
 from tests.service.netd.engine import Netd, stages_of, tcp
 from tests.service.netd.packets import in_namespace, listener, on_host, reach
@@ -19,6 +20,7 @@ from tests.service.netd.test_service import path_of
 
 OUTSIDE = in_namespace(world.OUTSIDE)
 PORT = 18181
+JOINED = [net.Attachment(network="bridge", ports=[tcp(PORT)]), net.Attachment(network="blue")]
 Verb = Callable[[Netd], Awaitable[object]]
 
 
@@ -48,6 +50,9 @@ async def network(netd: Netd) -> None:
 VERBS: dict[str, tuple[Verb, Verb, Verb]] = {
     # name: (what stands before, the verb, what undoes it)
     "create_sandbox": (nothing, lambda n: n.create(1), lambda n: n.remove(1)),
+    "create_joined": (
+        network, lambda n: n.create(1, attachments=JOINED), lambda n: n.remove(1),
+    ),
     "attach": (sandbox, lambda n: n.attach(1, ports=[tcp(PORT)]), lambda n: n.detach(1)),
     "detach": (attached, lambda n: n.detach(1), nothing),
     "detach_of_two": (attached_twice, lambda n: n.detach(1), nothing),

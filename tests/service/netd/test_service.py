@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from chassis.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, PermissionDenied, Unimplemented
+from chassis.errors import (
+    AlreadyExists,
+    Conflict,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    PierError,
+    Unimplemented,
+)
 from netd import links, netns
 from pier.network.v1 import network_pb2 as net
 from pier.system.v1 import system_pb2
@@ -193,11 +201,51 @@ async def test_none_has_loopback_alone_and_host_has_no_namespace(netd: Netd) -> 
         await netd.attach(3, "host", ports=[tcp(0)])
 
 
+async def test_a_sandbox_is_made_and_joined_in_one_call_with_its_files(netd: Netd) -> None:
+    await netd.create_network(7, "blue")
+    attachments = [net.Attachment(network="bridge", ports=[tcp(18080)]), net.Attachment(network="blue")]
+    request = netd.create_request(1, hostname="web", attachments=attachments)
+    answer = await netd.peer.call(netd.stub.CreateSandbox, request)
+    first, second = answer.sandbox.endpoints
+    assert (first.interface, second.interface, first.ports[0].host_port) == ("eth0", "eth1", 18080)
+    for endpoint in (first, second):
+        assert f"{endpoint.ipv4.partition('/')[0]}\tweb" in answer.files.hosts.decode().splitlines()
+    assert await netd.peer.call(netd.stub.CreateSandbox, request) == answer, "again"
+    assert await netd.fsck() == []
+    await netd.detach(1, "blue")
+    again = await netd.peer.call(netd.stub.CreateSandbox, request)
+    assert [endpoint.network_name for endpoint in again.sandbox.endpoints] == ["bridge", "blue"], "what lacks is joined"
+
+
+@pytest.mark.parametrize("attachment, expected", [
+    (net.Attachment(network="bridge", ports=[tcp(18081)]), "already allocated"),
+    (net.Attachment(network="nope"), "not found"),
+    (net.Attachment(network="blue"), "already attached"),
+    (net.Attachment(network="host"), "cannot be attached"),
+])
+async def test_a_sandbox_that_cannot_be_joined_to_all_its_networks_is_not_made(
+    netd: Netd, attachment: net.Attachment, expected: str
+) -> None:
+    await netd.create_network(7, "blue")
+    await netd.create(2)
+    await netd.attach(2, ports=[tcp(18081)])
+    blue = net.Attachment(network="blue", ports=[tcp(18082)], spec=net.EndpointSpec(mac="02:42:00:00:00:01"))
+    before = netd.counts()
+    with pytest.raises(PierError, match=expected):
+        await netd.create(1, attachments=[blue, attachment])
+    assert [sandbox.id for sandbox in await netd.sandboxes()] == [container(2)]
+    await netd.settled_but_recorded()
+    assert netd.counts() == before
+    await netd.attach(2, "blue", ports=[tcp(18082)])
+    assert await netd.fsck() == []
+
+
 async def test_names_are_rendered_for_the_sandbox_as_it_is_attached(netd: Netd) -> None:
     await netd.create(1, hostname="web", domainname="example.org", extra_hosts=["db:10.1.2.3", "h:host-gateway"],
                       dns_search=["corp"])
     endpoint = await netd.attach(1)
-    rendered = await netd.peer.call(netd.stub.RenderFiles, net.RenderFilesRequest(sandbox_id=container(1)))
+    answer = await netd.peer.call(netd.stub.RenderFiles, net.RenderFilesRequest(sandbox_id=container(1)))
+    rendered = answer.files
     assert rendered.hostname == b"web\n"
     lines = rendered.hosts.decode().splitlines()
     assert "127.0.0.1\tlocalhost" in lines
@@ -222,7 +270,7 @@ async def test_46_an_id_of_another_shape_is_refused(netd: Netd, bad: str) -> Non
     for method, request in (
         (netd.stub.CreateSandbox, net.CreateSandboxRequest(id=bad, owner=owner)),
         (netd.stub.RemoveSandbox, net.RemoveSandboxRequest(id=bad)),
-        (netd.stub.Attach, net.AttachRequest(sandbox_id=bad, network="bridge")),
+        (netd.stub.Attach, net.AttachRequest(sandbox_id=bad)),
         (netd.stub.Detach, net.DetachRequest(sandbox_id=bad, network="bridge")),
         (netd.stub.GetSandbox, net.GetSandboxRequest(id=bad)),
         (netd.stub.CreateNetwork, net.CreateNetworkRequest(id=bad, name="nn", owner=owner)),

@@ -13,6 +13,9 @@ from pier.types.v1 import types_pb2
 IMAGE_ID = "sha256:" + "1" * 64
 
 
+FILES = network_pb2.NameFiles(hosts=b"h", resolv_conf=b"r", hostname=b"n")
+
+
 class FakePeer:
     """Carries calls out one by one. ``fail_at`` is the number of the call that fails, counted over all peers."""
 
@@ -78,9 +81,11 @@ class FakeWorld:
 
     # netd
     def CreateSandbox(self, request):
+        if any(port.host_port == 1 for attachment in request.attachments for port in attachment.ports):
+            raise Conflict("Bind for 0.0.0.0:1 failed: port is already allocated", reason="PORT_TAKEN")
         self.sandboxes.add(request.id)
         sandbox = network_pb2.Sandbox(id=request.id, netns_path=b"/run/netns/x", host=request.host)
-        return network_pb2.CreateSandboxResponse(sandbox=sandbox)
+        return network_pb2.CreateSandboxResponse(sandbox=sandbox, files=FILES)
 
     def GetSandbox(self, request):
         if request.id not in self.sandboxes:
@@ -88,13 +93,8 @@ class FakeWorld:
         sandbox = network_pb2.Sandbox(id=request.id, netns_path=b"/run/netns/x")
         return network_pb2.GetSandboxResponse(sandbox=sandbox)
 
-    def Attach(self, request):
-        if any(port.host_port == 1 for port in request.ports):
-            raise Conflict("Bind for 0.0.0.0:1 failed: port is already allocated", reason="PORT_TAKEN")
-        return network_pb2.AttachResponse()
-
     def RenderFiles(self, request):
-        return network_pb2.RenderFilesResponse(hosts=b"h", resolv_conf=b"r", hostname=b"n")
+        return network_pb2.RenderFilesResponse(files=FILES)
 
     def RemoveSandbox(self, request):
         self.sandboxes.discard(request.id)

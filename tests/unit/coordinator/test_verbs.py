@@ -17,7 +17,7 @@ from pier.image.v1 import image_pb2
 from pier.network.v1 import network_pb2
 from tests.unit.coordinator.fakes import FakeWorld
 
-BRIDGE = engine_pb2.ContainerPlan(network_mode="bridge", attachments=[engine_pb2.Attachment(network="bridge")])
+BRIDGE = engine_pb2.ContainerPlan(network_mode="bridge", attachments=[network_pb2.Attachment(network="bridge")])
 
 
 def new(image="busybox", plan=BRIDGE, name="web", **spec):
@@ -61,7 +61,7 @@ async def test_a_taken_name_leaves_its_holder_alone(world, coordinator):
 
 
 async def test_a_taken_port_leaves_no_sandbox_and_the_container_created(world, coordinator):
-    plan = engine_pb2.ContainerPlan(network_mode="bridge", attachments=[engine_pb2.Attachment(
+    plan = engine_pb2.ContainerPlan(network_mode="bridge", attachments=[network_pb2.Attachment(
         network="bridge", ports=[network_pb2.PublishedPort(container_port=80, host_port=1)])])
     id_ = (await coordinator.create(new(plan=plan))).container.id
     with pytest.raises(Conflict, match="port is already allocated"):
@@ -128,7 +128,7 @@ async def test_the_trace_of_a_start_is_kept_with_the_container(world, coordinato
         await asyncio.sleep(0)
     assert {root.name for _, root in world.traces} == {"create", "start"}
     start = next(root for _, root in world.traces if root.name == "start")
-    assert [child.name for child in start.children] == ["start.sandbox", "start.attach", "start.files", "start.run"]
+    assert [child.name for child in start.children] == ["start.network", "start.run"]
 
 
 @settings(max_examples=60, deadline=None)

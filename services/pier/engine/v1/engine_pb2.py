@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from pier.network.v1 import network_pb2 as pier_dot_network_dot_v1_dot_network__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpier/engine/v1/engine.proto\x12\x0epier.engine.v1\x1a\x1dpier/network/v1/network.proto\"\xbc\x01\n\rContainerPlan\x12\x14\n\x0cnetwork_mode\x18\x01 \x01(\t\x12/\n\x0b\x61ttachments\x18\x02 \x03(\x0b\x32\x1a.pier.engine.v1.Attachment\x12\x0b\n\x03\x64ns\x18\x03 \x03(\t\x12\x12\n\ndns_search\x18\x04 \x03(\t\x12\x13\n\x0b\x64ns_options\x18\x05 \x03(\t\x12\x13\n\x0b\x65xtra_hosts\x18\x06 \x03(\t\x12\x19\n\x11\x61nonymous_volumes\x18\x07 \x03(\t\"y\n\nAttachment\x12\x0f\n\x07network\x18\x01 \x01(\t\x12+\n\x04spec\x18\x02 \x01(\x0b\x32\x1d.pier.network.v1.EndpointSpec\x12-\n\x05ports\x18\x03 \x03(\x0b\x32\x1e.pier.network.v1.PublishedPortb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpier/engine/v1/engine.proto\x12\x0epier.engine.v1\x1a\x1dpier/network/v1/network.proto\"\xbd\x01\n\rContainerPlan\x12\x14\n\x0cnetwork_mode\x18\x01 \x01(\t\x12\x30\n\x0b\x61ttachments\x18\x02 \x03(\x0b\x32\x1b.pier.network.v1.Attachment\x12\x0b\n\x03\x64ns\x18\x03 \x03(\t\x12\x12\n\ndns_search\x18\x04 \x03(\t\x12\x13\n\x0b\x64ns_options\x18\x05 \x03(\t\x12\x13\n\x0b\x65xtra_hosts\x18\x06 \x03(\t\x12\x19\n\x11\x61nonymous_volumes\x18\x07 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,7 +33,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pier.engine.v1.engine_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CONTAINERPLAN']._serialized_start=79
-  _globals['_CONTAINERPLAN']._serialized_end=267
-  _globals['_ATTACHMENT']._serialized_start=269
-  _globals['_ATTACHMENT']._serialized_end=390
+  _globals['_CONTAINERPLAN']._serialized_end=268
 # @@protoc_insertion_point(module_scope)

@@ -37,7 +37,7 @@ class ContainerPlan(_message.Message):
     network_mode: _builtins.str
     """"bridge" (any network by name or id), "host", "none", or "container:" and the full id of another container."""
     @_builtins.property
-    def attachments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attachment]:
+    def attachments(self) -> _containers.RepeatedCompositeFieldContainer[_network_pb2.Attachment]:
         """In the order in which interfaces are made; empty for host, none and container."""
 
     @_builtins.property
@@ -60,7 +60,7 @@ class ContainerPlan(_message.Message):
         self,
         *,
         network_mode: _builtins.str = ...,
-        attachments: _abc.Iterable[Global___Attachment] | None = ...,
+        attachments: _abc.Iterable[_network_pb2.Attachment] | None = ...,
         dns: _abc.Iterable[_builtins.str] | None = ...,
         dns_search: _abc.Iterable[_builtins.str] | None = ...,
         dns_options: _abc.Iterable[_builtins.str] | None = ...,
@@ -74,33 +74,3 @@ class ContainerPlan(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ContainerPlan: _TypeAlias = ContainerPlan  # noqa: Y015
-
-@_typing.final
-class Attachment(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NETWORK_FIELD_NUMBER: _builtins.int
-    SPEC_FIELD_NUMBER: _builtins.int
-    PORTS_FIELD_NUMBER: _builtins.int
-    network: _builtins.str
-    """Name or id of the network."""
-    @_builtins.property
-    def spec(self) -> _network_pb2.EndpointSpec: ...
-    @_builtins.property
-    def ports(self) -> _containers.RepeatedCompositeFieldContainer[_network_pb2.PublishedPort]:
-        """Published on this network's endpoint."""
-
-    def __init__(
-        self,
-        *,
-        network: _builtins.str = ...,
-        spec: _network_pb2.EndpointSpec | None = ...,
-        ports: _abc.Iterable[_network_pb2.PublishedPort] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["network", b"network", "ports", b"ports", "spec", b"spec"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Attachment: _TypeAlias = Attachment  # noqa: Y015

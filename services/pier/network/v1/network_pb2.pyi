@@ -635,6 +635,7 @@ class CreateSandboxRequest(_message.Message):
     DNS_FIELD_NUMBER: _builtins.int
     DNS_SEARCH_FIELD_NUMBER: _builtins.int
     DNS_OPTIONS_FIELD_NUMBER: _builtins.int
+    ATTACHMENTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     host: _builtins.bool
     """The host's own network namespace: nothing is made, the record alone is kept."""
@@ -655,6 +656,12 @@ class CreateSandboxRequest(_message.Message):
     def dns_search(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def dns_options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def attachments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attachment]:
+        """Networks that it is joined to with its making, in the order of its interfaces: all of them or none, and no sandbox
+        either. Repeated with the same request, what lacks is joined.
+        """
+
     def __init__(
         self,
         *,
@@ -667,30 +674,69 @@ class CreateSandboxRequest(_message.Message):
         dns: _abc.Iterable[_builtins.str] | None = ...,
         dns_search: _abc.Iterable[_builtins.str] | None = ...,
         dns_options: _abc.Iterable[_builtins.str] | None = ...,
+        attachments: _abc.Iterable[Global___Attachment] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dns", b"dns", "dns_options", b"dns_options", "dns_search", b"dns_search", "domainname", b"domainname", "extra_hosts", b"extra_hosts", "host", b"host", "hostname", b"hostname", "id", b"id", "owner", b"owner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "dns", b"dns", "dns_options", b"dns_options", "dns_search", b"dns_search", "domainname", b"domainname", "extra_hosts", b"extra_hosts", "host", b"host", "hostname", b"hostname", "id", b"id", "owner", b"owner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateSandboxRequest: _TypeAlias = CreateSandboxRequest  # noqa: Y015
 
 @_typing.final
+class Attachment(_message.Message):
+    """How a sandbox is joined to a network."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NETWORK_FIELD_NUMBER: _builtins.int
+    SPEC_FIELD_NUMBER: _builtins.int
+    PORTS_FIELD_NUMBER: _builtins.int
+    network: _builtins.str
+    """Id or name of the network, in the namespace of the sandbox's owner."""
+    @_builtins.property
+    def spec(self) -> Global___EndpointSpec: ...
+    @_builtins.property
+    def ports(self) -> _containers.RepeatedCompositeFieldContainer[Global___PublishedPort]:
+        """Published on this network's endpoint."""
+
+    def __init__(
+        self,
+        *,
+        network: _builtins.str = ...,
+        spec: Global___EndpointSpec | None = ...,
+        ports: _abc.Iterable[Global___PublishedPort] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["network", b"network", "ports", b"ports", "spec", b"spec"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Attachment: _TypeAlias = Attachment  # noqa: Y015
+
+@_typing.final
 class CreateSandboxResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SANDBOX_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def sandbox(self) -> Global___Sandbox: ...
+    @_builtins.property
+    def files(self) -> Global___NameFiles:
+        """As RenderFiles would answer now."""
+
     def __init__(
         self,
         *,
         sandbox: Global___Sandbox | None = ...,
+        files: Global___NameFiles | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["sandbox", b"sandbox"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "sandbox", b"sandbox"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sandbox", b"sandbox"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "sandbox", b"sandbox"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -826,27 +872,19 @@ class AttachRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SANDBOX_ID_FIELD_NUMBER: _builtins.int
-    NETWORK_FIELD_NUMBER: _builtins.int
-    SPEC_FIELD_NUMBER: _builtins.int
-    PORTS_FIELD_NUMBER: _builtins.int
+    ATTACHMENT_FIELD_NUMBER: _builtins.int
     sandbox_id: _builtins.str
-    network: _builtins.str
-    """Id or name of the network, in the namespace of the sandbox's owner."""
     @_builtins.property
-    def spec(self) -> Global___EndpointSpec: ...
-    @_builtins.property
-    def ports(self) -> _containers.RepeatedCompositeFieldContainer[Global___PublishedPort]: ...
+    def attachment(self) -> Global___Attachment: ...
     def __init__(
         self,
         *,
         sandbox_id: _builtins.str = ...,
-        network: _builtins.str = ...,
-        spec: Global___EndpointSpec | None = ...,
-        ports: _abc.Iterable[Global___PublishedPort] | None = ...,
+        attachment: Global___Attachment | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attachment", b"attachment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["network", b"network", "ports", b"ports", "sandbox_id", b"sandbox_id", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachment", b"attachment", "sandbox_id", b"sandbox_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -978,6 +1016,28 @@ Global___RenderFilesRequest: _TypeAlias = RenderFilesRequest  # noqa: Y015
 class RenderFilesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    FILES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def files(self) -> Global___NameFiles: ...
+    def __init__(
+        self,
+        *,
+        files: Global___NameFiles | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["files", b"files"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenderFilesResponse: _TypeAlias = RenderFilesResponse  # noqa: Y015
+
+@_typing.final
+class NameFiles(_message.Message):
+    """Contents of a sandbox's /etc/hosts, /etc/resolv.conf and /etc/hostname."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
     HOSTS_FIELD_NUMBER: _builtins.int
     RESOLV_CONF_FIELD_NUMBER: _builtins.int
     HOSTNAME_FIELD_NUMBER: _builtins.int
@@ -997,7 +1057,7 @@ class RenderFilesResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___RenderFilesResponse: _TypeAlias = RenderFilesResponse  # noqa: Y015
+Global___NameFiles: _TypeAlias = NameFiles  # noqa: Y015
 
 @_typing.final
 class EventsRequest(_message.Message):
