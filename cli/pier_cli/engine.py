@@ -64,6 +64,8 @@ class Engine:
         self._family, self._address = parse_host(host)
         self._version = version
         self._idle: Connection | None = None
+        self.meanwhile: Callable[[], object] | None = None
+        """Done once, while the engine works on the next POST: what the command needs afterwards is imported then."""
 
     @property
     def version(self) -> str:
@@ -133,7 +135,10 @@ class Engine:
         connection, self._idle = self._idle, None
         if connection is None:
             connection = self._connect()
-        return connection.request(method, target, fields, body)
+        meanwhile = None
+        if method == "POST":
+            meanwhile, self.meanwhile = self.meanwhile, None
+        return connection.request(method, target, fields, body, meanwhile)
 
     def _keep(self, response: Response) -> None:
         connection = response.connection

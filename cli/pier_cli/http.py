@@ -55,9 +55,10 @@ class Connection:
         target: str,
         headers: Mapping[str, str],
         body: bytes | Callable[[], bytes] | None = None,
+        meanwhile: Callable[[], object] | None = None,
     ) -> Response:
         """Send a request and read the head of its answer. ``body`` may be a function that gives blocks, b"" at the end:
-        it is sent in chunks, while an early answer is already taken in."""
+        it is sent in chunks, while an early answer is already taken in. ``meanwhile`` is done once it is sent."""
         self.reusable = False
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
         if callable(body):
@@ -73,6 +74,8 @@ class Connection:
                 self.send(head + (body or b""))
         except (BrokenPipeError, ConnectionResetError):
             pass  # it may have answered before it went: what it said counts
+        if meanwhile is not None:
+            meanwhile()
         return self.response(method)
 
     def response(self, method: str = "GET") -> Response:

@@ -43,11 +43,16 @@ class Coordinator:
     async def create(self, new: NewContainer) -> Created:
         return await self._run("create", new.id, lambda: create(self.services, new))
 
-    async def start(self, id_: str) -> exec_pb2.Container:
-        """Start container ``id_`` (a full id). Where that fails, one that was made to be removed is."""
+    async def start(self, id_: str, known: exec_pb2.Container | None = None) -> exec_pb2.Container:
+        """Start container ``id_`` (a full id). Where that fails, one that was made to be removed is.
+
+        ``known`` is the container as the caller read it just now: it holds unless another verb is at work on it.
+        """
+        if id_ in self._locks:
+            known = None
 
         async def work() -> exec_pb2.Container:
-            container = await self.get(id_)
+            container = known or await self.get(id_)
             try:
                 return await start(self.services, container)
             except PierError:

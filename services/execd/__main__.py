@@ -11,6 +11,7 @@ from chassis.instance import make_private
 from chassis.operations import Operations
 from chassis.service import Runtime, main
 from chassis.store import Store
+from execd.cgroup_lock import CgroupLock
 from execd.containers import Containers
 from execd.execs import Execs
 from execd.fsck import Fsck
@@ -55,7 +56,8 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     runtime.server.add(
         exec_pb2_grpc.add_ContainerServiceServicer_to_server,
         ContainerService(  # type: ignore[abstract]  # an rpc that is not built is refused by its name
-            store, events, records, containers, starts, execs, lives, places, operations, pool
+            store, events, records, containers, starts, execs, lives, places, operations, pool,
+            CgroupLock(operations, pool),
         ),
         "pier.exec.v1.ContainerService",
     )

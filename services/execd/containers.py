@@ -189,16 +189,17 @@ class Containers:
 
     async def wait(self, request: exec_pb2.WaitRequest) -> AsyncIterator[exec_pb2.WaitResponse]:
         """``registered``, then the exit that the condition names."""
-        entry = self._records.get(request.id)
-        if entry is None:
-            tomb = await self._records.tombstone(ids.container_id(request.id))
+        try:
+            entry = self._records.named(request.namespace, request.id)
+        except NotFound:
+            tomb = await self._records.tombstone(request.id)
             if tomb is None:
-                raise NotFound(f"No such container: {request.id}", reason="NO_SUCH_CONTAINER", field="id")
-            yield exec_pb2.WaitResponse(registered=True)
+                raise
+            yield exec_pb2.WaitResponse(registered=True, id=request.id)
             yield exec_pb2.WaitResponse(exit=tomb)
             return
         seen = entry.exits
-        yield exec_pb2.WaitResponse(registered=True)
+        yield exec_pb2.WaitResponse(registered=True, id=entry.id)
         while not entry.removed and not _is_met(entry, request.condition, seen):
             await entry.changed()
         yield exec_pb2.WaitResponse(exit=last_exit(entry.container))

@@ -131,6 +131,10 @@ class Records:
             raise NotFound(f"No such container: {word}", reason="NO_SUCH_CONTAINER", field="container")
         return matches[0]
 
+    def named(self, namespace: str, word: str) -> Entry:
+        """As ``find`` with a namespace, as ``need`` without."""
+        return self.find(namespace, word) if namespace else self.need(word)
+
     async def create(self, container: exec_pb2.Container, fingerprint: bytes) -> Entry:
         """Take the id and the name. AlreadyExists (SPEC_DIFFERS, NAME_TAKEN)."""
         existing = self._entries.get(container.id)

@@ -13,6 +13,7 @@ from chassis.events import EventLog
 from chassis.operations import Operations
 from chassis.store import Store
 from execd import attachment, logs
+from execd.cgroup_lock import CgroupLock
 from execd.containers import Containers
 from execd.execs import Execs
 from execd.lives import Lives
@@ -31,7 +32,7 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
 
     def __init__(
         self, store: Store, events: EventLog, records: Records, containers: Containers, starts: Starts, execs: Execs,
-        lives: Lives, places: Places, operations: Operations, pool: Pool,
+        lives: Lives, places: Places, operations: Operations, pool: Pool, cgroup_lock: CgroupLock,
     ) -> None:
         self._store = store
         self._events = events
@@ -43,6 +44,7 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
         self._places = places
         self._operations = operations
         self._pool = pool
+        self._cgroup_lock = cgroup_lock
 
     async def _do(self, verb: str, request: Any, work: Any) -> Any:
         """Start or join the operation: it goes on to its end when this call is cancelled."""
@@ -68,6 +70,7 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
     async def CreateContainer(
         self, request: exec_pb2.CreateContainerRequest, context: Any
     ) -> exec_pb2.CreateContainerResponse:
+        self._cgroup_lock.warm()
         container, warnings = await self._do("create", request, self._containers.create)
         return exec_pb2.CreateContainerResponse(container=container, warnings=warnings)
 
@@ -82,6 +85,7 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
     ) -> exec_pb2.StartContainerResponse:
         if not request.operation_id:
             raise InvalidArgument("a start needs an operation_id", reason="BAD_FIELD", field="operation_id")
+        self._cgroup_lock.warm()
         work = self._starts.start
         key = f"start:{request.id}:{request.operation_id}"
         fingerprint = request.SerializeToString(deterministic=True)
@@ -178,7 +182,7 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
             _, link, made = await self._execs.attach_target(request.exec_id)
             framed = not made.process.terminal
         else:
-            entry = self._records.need(request.id)
+            entry = self._records.named(request.namespace, request.id)
             async with entry.lock:
                 link_ = entry.shim if entry.is_running() else await self._lives.shim_for_next(
                     entry, "attach.shim_fork"
@@ -207,11 +211,13 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
             yield response
 
     async def ExecCreate(self, request: exec_pb2.ExecCreateRequest, context: Any) -> exec_pb2.ExecCreateResponse:
+        self._cgroup_lock.warm()
         return exec_pb2.ExecCreateResponse(exec=await self._do("exec_create", request, self._execs.create))
 
     async def ExecStart(self, request: exec_pb2.ExecStartRequest, context: Any) -> exec_pb2.ExecStartResponse:
         if not request.operation_id:
             raise InvalidArgument("a start needs an operation_id", reason="BAD_FIELD", field="operation_id")
+        self._cgroup_lock.warm()
         return exec_pb2.ExecStartResponse(exec=await self._do_each("exec_start", request, self._execs.start))
 
     async def GetExec(self, request: exec_pb2.GetExecRequest, context: Any) -> exec_pb2.GetExecResponse:

@@ -50,12 +50,16 @@ def _run(context: Context, options: Options, arguments: list[str]) -> int:
     engine = context.engine
     body = _body(options, arguments[1:])
     tty = body["Tty"]
-    # Asked for first, so that what does not exist is told as such, whatever else is wrong.
-    engine.call_raw("GET", f"{container_path(arguments[0])}/json")
     if not options.flag("detach"):
         from pier_cli.terminal import need_terminal, size
 
-        need_terminal(body["AttachStdin"], tty)
+        try:
+            need_terminal(body["AttachStdin"], tty)
+        except Failure:
+            # What does not exist is told as such, whatever else is wrong.
+            engine.call_raw("GET", f"{container_path(arguments[0])}/json")
+            raise
+        engine.meanwhile = _import_session
         if tty and engine.at_least("1.42"):
             body["ConsoleSize"] = list(size())
     created = engine.call("POST", f"{container_path(arguments[0])}/exec", (), body)
@@ -76,6 +80,10 @@ def _run(context: Context, options: Options, arguments: list[str]) -> int:
         if session.stream(connection, stdin=body["AttachStdin"], tty=tty):
             raise Failure("read escape sequence")
     return int(engine.call("GET", f"{path}/json")["ExitCode"] or 0)
+
+
+def _import_session() -> None:
+    import pier_cli.session  # noqa: F401 - it takes some milliseconds, in which the engine records the exec
 
 
 COMMAND = Command(_run, "[OPTIONS] CONTAINER COMMAND [ARG...]", (

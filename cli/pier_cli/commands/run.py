@@ -56,6 +56,7 @@ def _run(context: Context, options: Options, arguments: list[str]) -> int:
         need_terminal(body["AttachStdin"], body["Tty"])
     except Failure as failure:
         raise Plain(failure.message) from None
+    context.engine.meanwhile = _import_session
     identity = create(context, options, body)
     return _foreground(context, options, body, identity)
 
@@ -95,6 +96,10 @@ def _foreground(context: Context, options: Options, body: dict[str, Any], identi
         if session.stream(connection, stdin="stdin" in streams, tty=tty):
             return 0
         return session.exit_code(waiting)
+
+
+def _import_session() -> None:
+    import pier_cli.session  # noqa: F401 - it takes some milliseconds, in which the engine makes the container
 
 
 def _await(waiting: Response) -> None:

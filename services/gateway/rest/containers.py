@@ -30,7 +30,7 @@ async def start(call: Call) -> web.StreamResponse:
         raise bad("starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24")
     container = await find_container(call, call.path["name"])
     try:
-        await call.engine.coordinator.start(container.id)
+        await call.engine.coordinator.start(container.id, container)
     except (PierError, BaseExceptionGroup) as error:
         raise in_dockers_words(error, container) from error
     return call.empty()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
@@ -12,10 +13,11 @@ from aiohttp import web
 from chassis import attach
 from chassis.errors import Conflict, NotFound, PierError, Unavailable, Unimplemented
 from chassis.events import timestamp
+from coordinator.services import NAMESPACE
 from gateway.rest import hijack, wire
 from gateway.rest.call import MULTIPLEXED, RAW, Call
 from gateway.rest.errors import bad
-from gateway.rest.find import find_container
+from gateway.rest.find import find_container, no_such
 from gateway.rest.routes import Routes
 from gateway.rest.versions import Version
 from pier.exec.v1 import exec_pb2
@@ -39,9 +41,11 @@ async def wait(call: Call) -> web.StreamResponse:
     text = call.query.text("condition")
     if text not in _CONDITIONS:
         raise bad(f'invalid condition: "{text[:80]}"', field="condition", expected=", ".join(filter(None, _CONDITIONS)))
-    container = await find_container(call, call.path["name"])
-    async with aclosing(_exits(call, container, _CONDITIONS[text])) as exits:
-        assert await anext(exits) is None
+    async with aclosing(_exits(call, call.path["name"], _CONDITIONS[text])) as exits:
+        try:
+            assert await anext(exits) is None
+        except NotFound as error:
+            raise no_such(call.path["name"]) from error
         response = await call.stream()
         exit_ = await anext(exits)
     assert exit_ is not None
@@ -53,12 +57,12 @@ async def wait(call: Call) -> web.StreamResponse:
 
 
 async def _exits(
-    call: Call, container: exec_pb2.Container, condition: exec_pb2.WaitCondition.ValueType
+    call: Call, name: str, condition: exec_pb2.WaitCondition.ValueType
 ) -> AsyncGenerator[exec_pb2.Exit | None, None]:
     """None when the wait is in place, then the exit. execd may go and come back meanwhile."""
     services = call.engine.services
-    request = exec_pb2.WaitRequest(id=container.id, condition=condition)
-    before = container.status
+    request = exec_pb2.WaitRequest(namespace=NAMESPACE, id=name, condition=condition)
+    since = time.time_ns()
     registered = False
     while True:
         try:
@@ -68,8 +72,9 @@ async def _exits(
                     return
                 if not registered:
                     registered = True
+                    request = exec_pb2.WaitRequest(id=answer.id, condition=condition)
                     yield None
-                elif missed := await _missed(call, container.id, condition, before):
+                elif missed := await _missed(call, request.id, condition, since):
                     yield missed
                     return
         except Unavailable:
@@ -79,17 +84,16 @@ async def _exits(
 
 
 async def _missed(
-    call: Call, id_: str, condition: exec_pb2.WaitCondition.ValueType, before: exec_pb2.ContainerStatus
+    call: Call, id_: str, condition: exec_pb2.WaitCondition.ValueType, since: int
 ) -> exec_pb2.Exit | None:
-    """An end that came while nobody could tell of it."""
+    """An end that came while nobody could tell of it. ``since``: nanoseconds of the epoch at which the wait began."""
     if condition != exec_pb2.WAIT_CONDITION_NEXT_EXIT:
         return None
     try:
         now = (await call.engine.coordinator.get(id_)).status
     except NotFound:
         return None  # its tombstone answers the wait
-    newer = now.exit.time.ToNanoseconds() > before.exit.time.ToNanoseconds()
-    return now.exit if now.HasField("exit") and newer else None
+    return now.exit if now.HasField("exit") and now.exit.time.ToNanoseconds() > since else None
 
 
 @routes.post("/containers/{name}/attach")
@@ -98,20 +102,22 @@ async def attach_(call: Call) -> web.StreamResponse:
     query = call.query
     keys = query.text("detachKeys") or attach.DEFAULT_DETACH_KEYS
     attach.parse_detach_keys(keys)
-    container = await find_container(call, call.path["name"])
-    if container.status.state == exec_pb2.CONTAINER_STATE_PAUSED:
-        raise Conflict(f"container {call.path['name']} is paused, unpause the container before attach", reason="PAUSED")
     if query.boolean("logs"):
         raise Unimplemented("logs: the log's replay before the stream is not built", reason="NOT_BUILT", field="logs")
-    terminal = container.spec.process.terminal
     if not query.boolean("stream"):
-        taken, response = await hijack.upgrade(call, terminal=terminal)
+        container = await find_container(call, call.path["name"])
+        taken, response = await hijack.upgrade(call, terminal=container.spec.process.terminal)
         taken.socket.close()
         return response
     services = call.engine.services
-    opened: exec_pb2.OpenAttachResponse = await services.execd.call(
-        services.containers.OpenAttach, exec_pb2.OpenAttachRequest(id=container.id)
-    )
+    try:
+        opened: exec_pb2.OpenAttachResponse = await services.execd.call(
+            services.containers.OpenAttach,
+            exec_pb2.OpenAttachRequest(namespace=NAMESPACE, id=call.path["name"]),
+        )
+    except NotFound as error:
+        raise no_such(call.path["name"]) from error
+    terminal = not opened.framed
     request = attach.AttachRequest(
         attach.INIT, query.boolean("stdin"), query.boolean("stdout"), query.boolean("stderr"), opened.framed,
         keys if terminal else None,

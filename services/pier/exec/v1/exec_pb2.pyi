@@ -1756,18 +1756,21 @@ class WaitRequest(_message.Message):
 
     ID_FIELD_NUMBER: _builtins.int
     CONDITION_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """A full id."""
+    """A full id; with `namespace` also a name or the unique prefix of an id there."""
     condition: Global___WaitCondition.ValueType
+    namespace: _builtins.str
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         condition: Global___WaitCondition.ValueType = ...,
+        namespace: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "id", b"id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "id", b"id", "namespace", b"namespace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1777,8 +1780,11 @@ Global___WaitRequest: _TypeAlias = WaitRequest  # noqa: Y015
 class WaitResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    ID_FIELD_NUMBER: _builtins.int
     REGISTERED_FIELD_NUMBER: _builtins.int
     EXIT_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """With `registered`: the container's full id, for asking again."""
     registered: _builtins.bool
     """The wait is in place: what ends from now on is seen."""
     @_builtins.property
@@ -1788,12 +1794,13 @@ class WaitResponse(_message.Message):
     def __init__(
         self,
         *,
+        id: _builtins.str = ...,
         registered: _builtins.bool = ...,
         exit: Global___Exit | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "exit", b"exit", "registered", b"registered"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "exit", b"exit", "registered", b"registered"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "exit", b"exit", "id", b"id", "registered", b"registered"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["registered", "exit"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
@@ -2191,19 +2198,23 @@ class OpenAttachRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
     EXEC_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
+    """A full id; with `namespace` also a name or the unique prefix of an id there. Not read with `exec_id`."""
+    namespace: _builtins.str
     exec_id: _builtins.str
     """"" for the container's first process. Its attach target is then "init"."""
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
+        namespace: _builtins.str = ...,
         exec_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exec_id", b"exec_id", "id", b"id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exec_id", b"exec_id", "id", b"id", "namespace", b"namespace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
