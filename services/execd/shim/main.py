@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import sys
-import traceback
 from typing import Final
 
 from chassis import kernel
@@ -94,4 +93,5 @@ def _refuse(sock: socket.socket, seq: object, error: Exception) -> None:
 def _last_words(spec: ShimSpec) -> None:
     """A shim that dies of a fault leaves its traceback in the run directory."""
     with open(os.path.join(spec.run_dir, "fault"), "w", encoding="utf-8", errors="backslashreplace") as file:
-        traceback.print_exception(*sys.exc_info(), file=file)
+        sys.stderr = file
+        sys.excepthook(*sys.exc_info())  # what traceback prints, without its memory

@@ -15,7 +15,6 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NoReturn
 
@@ -129,7 +128,7 @@ class Zygote:
             shim_main.prepare(self._tasks)
             status = work()
         except BaseException:  # noqa: BLE001 - a child must never return into its parent's loop
-            traceback.print_exc()
+            sys.excepthook(*sys.exc_info())  # what traceback prints, without its memory
         finally:
             os._exit(status)
 
