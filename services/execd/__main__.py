@@ -12,6 +12,7 @@ from chassis.operations import Operations
 from chassis.service import Runtime, main
 from chassis.store import Store
 from execd.cgroup_lock import CgroupLock
+from execd.changes import Changes
 from execd.containers import Containers
 from execd.execs import Execs
 from execd.fsck import Fsck
@@ -48,15 +49,16 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     execs = Execs(store, records, places, runtimes, operations, pool)
     await execs.load()
     lives.on_exec_exit, lives.on_unseen_end = execs.ended, execs.container_ended
-    restart = Restart(store, records, lives, starts, execs, places, operations, runtimes, runtime.boot_id)
+    changes = Changes(records, places, pool)
+    restart = Restart(store, records, lives, starts, changes, execs, places, operations, runtimes, runtime.boot_id)
     await restart.carry_on()
     runtime.epoch, runtime.facts = store.epoch, runtimes.probe()
     runtime.fsck = Fsck(records, lives, restart, places, runtimes).check
-    containers = Containers(records, lives, starts, places, pool, frozenset(runtimes.paths))
+    containers = Containers(records, lives, starts, changes, places, pool, frozenset(runtimes.paths))
     runtime.server.add(
         exec_pb2_grpc.add_ContainerServiceServicer_to_server,
         ContainerService(  # type: ignore[abstract]  # an rpc that is not built is refused by its name
-            store, events, records, containers, starts, execs, lives, places, operations, pool,
+            store, events, records, containers, changes, starts, execs, lives, places, operations, pool,
             CgroupLock(operations, pool),
         ),
         "pier.exec.v1.ContainerService",

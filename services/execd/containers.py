@@ -16,6 +16,7 @@ from chassis.blocking import Pool
 from chassis.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, NotModified, PierError
 from chassis.events import timestamp
 from chassis.stages import stage
+from execd.changes import Changes
 from execd.lives import EXITED, Lives
 from execd.oci import signals, validate
 from execd.places import Places
@@ -35,11 +36,12 @@ _HANDLED: Final = (REMOVING, exec_pb2.CONTAINER_STATE_DEAD)
 class Containers:
     """The verbs over one set of records."""
 
-    def __init__(self, records: Records, lives: Lives, starts: Starts, places: Places, pool: Pool,
+    def __init__(self, records: Records, lives: Lives, starts: Starts, changes: Changes, places: Places, pool: Pool,
                  runtimes: frozenset[str]) -> None:
         self._records = records
         self._lives = lives
         self._starts = starts
+        self._changes = changes
         self._places = places
         self._pool = pool
         self._runtimes = runtimes
@@ -94,6 +96,7 @@ class Containers:
         incarnation = entry.container.status.incarnation
         async with stage("stop.signal", signal=number):
             await self._signal(entry, number)
+        await self._changes.let_end(entry)
         async with stage("stop.wait", timeout=timeout):
             ended = await self._wait_end(entry, incarnation, None if timeout < 0 else float(timeout))
         if not ended:
@@ -119,6 +122,8 @@ class Containers:
         else:
             async with stage("kill.signal", signal=number):
                 await self._signal(entry, number)
+            if number == signals.parse(entry.container.spec.stop_signal, signal.SIGTERM, "stop_signal"):
+                await self._changes.let_end(entry)
 
     async def resize(self, request: exec_pb2.ResizeTerminalRequest) -> None:
         """The terminal's size, of the first process or of an exec."""
@@ -222,6 +227,7 @@ class Containers:
     async def _kill(self, entry: Entry, incarnation: int) -> None:
         if entry.is_running():
             await self._signal(entry, signal.SIGKILL)
+            await self._changes.let_end(entry)
             if not await self._wait_end(entry, incarnation, KILL_WITHIN):
                 raise Conflict(f"container {entry.id[:12]} does not end although it was killed", reason="STUCK",
                                field="id")

@@ -143,14 +143,7 @@ class Records:
                 raise AlreadyExists(f"container {container.id} exists with another spec", reason="SPEC_DIFFERS",
                                     field="id")
             return existing
-        key = (container.owner.namespace, container.name)
-        holder = self._names.get(key)
-        if holder is not None:
-            raise AlreadyExists(
-                f'Conflict. The container name "/{container.name}" is already in use by container "{holder}". You have '
-                "to remove (or rename) that container to be able to reuse that name.",
-                reason="NAME_TAKEN", field="name", facts={"holder": holder},
-            )
+        self._need_free(container.owner.namespace, container.name)
         entry = Entry(container, fingerprint, "")
         # Shown before it is durable, so that the name is taken at once; taken back where the write fails.
         self._put(entry)
@@ -191,6 +184,35 @@ class Records:
         entry.container, entry.operation = container, word
         entry.notify()
         return container
+
+    async def rename(self, entry: Entry, name: str) -> None:
+        """Take another name. AlreadyExists (NAME_TAKEN)."""
+        namespace, old = entry.container.owner.namespace, entry.container.name
+        self._need_free(namespace, name)
+        self._names[namespace, name] = entry.id  # taken at once, as by create
+
+        def edit(container: exec_pb2.Container) -> None:
+            container.name = name
+
+        def also(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE containers SET name=? WHERE id=?", (name, entry.id))
+
+        try:
+            async with entry.lock:
+                await self.change(entry, "rename.record", edit, [Note("rename", {"oldName": f"/{old}"})], also=also)
+        except BaseException:
+            del self._names[namespace, name]
+            raise
+        del self._names[namespace, old]
+
+    def _need_free(self, namespace: str, name: str) -> None:
+        holder = self._names.get((namespace, name))
+        if holder is not None:
+            raise AlreadyExists(
+                f'Conflict. The container name "/{name}" is already in use by container "{holder}". You have to remove '
+                "(or rename) that container to be able to reuse that name.",
+                reason="NAME_TAKEN", field="name", facts={"holder": holder},
+            )
 
     async def tell(self, entry: Entry, step: str, note: Note) -> None:
         """An event without a change."""

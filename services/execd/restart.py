@@ -13,6 +13,7 @@ from chassis.logs import logger
 from chassis.operations import Operations
 from chassis.stages import stage
 from chassis.store import Store
+from execd.changes import Changes
 from execd.execs import Execs
 from execd.lives import Lives
 from execd.places import Places
@@ -26,12 +27,15 @@ from execd.start import VERB, Starts
 class Restart:
     """``carry_on`` runs once, before the service serves."""
 
-    def __init__(self, store_: Store, records: Records, lives: Lives, starts: Starts, execs: Execs, places: Places,
-                 operations: Operations, runtimes: Runtimes, boot_id: str) -> None:
+    def __init__(
+        self, store_: Store, records: Records, lives: Lives, starts: Starts, changes: Changes, execs: Execs,
+        places: Places, operations: Operations, runtimes: Runtimes, boot_id: str,
+    ) -> None:
         self._store = store_
         self._records = records
         self._lives = lives
         self._starts = starts
+        self._changes = changes
         self._execs = execs
         self._places = places
         self._operations = operations
@@ -88,6 +92,8 @@ class Restart:
                     await self._lives.release(entry, link)
             else:
                 self._lives.open_pidfd(entry, status.pid)
+                async with entry.lock:
+                    await self._changes.adopt(entry)
             return
         if status.incarnation:
             async with entry.lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -12,8 +13,9 @@ from chassis.errors import Conflict, InvalidArgument, Unimplemented
 from chassis.events import EventLog
 from chassis.operations import Operations
 from chassis.store import Store
-from execd import attachment, logs
+from execd import attachment, logs, processes
 from execd.cgroup_lock import CgroupLock
+from execd.changes import PAUSED, Changes
 from execd.containers import Containers
 from execd.execs import Execs
 from execd.lives import Lives
@@ -21,23 +23,27 @@ from execd.oci import validate
 from execd.places import Places
 from execd.records import Records
 from execd.start import Starts
+from execd.usage import Usage
 from pier.exec.v1 import exec_pb2, exec_pb2_grpc
 from pier.types.v1 import types_pb2
 
 _TRACES: Final = 16
+_STATS_SECONDS: Final = 1.0
 
 
 class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
     """What is not overridden here answers UNIMPLEMENTED by its name."""
 
     def __init__(
-        self, store: Store, events: EventLog, records: Records, containers: Containers, starts: Starts, execs: Execs,
-        lives: Lives, places: Places, operations: Operations, pool: Pool, cgroup_lock: CgroupLock,
+        self, store: Store, events: EventLog, records: Records, containers: Containers, changes: Changes,
+        starts: Starts, execs: Execs, lives: Lives, places: Places, operations: Operations, pool: Pool,
+        cgroup_lock: CgroupLock,
     ) -> None:
         self._store = store
         self._events = events
         self._records = records
         self._containers = containers
+        self._changes = changes
         self._starts = starts
         self._execs = execs
         self._lives = lives
@@ -102,6 +108,24 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
     ) -> exec_pb2.KillContainerResponse:
         await self._do_each("kill", request, self._containers.kill)
         return exec_pb2.KillContainerResponse()
+
+    async def PauseContainer(
+        self, request: exec_pb2.PauseContainerRequest, context: Any
+    ) -> exec_pb2.PauseContainerResponse:
+        await self._do_each("pause", request, self._changes.pause)
+        return exec_pb2.PauseContainerResponse()
+
+    async def UnpauseContainer(
+        self, request: exec_pb2.UnpauseContainerRequest, context: Any
+    ) -> exec_pb2.UnpauseContainerResponse:
+        await self._do_each("unpause", request, self._changes.unpause)
+        return exec_pb2.UnpauseContainerResponse()
+
+    async def RenameContainer(
+        self, request: exec_pb2.RenameContainerRequest, context: Any
+    ) -> exec_pb2.RenameContainerResponse:
+        await self._do_each("rename", request, self._changes.rename)
+        return exec_pb2.RenameContainerResponse()
 
     async def ResizeTerminal(
         self, request: exec_pb2.ResizeTerminalRequest, context: Any
@@ -177,12 +201,39 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
         async for event in self._events.stream(request.selector):
             yield exec_pb2.EventsResponse(event=event)
 
+    async def Stats(
+        self, request: exec_pb2.StatsRequest, context: Any
+    ) -> AsyncIterator[exec_pb2.StatsResponse]:
+        entry = self._records.need(request.id)
+        while not entry.removed:
+            status = entry.container.status
+            sample = exec_pb2.StatsResponse()
+            if entry.is_running():
+                sample = await self._pool.run(Usage(self._places.cgroup(entry.id), status.pid).read)
+            sample.incarnation = status.incarnation
+            yield sample
+            if request.once:
+                return
+            await asyncio.sleep(_STATS_SECONDS)
+
+    async def ListProcesses(
+        self, request: exec_pb2.ListProcessesRequest, context: Any
+    ) -> exec_pb2.ListProcessesResponse:
+        entry = self._records.need(request.id)
+        if not entry.is_running():
+            raise Conflict(f"container {entry.id} is not running", reason="NOT_RUNNING", field="id")
+        found = await self._pool.run(processes.listed, self._places.cgroup(entry.id))
+        return exec_pb2.ListProcessesResponse(processes=found)
+
     async def OpenAttach(self, request: exec_pb2.OpenAttachRequest, context: Any) -> exec_pb2.OpenAttachResponse:
         if request.exec_id:
             _, link, made = await self._execs.attach_target(request.exec_id)
             framed = not made.process.terminal
         else:
             entry = self._records.named(request.namespace, request.id)
+            if entry.state == PAUSED:
+                raise Conflict(f"container {request.id} is paused, unpause the container before attach",
+                               reason="PAUSED", field="id")
             async with entry.lock:
                 link_ = entry.shim if entry.is_running() else await self._lives.shim_for_next(
                     entry, "attach.shim_fork"

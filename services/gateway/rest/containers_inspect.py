@@ -1,4 +1,4 @@
-"""GET /containers/{name}/json, top and stats."""
+"""GET /containers/{name}/json."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.rest import container_view as view
 from gateway.rest import host_config, listing, wire
 from gateway.rest.body import Fields
 from gateway.rest.call import Call
-from gateway.rest.find import find_container, read_container
+from gateway.rest.find import read_container
 from gateway.rest.routes import Routes
 from gateway.rest.versions import Version
 from pier.exec.v1 import exec_pb2
@@ -145,36 +145,3 @@ def _network_settings(
         ):
             settings[key] = main.get(key, default)
     return settings
-
-
-@routes.get("/containers/{name}/top")
-async def top(call: Call) -> web.StreamResponse:
-    """The processes as execd sees them."""
-    container = await find_container(call, call.path["name"])
-    services = call.engine.services
-    answer: exec_pb2.ListProcessesResponse = await services.execd.call(
-        services.containers.ListProcesses, exec_pb2.ListProcessesRequest(id=container.id), timeout=5
-    )
-    titles = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
-    rows = []
-    for process in answer.processes:
-        seconds = process.cpu_time.seconds
-        rows.append([
-            str(process.uid), str(process.pid), str(process.parent_pid), "0",
-            wire.rfc3339(process.started_at)[11:16], process.terminal or "?",
-            f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}",
-            " ".join(wire.text(part) for part in process.args),
-        ])
-    return call.json({"Titles": titles, "Processes": rows})
-
-
-@routes.get("/containers/{name}/stats")
-async def stats(call: Call) -> web.StreamResponse:
-    """Refused by execd's own words until it measures."""
-    container = await find_container(call, call.path["name"])
-    services = call.engine.services
-    async for _ in services.execd.stream(
-        services.containers.Stats, exec_pb2.StatsRequest(id=container.id, once=True), timeout=5
-    ):
-        break
-    return call.empty(501)

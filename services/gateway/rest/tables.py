@@ -9,6 +9,7 @@ from gateway.rest import (
     containers_create,
     containers_inspect,
     containers_list,
+    containers_use,
     events,
     exec,  # noqa: A004 - Docker's name for it
     image_transfer,
@@ -23,7 +24,7 @@ from gateway.rest import (
 from gateway.rest.routes import Routes
 
 TABLES: Final[tuple[Routes, ...]] = (
-    containers_list.routes, containers_create.routes, containers_inspect.routes, containers.routes, streams.routes,
-    exec.routes, traces.routes, events.routes, image_transfer.routes, images.routes,
+    containers_list.routes, containers_create.routes, containers_inspect.routes, containers_use.routes,
+    containers.routes, streams.routes, exec.routes, traces.routes, events.routes, image_transfer.routes, images.routes,
     system.routes, networks.routes, volumes.routes, later.routes,
 )

@@ -91,8 +91,6 @@ REFUSED = [
 
 @pytest.mark.parametrize("life", sorted(LIVES))
 def test_a_life_looks_the_same(clients: Clients, life: str) -> None:
-    if life == "pause" and not STRANGER:
-        pytest.skip("this engine has no pause yet")
     same(clients, LIVES[life], f"e2e{sorted(LIVES).index(life)}", feed="some input\nwithout end")
 
 

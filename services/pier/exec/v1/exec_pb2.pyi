@@ -1957,6 +1957,7 @@ class StatsRequest(_message.Message):
     ONCE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     once: _builtins.bool
+    """One answer; else one a second until the container is removed."""
     def __init__(
         self,
         *,
@@ -1973,6 +1974,8 @@ Global___StatsRequest: _TypeAlias = StatsRequest  # noqa: Y015
 
 @_typing.final
 class StatsResponse(_message.Message):
+    """What a container uses. Nothing is set but `incarnation` where it does not run."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -2013,6 +2016,10 @@ class StatsResponse(_message.Message):
     MEMORY_FAILURES_FIELD_NUMBER: _builtins.int
     MEMORY_MAX_USAGE_FIELD_NUMBER: _builtins.int
     INTERFACES_FIELD_NUMBER: _builtins.int
+    BLOCK_IO_BYTES_FIELD_NUMBER: _builtins.int
+    BLOCK_IO_OPERATIONS_FIELD_NUMBER: _builtins.int
+    CPU_BY_PROCESSOR_FIELD_NUMBER: _builtins.int
+    CGROUP_V1_FIELD_NUMBER: _builtins.int
     incarnation: _builtins.int
     cpu_total: _builtins.int
     """Nanoseconds."""
@@ -2032,12 +2039,26 @@ class StatsResponse(_message.Message):
     online_cpus: _builtins.int
     memory_failures: _builtins.int
     memory_max_usage: _builtins.int
+    cgroup_v1: _builtins.bool
+    """Measured on cgroup v1, whose memory_stat has other keys than v2's."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def memory_stat(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
     @_builtins.property
-    def interfaces(self) -> _containers.RepeatedCompositeFieldContainer[Global___InterfaceStats]: ...
+    def interfaces(self) -> _containers.RepeatedCompositeFieldContainer[Global___InterfaceStats]:
+        """Of the container's own network namespace without loopback; none on the host's."""
+
+    @_builtins.property
+    def block_io_bytes(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockIo]:
+        """Bytes and numbers of transfers, as blkio (v1) or io.stat (v2) count them."""
+
+    @_builtins.property
+    def block_io_operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockIo]: ...
+    @_builtins.property
+    def cpu_by_processor(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Nanoseconds by processor; cgroup v1 alone."""
+
     def __init__(
         self,
         *,
@@ -2059,14 +2080,47 @@ class StatsResponse(_message.Message):
         memory_failures: _builtins.int = ...,
         memory_max_usage: _builtins.int = ...,
         interfaces: _abc.Iterable[Global___InterfaceStats] | None = ...,
+        block_io_bytes: _abc.Iterable[Global___BlockIo] | None = ...,
+        block_io_operations: _abc.Iterable[Global___BlockIo] | None = ...,
+        cpu_by_processor: _abc.Iterable[_builtins.int] | None = ...,
+        cgroup_v1: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_periods", b"cpu_periods", "cpu_system", b"cpu_system", "cpu_throttled_periods", b"cpu_throttled_periods", "cpu_throttled_time", b"cpu_throttled_time", "cpu_total", b"cpu_total", "cpu_user", b"cpu_user", "incarnation", b"incarnation", "interfaces", b"interfaces", "memory_failures", b"memory_failures", "memory_limit", b"memory_limit", "memory_max_usage", b"memory_max_usage", "memory_stat", b"memory_stat", "memory_usage", b"memory_usage", "online_cpus", b"online_cpus", "pids", b"pids", "pids_limit", b"pids_limit", "system_cpu", b"system_cpu", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_io_bytes", b"block_io_bytes", "block_io_operations", b"block_io_operations", "cgroup_v1", b"cgroup_v1", "cpu_by_processor", b"cpu_by_processor", "cpu_periods", b"cpu_periods", "cpu_system", b"cpu_system", "cpu_throttled_periods", b"cpu_throttled_periods", "cpu_throttled_time", b"cpu_throttled_time", "cpu_total", b"cpu_total", "cpu_user", b"cpu_user", "incarnation", b"incarnation", "interfaces", b"interfaces", "memory_failures", b"memory_failures", "memory_limit", b"memory_limit", "memory_max_usage", b"memory_max_usage", "memory_stat", b"memory_stat", "memory_usage", b"memory_usage", "online_cpus", b"online_cpus", "pids", b"pids", "pids_limit", b"pids_limit", "system_cpu", b"system_cpu", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StatsResponse: _TypeAlias = StatsResponse  # noqa: Y015
+
+@_typing.final
+class BlockIo(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAJOR_FIELD_NUMBER: _builtins.int
+    MINOR_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    major: _builtins.int
+    minor: _builtins.int
+    operation: _builtins.str
+    """"read", "write", "sync", "async", "discard", "total"."""
+    value: _builtins.int
+    def __init__(
+        self,
+        *,
+        major: _builtins.int = ...,
+        minor: _builtins.int = ...,
+        operation: _builtins.str = ...,
+        value: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["major", b"major", "minor", b"minor", "operation", b"operation", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockIo: _TypeAlias = BlockIo  # noqa: Y015
 
 @_typing.final
 class InterfaceStats(_message.Message):

@@ -1,0 +1,83 @@
+"""Changes of a container that goes on living: pause, unpause, rename."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from chassis import ids
+from chassis.blocking import Pool
+from chassis.errors import Conflict
+from chassis.stages import stage
+from execd.freezer import Freezer
+from execd.places import Places
+from execd.records import Entry, Note, Records
+from pier.exec.v1 import exec_pb2
+
+RUNNING: Final = exec_pb2.CONTAINER_STATE_RUNNING
+PAUSED: Final = exec_pb2.CONTAINER_STATE_PAUSED
+
+
+class Changes:
+    """The verbs over one set of records. Whether a container is paused is the kernel's word: a record follows it."""
+
+    def __init__(self, records: Records, places: Places, pool: Pool) -> None:
+        self._records = records
+        self._places = places
+        self._pool = pool
+
+    async def pause(self, request: exec_pb2.PauseContainerRequest) -> None:
+        """Freeze all its processes. Conflict (NOT_RUNNING, PAUSED)."""
+        entry = self._records.need(request.id)
+        async with entry.lock:
+            if entry.state == PAUSED:
+                raise Conflict(f"Container {entry.id} is already paused", reason="PAUSED", field="id")
+            if not entry.is_running():
+                raise Conflict(f"Container {entry.id} is not running", reason="NOT_RUNNING", field="id")
+            async with stage("pause.freeze"):
+                await self._pool.run(self._freezer(entry).freeze)
+            await self._records.change(entry, "pause.record", _to(PAUSED), [Note("pause")])
+
+    async def unpause(self, request: exec_pb2.UnpauseContainerRequest) -> None:
+        """Let them go on. Conflict (NOT_PAUSED)."""
+        entry = self._records.need(request.id)
+        async with entry.lock:
+            if entry.state != PAUSED:
+                raise Conflict(f"Container {entry.id} is not paused", reason="NOT_PAUSED", field="id")
+            await self._thaw(entry, "unpause")
+
+    async def let_end(self, entry: Entry) -> None:
+        """A paused one has been sent a signal that is to end it: it must run to take it."""
+        async with entry.lock:
+            if entry.state == PAUSED:
+                await self._thaw(entry, "stop")
+
+    async def adopt(self, entry: Entry) -> None:
+        """After a restart: the record follows the kernel."""
+        frozen = await self._pool.run(self._is_frozen, entry)
+        if entry.is_running() and frozen != (entry.state == PAUSED):
+            note = Note("pause" if frozen else "unpause")
+            await self._records.change(entry, "adopt.record_paused", _to(PAUSED if frozen else RUNNING), [note])
+
+    async def rename(self, request: exec_pb2.RenameContainerRequest) -> None:
+        """Take another name. AlreadyExists (NAME_TAKEN)."""
+        entry = self._records.need(request.id)
+        await self._records.rename(entry, ids.name(request.name))
+
+    async def _thaw(self, entry: Entry, verb: str) -> None:
+        async with stage(f"{verb}.thaw"):
+            await self._pool.run(self._freezer(entry).thaw)
+        await self._records.change(entry, f"{verb}.record_running", _to(RUNNING), [Note("unpause")])
+
+    def _freezer(self, entry: Entry) -> Freezer:
+        return Freezer(self._places.cgroup(entry.id))
+
+    def _is_frozen(self, entry: Entry) -> bool:
+        return self._freezer(entry).is_frozen()
+
+
+def _to(state: exec_pb2.ContainerState.ValueType) -> Callable[[exec_pb2.Container], None]:
+    def edit(container: exec_pb2.Container) -> None:
+        container.status.state = state
+
+    return edit
