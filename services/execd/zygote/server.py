@@ -194,6 +194,11 @@ def main(arguments: Sequence[str]) -> int:
     except BlockingIOError:
         print(f"zygote: another one has {path}", file=sys.stderr)
         return 1
+    if _in_chroot():
+        print("zygote: this is a chroot: who joined a container's mount namespace would stand in the root that lies under "
+              "it, and not in the container. Start Pier in a mount namespace whose root this is (pivot_root, nspawn)",
+              file=sys.stderr)
+        return 1
     kernel.set_process_name(b"pier-zygote")
     kernel.keep_heap_small()
     before = cgroups.own_places()
@@ -212,6 +217,23 @@ def main(arguments: Sequence[str]) -> int:
     while not cgroups.remove(parent) and time.monotonic() < deadline:
         time.sleep(0.01)
     return 0
+
+
+def _in_chroot() -> bool:
+    """Whether the root directory is not the root of the mount namespace: entering it anew, in a child, shows that one."""
+    pid = os.fork()
+    if pid == 0:
+        status = 2
+        try:
+            here = os.stat("/")
+            own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+            kernel.setns(own, kernel.CLONE_NEWNS)
+            status = 0 if os.path.samestat(here, os.stat("/")) else 1
+        except OSError as error:
+            print(f"zygote: cannot see whether this is a chroot: {error}", file=sys.stderr)
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0
 
 
 def _fill_holes() -> list[object]:
