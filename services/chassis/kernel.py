@@ -89,6 +89,7 @@ MOUNT_ATTR_RDONLY: Final = 0x1
 MOUNT_ATTR_NOSUID: Final = 0x2
 MOUNT_ATTR_NODEV: Final = 0x4
 MOUNT_ATTR_NOEXEC: Final = 0x8
+MOUNT_ATTR_NOATIME: Final = 0x10
 # signal(2), mallopt(3)
 _SIG_IGN: Final = 1
 _M_TRIM_THRESHOLD: Final = -1

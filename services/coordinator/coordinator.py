@@ -79,8 +79,13 @@ class Coordinator:
 
         await self._run("restart", id_, work)
 
-    async def remove(self, id_: str, *, force: bool = False) -> None:
-        await self._run("remove", id_, lambda: remove(self.services, id_, force=force), keep=False)
+    async def remove(self, id_: str, *, force: bool = False, with_volumes: bool = False) -> None:
+        """``with_volumes``: those that were made for it alone go too."""
+
+        async def work() -> None:
+            await remove(self.services, id_, force=force, with_volumes=with_volumes)
+
+        await self._run("remove", id_, work, keep=False)
 
     async def settle(self, id_: str) -> bool:
         """Bring a container that no verb is working on to where its state says it belongs; True where that took work.
@@ -96,7 +101,8 @@ class Coordinator:
                 return False
             ended = state == exec_pb2.CONTAINER_STATE_EXITED
             if state in _HALF_DONE or (ended and container.spec.auto_remove):
-                await remove(self.services, id_, force=True)
+                half_made = state == exec_pb2.CONTAINER_STATE_CREATING
+                await remove(self.services, id_, force=True, with_volumes=half_made)
             else:
                 await drop_sandbox(self.services, id_)
             return True

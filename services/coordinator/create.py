@@ -8,14 +8,15 @@ from typing import Final
 
 from google.protobuf import any_pb2
 
-from chassis.errors import InvalidArgument, NotFound, Unimplemented
+from chassis.errors import InvalidArgument, NotFound
 from chassis.stages import stage
-from coordinator import image_config
+from coordinator import image_config, volumes
 from coordinator.saga import Saga
 from coordinator.services import NAMESPACE, Services
 from pier.engine.v1 import engine_pb2
 from pier.exec.v1 import exec_pb2
 from pier.image.v1 import image_pb2
+from pier.types.v1 import types_pb2
 
 PLAN: Final = "pier.engine.v1.plan"
 """Extension key of the ContainerPlan."""
@@ -48,10 +49,10 @@ async def create(services: Services, new: NewContainer) -> Created:
     """Make the container. NotFound (reason NO_SUCH_IMAGE), AlreadyExists (NAME_TAKEN); nothing is left by a failure."""
     async with stage("create.image", image=new.image):
         image = await find_image(services, new.image)
-    spec = merged(new, image)
+    spec, plan = merged(new, image), planned(new, image)
     extensions = dict(new.extensions)
     extensions[PLAN] = any_pb2.Any()
-    extensions[PLAN].Pack(new.plan)
+    extensions[PLAN].Pack(plan)
     owner = services.owner(new.id)
     async with Saga("create") as saga:
         async with stage("create.record", container=new.id):
@@ -68,10 +69,15 @@ async def create(services: Services, new: NewContainer) -> Created:
                 services.snapshots.PrepareSnapshot,
                 image_pb2.PrepareSnapshotRequest(key=new.id, owner=owner, image=image.id),
             )
+        mounts: list[types_pb2.MountSpec] = []
+        if plan.volumes:
+            saga.undo("create.undo_volumes", lambda: volumes.remove(services, new.id, volumes.own(plan)))
+            async with stage("create.volumes", count=len(plan.volumes)):
+                mounts = volumes.in_order([*spec.mounts, *await volumes.make(services, new.id, plan)])
         async with stage("create.complete"):
             completed: exec_pb2.CompleteContainerResponse = await services.execd.call(
                 services.containers.CompleteContainer,
-                exec_pb2.CompleteContainerRequest(id=new.id, rootfs=prepared.snapshot.mounts),
+                exec_pb2.CompleteContainerRequest(id=new.id, rootfs=prepared.snapshot.mounts, mounts=mounts),
             )
     return Created(completed.container, tuple(made.warnings))
 
@@ -87,17 +93,20 @@ async def find_image(services: Services, name: str) -> image_pb2.Image:
     return found.image
 
 
+def planned(new: NewContainer, image: image_pb2.Image) -> engine_pb2.ContainerPlan:
+    """The plan with the volumes that the image declares."""
+    plan = engine_pb2.ContainerPlan()
+    plan.CopyFrom(new.plan)
+    volumes.add_declared(plan, image_config.parse(image.config).volumes or (), new.spec.mounts)
+    return plan
+
+
 def merged(new: NewContainer, image: image_pb2.Image) -> exec_pb2.ContainerSpec:
     """The spec with the image's defaults where nothing was given. InvalidArgument where nothing is to be run."""
     config = image_config.parse(image.config)
     spec = exec_pb2.ContainerSpec()
     spec.CopyFrom(new.spec)
     process = spec.process
-    if config.volumes:
-        raise Unimplemented(
-            f"the image declares volumes ({', '.join(sorted(config.volumes))}): anonymous volumes are not built yet",
-            reason="NOT_BUILT", field="image",
-        )
     entrypoint, command = new.entrypoint, new.command
     if entrypoint is None:
         entrypoint = tuple(part.encode() for part in config.entrypoint or [])

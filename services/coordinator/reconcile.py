@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from chassis.errors import NotFound, PierError
 from chassis.events import timestamp
 from chassis.logs import logger
 from coordinator.coordinator import Coordinator, is_alive
 from coordinator.create import drop_snapshot
-from coordinator.services import NAMESPACE, Services
+from coordinator.listing import containers, sandboxes, snapshots
 from coordinator.start import drop_sandbox
 from pier.exec.v1 import exec_pb2
-from pier.image.v1 import image_pb2
-from pier.network.v1 import network_pb2
 from pier.types.v1 import types_pb2
 
 INTERVAL: Final = 60.0
@@ -34,20 +32,19 @@ _REDIAL: Final = 0.2
 async def reconcile(coordinator: Coordinator) -> int:
     """One pass; how many things were finished or removed. An error of one does not keep the others."""
     services = coordinator.services
-    containers = [each async for each in _containers(services)]
-    sandboxes = [each.id async for each in _sandboxes(services)]
-    snapshots = [each.key async for each in _snapshots(services)]
+    listed = [each async for each in containers(services)]
+    held = {each.id async for each in sandboxes(services)}
+    keys = [each.key async for each in snapshots(services)]
     # Read last, so that what was made between the listings counts as known.
-    known = {container.id for container in containers} | {each.id async for each in _containers(services)}
-    held = set(sandboxes)
+    known = {container.id for container in listed} | {each.id async for each in containers(services)}
     done = 0
-    for container in containers:
+    for container in listed:
         if _is_unsettled(container, held) and not coordinator.is_busy(container.id):
             done += await _tried(container.id, partial(coordinator.settle, container.id))
-    for id_ in sandboxes:
+    for id_ in sorted(held):
         if id_ not in known and not coordinator.is_busy(id_):
             done += await _tried(id_, partial(drop_sandbox, services, id_))
-    for key in snapshots:
+    for key in keys:
         if key not in known and not coordinator.is_busy(key):
             done += await _tried(key, partial(drop_snapshot, services, key))
     return done
@@ -110,32 +107,3 @@ async def _tried(subject: str, work: Callable[[], Awaitable[object]]) -> int:
         logger().warning("left for the next pass", subject=subject, error=str(error))
         return 0
     return 1
-
-
-def _containers(services: Services) -> AsyncIterator[exec_pb2.Container]:
-    call = partial(services.execd.call, services.containers.ListContainers)
-    return _listed(services, call, exec_pb2.ListContainersRequest, "containers")
-
-
-def _sandboxes(services: Services) -> AsyncIterator[network_pb2.Sandbox]:
-    call = partial(services.netd.call, services.networks.ListSandboxes)
-    return _listed(services, call, network_pb2.ListSandboxesRequest, "sandboxes")
-
-
-def _snapshots(services: Services) -> AsyncIterator[image_pb2.Snapshot]:
-    call = partial(services.imaged.call, services.snapshots.ListSnapshots)
-    return _listed(services, call, image_pb2.ListSnapshotsRequest, "snapshots")
-
-
-async def _listed(
-    services: Services, call: Callable[[Any], Awaitable[Any]], request: Callable[..., Any], field: str
-) -> AsyncIterator[Any]:
-    """Page after page, this manager's things: what ``field`` of the answers to ``call`` holds."""
-    token = ""
-    while True:
-        page = await call(request(manager=services.manager, namespace=NAMESPACE, page_token=token))
-        for each in getattr(page, field):
-            yield each
-        token = page.next_page_token
-        if not token:
-            return

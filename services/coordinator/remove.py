@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
-from chassis.errors import NotFound
+from chassis.errors import InvalidArgument, NotFound
 from chassis.stages import stage
+from coordinator import volumes
 from coordinator.create import drop_snapshot
 from coordinator.saga import teardown
 from coordinator.services import Services
-from coordinator.start import drop_sandbox
+from coordinator.start import drop_sandbox, plan_of
 from pier.exec.v1 import exec_pb2
 
 
-async def remove(services: Services, id_: str, *, force: bool) -> None:
+async def remove(services: Services, id_: str, *, force: bool, with_volumes: bool = False) -> None:
     """Remove container ``id_``. Conflict (RUNNING) without ``force``; NotFound where it is gone.
+
+    ``with_volumes``: those that were made for it alone go too, as they do where it was to be removed at its end.
 
     Goes on after an error of one owner and raises all of them; the record then stays REMOVING, and the reconciler
     tries again.
     """
     async with stage("remove.begin", container=id_):
-        await services.execd.call(
+        begun: exec_pb2.BeginRemoveResponse = await services.execd.call(
             services.containers.BeginRemove, exec_pb2.BeginRemoveRequest(id=id_, force=force)
         )
-    await finish(services, id_)
-
-
-async def finish(services: Services, id_: str) -> None:
-    """Second half, also for what an earlier life began."""
     await teardown(
         [
             ("remove.network", lambda: drop_sandbox(services, id_)),
             ("remove.rootfs", lambda: drop_snapshot(services, id_)),
         ]
     )
+    names = _own_volumes(begun.container) if with_volumes or begun.container.spec.auto_remove else []
+    if names:
+        async with stage("remove.volumes", count=len(names)):
+            await volumes.remove(services, id_, names)
     async with stage("remove.finish"):
         try:
             await services.execd.call(services.containers.FinishRemove, exec_pb2.FinishRemoveRequest(id=id_))
         except NotFound:
             return
+
+
+def _own_volumes(container: exec_pb2.Container) -> list[str]:
+    try:
+        return volumes.own(plan_of(container))
+    except InvalidArgument:  # made by another manager, without a plan
+        return []

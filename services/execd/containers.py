@@ -18,7 +18,7 @@ from chassis.events import timestamp
 from chassis.stages import stage
 from execd.changes import Changes
 from execd.lives import EXITED, Lives
-from execd.oci import signals, validate
+from execd.oci import mounts, signals, validate
 from execd.places import Places
 from execd.records import Entry, Note, Records, last_exit
 from execd.shims import ShimGone
@@ -68,6 +68,8 @@ class Containers:
         entry = self._records.need(request.id)
         if not request.rootfs:
             raise InvalidArgument("a container needs a root file system", reason="NO_ROOTFS", field="rootfs")
+        mounts.check(request.mounts)
+        mounts.check_sources(request.mounts)
         async with entry.lock:
             if entry.state != CREATING:
                 if list(entry.container.rootfs) == list(request.rootfs):
@@ -77,6 +79,9 @@ class Containers:
 
             def edit(container: exec_pb2.Container) -> None:
                 container.rootfs.extend(request.rootfs)
+                if request.mounts:
+                    del container.spec.mounts[:]
+                    container.spec.mounts.extend(request.mounts)
                 container.status.state = CREATED
 
             return await self._records.change(entry, "create.record_rootfs", edit, [Note("create")])

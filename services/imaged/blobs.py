@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from chassis import kernel
 from chassis.errors import Aborted, DataLoss, InvalidArgument, NotFound
 from chassis.ids import Digest
 from chassis.ids import digest as check_digest
@@ -221,6 +222,15 @@ class BlobStore:
                         path.unlink()
                         freed += status.st_size
         return freed
+
+
+def sync_tree(path: Path) -> None:
+    """Everything below ``path``, and all else on its file system, is durable when this returns."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        kernel.syncfs(fd)
+    finally:
+        os.close(fd)
 
 
 def sync_directory(path: Path) -> None:

@@ -188,6 +188,9 @@ class Volumes(rpc.VolumeServiceServicer):
         found, token = await volumes.listing(self._state, request, _page_size(request.page_size))
         return pb.ListVolumesResponse(volumes=found, next_page_token=token)
 
+    async def FillVolume(self, request: pb.FillVolumeRequest, context: Any) -> pb.FillVolumeResponse:
+        return pb.FillVolumeResponse(filled=await volumes.fill(self._state, request))
+
     async def RemoveVolume(self, request: pb.RemoveVolumeRequest, context: Any) -> pb.RemoveVolumeResponse:
         await volumes.remove(self._state, request.namespace, request.name)
         return pb.RemoveVolumeResponse()

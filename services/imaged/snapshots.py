@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 from chassis import trees
@@ -143,6 +144,17 @@ async def message(state: State, row: SnapshotRow, *, strict: bool = True) -> pb.
     )
     snapshot.created_at.FromNanoseconds(row.created_ns)
     return snapshot
+
+
+async def lowers(state: State, key: str) -> tuple[list[Path], list[str]]:
+    """The layers of a snapshot, the upmost first, as an overlay without anything writable names them: two at least, or
+    none; and the overlay's options."""
+    row = await _row(state, key)
+    layers = await state.store.read(lambda connection: catalog.chain(connection, row.parent))
+    found = [state.layers.path(layer.chain_id) for layer in layers]
+    if len(found) == 1:
+        found.append(state.rootfs.empty)
+    return found, [f"{name}={value.decode()}" for name, value in _OPTIONS]
 
 
 def _mount(state: State, row: SnapshotRow, layers: Sequence[LayerRow]) -> types_pb2.MountSpec:

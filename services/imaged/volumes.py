@@ -6,6 +6,7 @@ deleted by RemoveVolume alone, after an intent, and never because a record is mi
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -15,14 +16,17 @@ from pathlib import Path
 from typing import Final
 
 from chassis import store
-from chassis.errors import NotFound, Unimplemented
+from chassis.errors import Internal, InvalidArgument, NotFound, ResourceExhausted, Unimplemented
 from chassis.ids import Name, Namespace
 from chassis.ids import name as check_name
 from chassis.ids import namespace as check_namespace
 from chassis.instance import make_private
 from chassis.stages import stage
+from imaged import copy_up, snapshots
+from imaged.blobs import sync_directory, sync_tree
 from imaged.snapshots import check_owner
 from imaged.state import State
+from imaged.unbroken import unbroken
 from pier.image.v1 import image_pb2 as pb
 from pier.types.v1 import types_pb2
 
@@ -140,6 +144,47 @@ async def listing(state: State, request: pb.ListVolumesRequest, page_size: int) 
     found = await state.store.read(lambda connection: rows(connection, namespace, page_size + 1, after))
     page = found[:page_size]
     return [_message(state, row) for row in page], page[-1].name if len(found) > page_size else ""
+
+
+async def fill(state: State, request: pb.FillVolumeRequest) -> bool:
+    """Copy a directory of a snapshot into the volume, if that is empty; whether it was. All or nothing."""
+    namespace, name = check_namespace(request.namespace), check_name(request.name)
+    if not request.path.startswith(b"/"):
+        raise InvalidArgument("path is not absolute", reason="BAD_PATH", field="path", expected="an absolute path")
+    await get(state, namespace, name)
+    lowers, options = await snapshots.lowers(state, request.snapshot)
+    if not lowers:
+        return False
+    data = _home(state, namespace, name) / "_data"
+    new = data.with_name("_data.new")
+
+    def is_empty() -> bool:
+        return next(data.iterdir(), None) is None
+
+    def copy() -> bool:
+        state.layers.bin(new)  # what a crash left
+        return copy_up.copy(lowers, options, state.rootfs.empty, request.path, new)
+
+    def take() -> None:
+        sync_tree(new)
+        new.rename(data)
+        sync_directory(data.parent)
+
+    async with state.locks.hold(f"volume:{namespace}/{name}"):
+        if not await state.files.run(is_empty):
+            return False
+        async with stage("volume_fill.copy", volume=name):
+            try:
+                found = await unbroken(state.files.run(copy))
+            except OSError as error:
+                await state.files.run(state.layers.bin, new)
+                if error.errno == errno.ENOSPC:
+                    raise ResourceExhausted("no space left on device", reason="NO_SPACE") from error
+                raise Internal(f"volume {name}: its first content cannot be copied: {error.strerror}") from error
+        if found:
+            async with stage("volume_fill.rename", volume=name):
+                await unbroken(state.files.run(take))
+    return found
 
 
 async def remove(state: State, namespace: str, name: str) -> None:

@@ -10,19 +10,16 @@ import os
 from collections.abc import Iterable
 from typing import Final
 
-from chassis import kernel
+from chassis import kernel, overlay
 from execd.shim.protocol import MountEntry, ProtocolError
 
 _HYBRID: Final = b"/sys/fs/cgroup/unified"
 _FLAGS: Final = {"ro": 0x1, "nosuid": 0x2, "nodev": 0x4, "noexec": 0x8, "noatime": 0x10}
 """mount(8)'s words as MOUNT_ATTR_*, which equal MS_* but for noatime."""
-_MS_NOATIME: Final = 0x400
 _PROPAGATION: Final = {
     "shared": kernel.MS_SHARED, "rshared": kernel.MS_SHARED, "slave": kernel.MS_SLAVE, "rslave": kernel.MS_SLAVE,
     "private": kernel.MS_PRIVATE, "rprivate": kernel.MS_PRIVATE,
 }
-_OPTION_MAX: Final = 255
-_PAGE: Final = 4095
 _BINDS: Final = "@/"
 
 
@@ -111,7 +108,7 @@ def _mount(entry: MountEntry, target: int, peers: dict[MountEntry, int]) -> None
     elif entry.type == "tmpfs":
         flags, data = _split_options(entry.options)
         kernel.mount(
-            os.fsencode(entry.source), b"/proc/self/fd/%d" % target, b"tmpfs", _mount_flags(flags),
+            os.fsencode(entry.source), b"/proc/self/fd/%d" % target, b"tmpfs", overlay.mount_flags(flags),
             os.fsencode(",".join(data)),
         )
     else:
@@ -127,11 +124,6 @@ def _split_options(options: Iterable[str]) -> tuple[int, list[str]]:
         elif option not in ("rw", "bind", "rbind") and option not in _PROPAGATION:
             rest.append(option)
     return flags, rest
-
-
-def _mount_flags(attributes: int) -> int:
-    flags = attributes & 0xF
-    return flags | _MS_NOATIME if attributes & _FLAGS["noatime"] else flags
 
 
 def _clone(entry: MountEntry) -> int:
@@ -162,77 +154,4 @@ def _mount_overlay(entry: MountEntry, target: int) -> None:
     others = [option for option in options if not option.startswith("lowerdir+=")]
     if not lowers or any(option.startswith("lowerdir=") for option in others):
         raise OSError(errno.EINVAL, "an overlay names its layers by lowerdir+=")
-    try:
-        mount = _new_overlay(entry, lowers, others, flags)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOSYS) or error.filename is None:
-            raise
-        _old_overlay(entry, lowers, others, flags, target)
-        return
-    try:
-        kernel.move_mount(mount, target, b"")
-    finally:
-        os.close(mount)
-
-
-def _new_overlay(entry: MountEntry, lowers: list[str], others: list[str], flags: int) -> int:
-    """Through fsopen(2): any number of layers (Linux 6.5). An OSError without a file name is the kernel's last word;
-    one with the name of a layer may mean that this kernel does not know ``lowerdir+``."""
-    context = kernel.fsopen(b"overlay")
-    held: list[int] = []
-    try:
-        kernel.fsconfig_string(context, b"source", os.fsencode(entry.source)[:_OPTION_MAX])
-        for lower in lowers:
-            kernel.fsconfig_string(context, b"lowerdir+", _short(os.fsencode(lower), held))
-        for option in others:
-            name, equals, value = option.partition("=")
-            if equals:
-                raw = os.fsencode(value)
-                kernel.fsconfig_string(context, name.encode(), _short(raw, held) if value.startswith("/") else raw)
-            else:
-                kernel.fsconfig_flag(context, name.encode())
-        try:
-            kernel.fsconfig_create(context)
-        except OSError as error:
-            raise OSError(error.errno, f"{error.strerror}{_kernel_says(context)}") from error
-        return kernel.fsmount(context, flags)
-    finally:
-        os.close(context)
-        for fd in held:
-            os.close(fd)
-
-
-def _short(path: bytes, held: list[int]) -> bytes:
-    """``path``, or a name for it that fsconfig(2)'s 255 bytes can hold."""
-    if len(path) <= _OPTION_MAX:
-        return path
-    held.append(os.open(path, os.O_PATH | os.O_CLOEXEC))
-    return b"/proc/self/fd/%d" % held[-1]
-
-
-def _kernel_says(context: int) -> str:
-    """The messages that the kernel left in the configuration context."""
-    said = []
-    try:
-        while True:
-            said.append(os.read(context, 4096).decode(errors="replace").strip())
-    except OSError:
-        pass
-    return ": " + "; ".join(said) if said else ""
-
-
-def _old_overlay(entry: MountEntry, lowers: list[str], others: list[str], flags: int, target: int) -> None:
-    """Through mount(2), for kernels before 6.5: one page of options, so paths are relative to what they share."""
-    home = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    common = os.path.commonpath([os.path.dirname(lower) for lower in lowers])
-    try:
-        os.chdir(common)
-        names = [os.path.relpath(lower, common) for lower in lowers]
-        joined = ":".join(name.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,") for name in names)
-        data = os.fsencode(",".join([*others, f"lowerdir={joined}"]))
-        if len(data) > _PAGE:
-            raise OSError(errno.E2BIG, f"{len(lowers)} layers are too many for this kernel (before 6.5)")
-        kernel.mount(os.fsencode(entry.source), b"/proc/self/fd/%d" % target, b"overlay", _mount_flags(flags), data)
-    finally:
-        os.fchdir(home)
-        os.close(home)
+    overlay.attach(overlay.Overlay(entry.source, lowers, others, flags), target)

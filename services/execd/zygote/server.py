@@ -195,8 +195,8 @@ def main(arguments: Sequence[str]) -> int:
         print(f"zygote: another one has {path}", file=sys.stderr)
         return 1
     if _in_chroot():
-        print("zygote: this is a chroot: who joined a container's mount namespace would stand in the root that lies under "
-              "it, and not in the container. Start Pier in a mount namespace whose root this is (pivot_root, nspawn)",
+        print("zygote: this is a chroot: who joined a container's mount namespace would stand in the root that lies "
+              "under it, not in the container. Start Pier in a mount namespace whose root this is (pivot_root, nspawn)",
               file=sys.stderr)
         return 1
     kernel.set_process_name(b"pier-zygote")
@@ -220,7 +220,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _in_chroot() -> bool:
-    """Whether the root directory is not the root of the mount namespace: entering it anew, in a child, shows that one."""
+    """Whether the root directory is not the mount namespace's: entering it anew, in a child, shows that one."""
     pid = os.fork()
     if pid == 0:
         status = 2

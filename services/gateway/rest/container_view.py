@@ -205,16 +205,27 @@ def _endpoint(
 
 def mount_points(container: exec_pb2.Container) -> list[dict[str, Any]]:
     """`Mounts`, those of HostConfig.Tmpfs left out as Docker leaves them out."""
-    hidden = set(asked(container).object("HostConfig").object("Tmpfs"))
+    host = asked(container).object("HostConfig")
+    hidden = set(host.object("Tmpfs"))
+    volumes = {volume.target: volume for volume in plan(container).volumes}
+    bound = {":".join(text.split(":")[:2]) for text in host.strings("Binds")}
     points = []
     for mount in container.spec.mounts:
         target = wire.text(mount.target)
         if mount.type == "tmpfs" and target in hidden:
             continue
-        flags = {option.key for option in mount.options}
+        writable = "ro" not in {option.key for option in mount.options}
+        volume = volumes.get(mount.target)
+        if volume is not None:
+            points.append({
+                "Type": "volume", "Name": volume.name, "Source": wire.text(mount.source), "Destination": target,
+                "Driver": volume.driver or "local", "Mode": "z" if f"{volume.name}:{target}" in bound else "",
+                "RW": writable, "Propagation": "",
+            })
+            continue
         points.append({
             "Type": mount.type, "Source": wire.text(mount.source), "Destination": target,
-            "Mode": "ro" if "ro" in flags and mount.type == "bind" else "", "RW": "ro" not in flags,
+            "Mode": "ro" if not writable and mount.type == "bind" else "", "RW": writable,
             "Propagation": (mount.propagation or "rprivate") if mount.type == "bind" else "",
         })
     return points

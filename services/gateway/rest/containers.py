@@ -109,7 +109,7 @@ async def kill(call: Call) -> web.StreamResponse:
 
 @routes.delete("/containers/{name}")
 async def remove(call: Call) -> web.StreamResponse:
-    """204; 409 where it runs, unless forced. ``v`` takes anonymous volumes along, of which there are none yet."""
+    """204; 409 where it runs, unless forced. ``v`` takes anonymous volumes along."""
     given = call.path["name"]
     if call.query.boolean("link"):
         raise Unimplemented("link: links are not built", reason="NOT_BUILT", field="link")
@@ -128,7 +128,7 @@ async def remove(call: Call) -> web.StreamResponse:
             "remove", reason="RUNNING",
         )
     try:
-        await call.engine.coordinator.remove(container.id, force=force)
+        await call.engine.coordinator.remove(container.id, force=force, with_volumes=call.query.boolean("v"))
     except NotFound as error:
         raise no_such(given) from error
     call.engine.projection.forget(f"container:{given}")

@@ -9,7 +9,7 @@ from aiohttp import web
 from google.protobuf import any_pb2, wrappers_pb2
 
 from chassis import ids
-from chassis.errors import AlreadyExists, InvalidArgument, Unimplemented
+from chassis.errors import AlreadyExists, InvalidArgument, NotFound, Unimplemented
 from coordinator.create import Created, NewContainer, find_image
 from gateway.rest import container_names, networking, settings, wire
 from gateway.rest.body import Fields
@@ -53,6 +53,10 @@ async def _create(call: Call, new: NewContainer, *, chosen: bool) -> Created:
     for attempt in range(_ATTEMPTS):
         try:
             return await call.engine.coordinator.create(new)
+        except NotFound as error:  # by a "not found" of anything but the image the command would pull the image
+            if error.reason != "NO_DRIVER":
+                raise
+            raise InvalidArgument(error.message, reason=error.reason, field="HostConfig.Mounts") from error
         except AlreadyExists as error:
             if error.reason != "NAME_TAKEN" or (not chosen and attempt + 1 == _ATTEMPTS):
                 raise

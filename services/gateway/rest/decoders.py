@@ -15,6 +15,7 @@ from gateway.rest import mount_settings, port_settings
 from gateway.rest.body import Fields, as_fields, as_integer
 from gateway.rest.draft import Draft
 from gateway.rest.errors import bad
+from gateway.rest.mount_settings import anonymous_volume
 from pier.exec.v1 import exec_pb2
 
 Decode = Callable[[Draft, Fields, str], None]
@@ -110,7 +111,11 @@ def health_check(_draft: Draft, fields: Fields, key: str) -> None:
 
 
 def volumes(draft: Draft, fields: Fields, key: str) -> None:
-    draft.volumes = [posixpath.normpath(target) for target in fields.object(key)]
+    """Targets of anonymous volumes."""
+    for target in fields.object(key):
+        if not target.startswith("/"):
+            raise bad(f"invalid volume specification: '{target[:200]}': mount path must be absolute", field=key)
+        draft.declared.append(_bytes(posixpath.normpath(target)))
 
 
 def network_disabled(draft: Draft, fields: Fields, key: str) -> None:
@@ -292,10 +297,9 @@ def check_together(draft: Draft, host: Fields) -> None:
         raise bad("can't create 'AutoRemove' container with restart policy", field=host.path("AutoRemove"))
     if draft.network_disabled:
         draft.network_mode = "none"
-    targets = [mount.target for mount in draft.spec.mounts]
-    for anonymous in draft.volumes:
-        if _bytes(anonymous) not in targets:
-            raise Unimplemented("Volumes: anonymous volumes are not built yet", reason="NOT_BUILT", field="Volumes")
+    taken = {mount.target for mount in draft.spec.mounts} | {volume.target for volume in draft.volumes}
+    draft.volumes += [anonymous_volume(target) for target in draft.declared if target not in taken]
+    targets = [*(mount.target for mount in draft.spec.mounts), *(volume.target for volume in draft.volumes)]
     for target in targets:
         if targets.count(target) > 1:
             raise bad(f"Duplicate mount point: {target.decode(errors='replace')}", field=host.path("Mounts"))

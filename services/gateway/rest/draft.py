@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from gateway.rest.body import Fields
 from gateway.rest.versions import Version
+from pier.engine.v1 import engine_pb2
 from pier.exec.v1 import exec_pb2
 from pier.network.v1 import network_pb2
 
@@ -14,8 +15,8 @@ from pier.network.v1 import network_pb2
 class Draft:
     """``entrypoint`` and ``command`` are None where the image's count; ``endpoints`` by network name or id.
 
-    ``host_directories`` are bind sources that are made where they are missing; ``volumes``
-    targets of anonymous volumes, unless something else is mounted there.
+    ``host_directories`` are bind sources that are made where they are missing; ``volumes`` are mounted beside the
+    spec's own mounts; where nothing else is mounted, ``declared`` targets get a volume each.
     """
 
     version: Version
@@ -32,5 +33,6 @@ class Draft:
     dns_search: list[str] = field(default_factory=list)
     dns_options: list[str] = field(default_factory=list)
     extra_hosts: list[str] = field(default_factory=list)
-    volumes: list[str] = field(default_factory=list)
+    declared: list[bytes] = field(default_factory=list)
+    volumes: list[engine_pb2.VolumeMount] = field(default_factory=list)
     host_directories: list[str] = field(default_factory=list)

@@ -6,36 +6,39 @@ import posixpath
 import re
 from typing import Final
 
-from chassis.errors import Unimplemented
+from chassis.errors import InvalidArgument, Unimplemented
+from chassis.ids import name as check_name
+from chassis.ids import new_id
 from gateway.rest.body import Fields
 from gateway.rest.draft import Draft
 from gateway.rest.errors import bad
+from pier.engine.v1 import engine_pb2
 from pier.types.v1 import types_pb2
 
 _PROPAGATIONS: Final = frozenset({"private", "rprivate", "slave", "rslave", "shared", "rshared"})
 _IGNORED: Final = frozenset({"z", "Z", "consistent", "cached", "delegated", "nocopy"})
 """Modes that mean nothing on Linux without SELinux, or for a bind."""
 _TMPFS_OPTIONS: Final = frozenset({"size", "mode", "uid", "gid", "nr_inodes"})
+ANONYMOUS: Final = "com.docker.volume.anonymous"
 _SIZE: Final = re.compile(r"\d+[kKmMgG]?|\d+%")
 
 
 def binds(draft: Draft, fields: Fields, key: str) -> None:
-    """"source:target[:modes]"; a missing source is made as a directory, as Docker does."""
+    """"source:target[:modes]": a source with a slash before it is the host's, and made as a directory where it is
+    missing, as Docker does; another is a volume's name."""
     for text in fields.strings(key):
-        draft.spec.mounts.append(_bind(draft, text, fields.path(key)))
+        _bind(draft, text, fields.path(key))
 
 
-def _bind(draft: Draft, text: str, where: str) -> types_pb2.MountSpec:
+def _bind(draft: Draft, text: str, where: str) -> None:
     parts = text.split(":")
     if not 2 <= len(parts) <= 3 or not all(parts[:2]):
         raise bad(f"invalid volume specification: '{text[:200]}'", field=where)
     source, target = parts[0], parts[1]
     _target(target, f"invalid volume specification: '{text[:200]}': ", where)
     if not source.startswith("/"):
-        raise Unimplemented(
-            f"{where}: '{text[:200]}': named volumes are not built yet; give a host directory by its absolute path",
-            reason="NOT_BUILT", field=where,
-        )
+        draft.volumes.append(_named_volume(text, where))
+        return
     spec = types_pb2.MountSpec(
         type="bind", source=_bytes(posixpath.normpath(source)), target=_bytes(posixpath.normpath(target)),
         recursive=True,
@@ -48,7 +51,36 @@ def _bind(draft: Draft, text: str, where: str) -> types_pb2.MountSpec:
         elif mode != "rw" and mode not in _IGNORED:
             raise bad(f"invalid mode: {parts[2][:80]}", field=where)
     draft.host_directories.append(posixpath.normpath(source))
-    return spec
+    draft.spec.mounts.append(spec)
+
+
+def _named_volume(text: str, where: str) -> engine_pb2.VolumeMount:
+    name, target, *modes = text.split(":")
+    volume = engine_pb2.VolumeMount(name=volume_name(name, where), target=_bytes(posixpath.normpath(target)))
+    for mode in modes[0].split(",") if modes else ():
+        if mode == "ro":
+            volume.read_only = True
+        elif mode == "nocopy":
+            volume.no_copy = True
+        elif mode not in ("rw", "z", "Z"):
+            raise bad(f"invalid mode: {modes[0][:80]}", field=where)
+    return volume
+
+
+def volume_name(name: str, where: str) -> str:
+    """400 in Docker's words for what cannot be a volume's name."""
+    try:
+        return check_name(name)
+    except InvalidArgument as error:
+        raise InvalidArgument(
+            f'"{name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are '
+            "allowed. If you intended to pass a host directory, use absolute path",
+            reason=error.reason, field=where, expected=error.expected) from error
+
+
+def anonymous_volume(target: bytes) -> engine_pb2.VolumeMount:
+    """A volume for one container alone, told apart by Docker's label."""
+    return engine_pb2.VolumeMount(name=new_id(), target=target, anonymous=True, labels={ANONYMOUS: ""})
 
 
 def mounts(draft: Draft, fields: Fields, key: str) -> None:
@@ -59,7 +91,9 @@ def mounts(draft: Draft, fields: Fields, key: str) -> None:
             draft.spec.mounts.append(_bind_mount(draft, entry))
         elif kind == "tmpfs":
             draft.spec.mounts.append(_tmpfs_mount(entry))
-        elif kind in ("volume", "image", "npipe", "cluster"):
+        elif kind == "volume":
+            draft.volumes.append(_volume_mount(entry))
+        elif kind in ("image", "npipe", "cluster"):
             raise Unimplemented(f"{entry.path('Type')}: {kind} is not built yet", reason="NOT_BUILT", field=key)
         else:
             raise bad(f"mount type unknown: '{kind[:80]}'", field=entry.path("Type"))
@@ -91,6 +125,26 @@ def _bind_mount(draft: Draft, entry: Fields) -> types_pb2.MountSpec:
     if entry.boolean("ReadOnly"):
         spec.options.add(key="ro")
     return spec
+
+
+def _volume_mount(entry: Fields) -> engine_pb2.VolumeMount:
+    prefix = 'invalid mount config for type "volume": '
+    source, target = entry.text("Source"), entry.text("Target")
+    _other_options(entry, "VolumeOptions", prefix)
+    _target(target, prefix, entry.path("Target"))
+    options = entry.object("VolumeOptions")
+    if options.text("Subpath"):
+        where = options.path("Subpath")
+        raise Unimplemented(f"{where}: not built yet", reason="NOT_BUILT", field=where)
+    volume = anonymous_volume(_bytes(posixpath.normpath(target)))
+    if source:
+        volume = engine_pb2.VolumeMount(name=volume_name(source, entry.path("Source")), target=volume.target)
+    driver = options.object("DriverConfig")
+    volume.driver = driver.text("Name")
+    volume.options.update(driver.string_map("Options"))
+    volume.labels.update(options.string_map("Labels"))
+    volume.read_only, volume.no_copy = entry.boolean("ReadOnly"), options.boolean("NoCopy")
+    return volume
 
 
 def _tmpfs_mount(entry: Fields) -> types_pb2.MountSpec:

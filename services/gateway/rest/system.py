@@ -10,6 +10,7 @@ from aiohttp import web
 
 from chassis.client import READ_TIMEOUT, Peer
 from chassis.errors import PierError
+from coordinator.volumes import users
 from gateway.engine import Engine
 from gateway.rest import containers_list, host_facts, listing, system_json, volumes
 from gateway.rest.call import Call
@@ -73,7 +74,7 @@ async def usage(call: Call) -> web.StreamResponse:
     entries = await containers_list.entries(call, containers, sizes=True) if "container" in kinds else []
     used = [
         # How many bytes a volume holds is not known without reading all of it: Docker's word for that is -1.
-        volumes.as_json(volume) | {"UsageData": {"Size": -1, "RefCount": len(volumes.users(volume, containers))}}
+        volumes.as_json(volume) | {"UsageData": {"Size": -1, "RefCount": len(users(volume, containers))}}
         for volume in found
     ]
     return call.json(system_json.usage(images, counts, entries, used, kinds, call.version))

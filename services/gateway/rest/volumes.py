@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Final
 
 from aiohttp import web
 
 from chassis.errors import Conflict, InvalidArgument, NotFound, Unimplemented
-from chassis.ids import name as check_name
 from chassis.ids import new_id
 from coordinator.services import NAMESPACE
+from coordinator.volumes import users
 from gateway.engine import Engine
 from gateway.rest import listing, wire
 from gateway.rest.call import Call
+from gateway.rest.mount_settings import ANONYMOUS, volume_name
 from gateway.rest.routes import Routes
-from pier.exec.v1 import exec_pb2
 from pier.image.v1 import image_pb2 as pb
 
 routes: Final = Routes()
@@ -43,17 +42,14 @@ async def create(call: Call) -> web.StreamResponse:
     services, body = call.engine.services, await call.body()
     if body.object("ClusterVolumeSpec").document:
         raise Unimplemented("volume: ClusterVolumeSpec is not supported yet", field="ClusterVolumeSpec")
-    name = body.text("Name") or new_id()
-    try:
-        check_name(name)
-    except InvalidArgument as error:
-        raise InvalidArgument(
-            f'"{name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are '
-            "allowed. If you intended to pass a host directory, use absolute path",
-            reason=error.reason, field="Name", expected=error.expected) from error
+    name, labels = body.text("Name"), body.string_map("Labels")
+    if name:
+        volume_name(name, "Name")
+    else:
+        name, labels = new_id(), {**labels, ANONYMOUS: ""}
     answer: pb.CreateVolumeResponse = await services.imaged.call(services.volumes.CreateVolume, pb.CreateVolumeRequest(
         name=name, owner=services.owner(name), driver=body.text("Driver") or "local",
-        options=body.string_map("DriverOpts"), labels=body.string_map("Labels")))
+        options=body.string_map("DriverOpts"), labels=labels))
     return call.json(as_json(answer.volume), 201)
 
 
@@ -76,15 +72,6 @@ async def delete(call: Call) -> web.StreamResponse:
     await services.imaged.call(
         services.volumes.RemoveVolume, pb.RemoveVolumeRequest(namespace=NAMESPACE, name=name))
     return call.empty()
-
-
-def users(volume: pb.Volume, containers: Iterable[exec_pb2.Container]) -> list[str]:
-    """Ids of the containers, running or not, that have the volume or a part of it mounted."""
-    inside = volume.path.rstrip(b"/") + b"/"
-    return [
-        container.id for container in containers
-        if any((mount.source.rstrip(b"/") + b"/").startswith(inside) for mount in container.spec.mounts)
-    ]
 
 
 async def everything(engine: Engine) -> list[pb.Volume]:

@@ -1,4 +1,4 @@
-"""A chroot is no place for containers: who enters their mount namespace stands in the root under it, outside of them."""
+"""A chroot is no place for containers: who enters their mount namespace stands in the root under it, outside."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ _IN_CHROOT = """
 set -e
 mount -n -t tmpfs tmpfs "$0"
 for name in /*; do
-    if [ -L "$name" ]; then cp -P "$name" "$0"; elif [ -d "$name" ]; then mkdir "$0$name"; mount -n --rbind "$name" "$0$name"; fi
+    if [ -L "$name" ]; then cp -P "$name" "$0"
+    elif [ -d "$name" ]; then mkdir "$0$name"; mount -n --rbind "$name" "$0$name"; fi
 done
 exec chroot "$0" "$@"
 """

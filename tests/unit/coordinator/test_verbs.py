@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from chassis.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, NotModified, PierError, Unimplemented
 from chassis.ids import new_id
 from coordinator.coordinator import Coordinator
-from coordinator.create import NewContainer, merged
+from coordinator.create import NewContainer, merged, planned
 from coordinator.reconcile import reconcile
 from pier.engine.v1 import engine_pb2
 from pier.exec.v1 import exec_pb2
 from pier.image.v1 import image_pb2
 from pier.network.v1 import network_pb2
+from pier.types.v1 import types_pb2
 from tests.unit.coordinator.fakes import FakeWorld
 
 BRIDGE = engine_pb2.ContainerPlan(network_mode="bridge", attachments=[network_pb2.Attachment(network="bridge")])
@@ -200,9 +201,11 @@ def test_nothing_to_run_is_refused():
         merged(new(), config(b"{}"))
 
 
-def test_declared_volumes_are_refused_until_they_are_built():
-    with pytest.raises(Unimplemented, match="/data"):
-        merged(new(), config(b'{"config":{"Cmd":["x"],"Volumes":{"/data":{}}}}'))
+def test_each_declared_volume_is_made_unless_something_is_mounted_there():
+    image = config(b'{"config":{"Cmd":["x"],"Volumes":{"/data":{},"/b/":{},"/":{}}}}')
+    mounts = [types_pb2.MountSpec(type="bind", source=b"/host", target=b"/data")]
+    (volume,) = planned(new(mounts=mounts), image).volumes
+    assert (volume.target, volume.anonymous, len(volume.name)) == (b"/b", True, 64)
 
 
 @given(st.binary(max_size=60))

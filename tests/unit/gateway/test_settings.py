@@ -135,9 +135,25 @@ def test_two_mounts_on_one_target_are_refused():
         draft(host={"Binds": ["/a:/x"], "Tmpfs": {"/x": ""}})
 
 
-def test_named_volumes_are_refused_until_they_are_built():
-    with pytest.raises(Unimplemented, match="named volumes"):
-        draft(host={"Binds": ["data:/x"]})
+def test_a_source_without_a_slash_is_a_volumes_name():
+    (volume,) = draft(host={"Binds": ["data:/x/:ro,nocopy"]}).volumes
+    assert (volume.name, volume.target, volume.read_only, volume.no_copy, volume.anonymous) == (
+        "data", b"/x", True, True, False)
+    for text, words in (("d:/x", "only"), ("da ta:/x", "includes invalid characters"), ("data:/x:shared", "mode")):
+        with pytest.raises(InvalidArgument, match=words):
+            draft(host={"Binds": [text]})
+
+
+def test_a_volume_in_the_long_form():
+    mount = {"Type": "volume", "Source": "data", "Target": "/x", "ReadOnly": True,
+             "VolumeOptions": {"NoCopy": True, "Labels": {"a": "b"}, "DriverConfig": {"Name": "local"}}}
+    (volume,) = draft(host={"Mounts": [mount]}).volumes
+    assert (volume.name, volume.read_only, volume.no_copy, dict(volume.labels)) == ("data", True, True, {"a": "b"})
+    (volume,) = draft(host={"Mounts": [{"Type": "volume", "Target": "/x"}]}).volumes
+    assert volume.anonymous
+    assert len(volume.name) == 64
+    with pytest.raises(Unimplemented, match="Subpath"):
+        draft(host={"Mounts": [mount | {"VolumeOptions": {"Subpath": "a"}}]})
 
 
 @pytest.mark.parametrize("policy,words", [
@@ -180,7 +196,11 @@ def test_endpoints_of_the_default_network_are_found_by_either_name():
     assert set(draft(EndpointsConfig={"default": None, "other": {}}).endpoints) == {"bridge", "other"}
 
 
-def test_an_anonymous_volume_is_refused_unless_something_is_mounted_there():
-    with pytest.raises(Unimplemented, match="anonymous volumes"):
-        draft({"Volumes": {"/data": {}}})
-    assert len(draft({"Volumes": {"/data/": {}}}, {"Binds": ["/src:/data"]}).spec.mounts) == 1
+def test_an_anonymous_volume_is_made_unless_something_is_mounted_there():
+    (volume,) = draft({"Volumes": {"/data": {}}}).volumes
+    assert (volume.target, volume.anonymous) == (b"/data", True)
+    made = draft({"Volumes": {"/data/": {}}}, {"Binds": ["/src:/data"]})
+    assert (len(made.spec.mounts), list(made.volumes)) == (1, [])
+    assert [each.name for each in draft({"Volumes": {"/data/": {}}}, {"Binds": ["named:/data"]}).volumes] == ["named"]
+    with pytest.raises(InvalidArgument, match="Duplicate mount point"):
+        draft(host={"Binds": ["one:/data", "two:/data/"]})

@@ -1080,22 +1080,28 @@ Global___CreateContainerResponse: _TypeAlias = CreateContainerResponse  # noqa: 
 
 @_typing.final
 class CompleteContainerRequest(_message.Message):
+    """The other mounts, if any are given, take the place of those that were given at the creation."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
     ROOTFS_FIELD_NUMBER: _builtins.int
+    MOUNTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     @_builtins.property
     def rootfs(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.MountSpec]: ...
+    @_builtins.property
+    def mounts(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.MountSpec]: ...
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         rootfs: _abc.Iterable[_types_pb2.MountSpec] | None = ...,
+        mounts: _abc.Iterable[_types_pb2.MountSpec] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "rootfs", b"rootfs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "mounts", b"mounts", "rootfs", b"rootfs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

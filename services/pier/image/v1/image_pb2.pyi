@@ -1809,6 +1809,55 @@ class Volume(_message.Message):
 Global___Volume: _TypeAlias = Volume  # noqa: Y015
 
 @_typing.final
+class FillVolumeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    name: _builtins.str
+    snapshot: _builtins.str
+    """Key of the snapshot whose files are copied, and the absolute path of a directory in it, found without leaving it."""
+    path: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        name: _builtins.str = ...,
+        snapshot: _builtins.str = ...,
+        path: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "namespace", b"namespace", "path", b"path", "snapshot", b"snapshot"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FillVolumeRequest: _TypeAlias = FillVolumeRequest  # noqa: Y015
+
+@_typing.final
+class FillVolumeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILLED_FIELD_NUMBER: _builtins.int
+    filled: _builtins.bool
+    """False where the volume was not empty, or the snapshot has no such directory: nothing was changed."""
+    def __init__(
+        self,
+        *,
+        filled: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filled", b"filled"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FillVolumeResponse: _TypeAlias = FillVolumeResponse  # noqa: Y015
+
+@_typing.final
 class CreateVolumeRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -1280,6 +1280,11 @@ class VolumeServiceStub:
                 request_serializer=pier_dot_image_dot_v1_dot_image__pb2.RemoveVolumeRequest.SerializeToString,
                 response_deserializer=pier_dot_image_dot_v1_dot_image__pb2.RemoveVolumeResponse.FromString,
                 _registered_method=True)
+        self.FillVolume = channel.unary_unary(
+                '/pier.image.v1.VolumeService/FillVolume',
+                request_serializer=pier_dot_image_dot_v1_dot_image__pb2.FillVolumeRequest.SerializeToString,
+                response_deserializer=pier_dot_image_dot_v1_dot_image__pb2.FillVolumeResponse.FromString,
+                _registered_method=True)
 
 
 class VolumeServiceServicer:
@@ -1310,6 +1315,14 @@ class VolumeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FillVolume(self, request, context):
+        """Copies a directory of a snapshot into an empty volume, with owners, modes, times, links and extended attributes.
+        All of it or nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_VolumeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1332,6 +1345,11 @@ def add_VolumeServiceServicer_to_server(servicer, server):
                     servicer.RemoveVolume,
                     request_deserializer=pier_dot_image_dot_v1_dot_image__pb2.RemoveVolumeRequest.FromString,
                     response_serializer=pier_dot_image_dot_v1_dot_image__pb2.RemoveVolumeResponse.SerializeToString,
+            ),
+            'FillVolume': grpc.unary_unary_rpc_method_handler(
+                    servicer.FillVolume,
+                    request_deserializer=pier_dot_image_dot_v1_dot_image__pb2.FillVolumeRequest.FromString,
+                    response_serializer=pier_dot_image_dot_v1_dot_image__pb2.FillVolumeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1442,6 +1460,33 @@ class VolumeService:
             '/pier.image.v1.VolumeService/RemoveVolume',
             pier_dot_image_dot_v1_dot_image__pb2.RemoveVolumeRequest.SerializeToString,
             pier_dot_image_dot_v1_dot_image__pb2.RemoveVolumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FillVolume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pier.image.v1.VolumeService/FillVolume',
+            pier_dot_image_dot_v1_dot_image__pb2.FillVolumeRequest.SerializeToString,
+            pier_dot_image_dot_v1_dot_image__pb2.FillVolumeResponse.FromString,
             options,
             channel_credentials,
             insecure,

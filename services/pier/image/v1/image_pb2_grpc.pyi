@@ -394,6 +394,10 @@ class VolumeServiceStub:
     GetVolume: _grpc.UnaryUnaryMultiCallable[_image_pb2.GetVolumeRequest, _image_pb2.GetVolumeResponse]
     ListVolumes: _grpc.UnaryUnaryMultiCallable[_image_pb2.ListVolumesRequest, _image_pb2.ListVolumesResponse]
     RemoveVolume: _grpc.UnaryUnaryMultiCallable[_image_pb2.RemoveVolumeRequest, _image_pb2.RemoveVolumeResponse]
+    FillVolume: _grpc.UnaryUnaryMultiCallable[_image_pb2.FillVolumeRequest, _image_pb2.FillVolumeResponse]
+    """Copies a directory of a snapshot into an empty volume, with owners, modes, times, links and extended attributes.
+    All of it or nothing.
+    """
 
 @_typing.type_check_only
 class VolumeServiceAsyncStub(VolumeServiceStub):
@@ -403,6 +407,10 @@ class VolumeServiceAsyncStub(VolumeServiceStub):
     GetVolume: _aio.UnaryUnaryMultiCallable[_image_pb2.GetVolumeRequest, _image_pb2.GetVolumeResponse]  # type: ignore[assignment]
     ListVolumes: _aio.UnaryUnaryMultiCallable[_image_pb2.ListVolumesRequest, _image_pb2.ListVolumesResponse]  # type: ignore[assignment]
     RemoveVolume: _aio.UnaryUnaryMultiCallable[_image_pb2.RemoveVolumeRequest, _image_pb2.RemoveVolumeResponse]  # type: ignore[assignment]
+    FillVolume: _aio.UnaryUnaryMultiCallable[_image_pb2.FillVolumeRequest, _image_pb2.FillVolumeResponse]  # type: ignore[assignment]
+    """Copies a directory of a snapshot into an empty volume, with owners, modes, times, links and extended attributes.
+    All of it or nothing.
+    """
 
 class VolumeServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -433,5 +441,15 @@ class VolumeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _image_pb2.RemoveVolumeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_image_pb2.RemoveVolumeResponse, _abc.Awaitable[_image_pb2.RemoveVolumeResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def FillVolume(
+        self,
+        request: _image_pb2.FillVolumeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_image_pb2.FillVolumeResponse, _abc.Awaitable[_image_pb2.FillVolumeResponse]]:
+        """Copies a directory of a snapshot into an empty volume, with owners, modes, times, links and extended attributes.
+        All of it or nothing.
+        """
 
 def add_VolumeServiceServicer_to_server(servicer: VolumeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,87 @@
+"""Volumes of a container: made and filled with its creation, found in use, removed with it where they were its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from chassis.errors import NotFound
+from chassis.ids import new_id
+from chassis.stages import stage
+from coordinator.listing import containers
+from coordinator.services import NAMESPACE, Services
+from pier.engine.v1 import engine_pb2
+from pier.exec.v1 import exec_pb2
+from pier.image.v1 import image_pb2
+from pier.types.v1 import types_pb2
+
+
+def add_declared(plan: engine_pb2.ContainerPlan, targets: Iterable[str], mounts: Iterable[types_pb2.MountSpec]) -> None:
+    """An anonymous volume for each path that the image declares one for, unless something else is mounted there."""
+    taken = {mount.target for mount in mounts} | {volume.target for volume in plan.volumes}
+    for target in sorted(targets):
+        path = b"/" + target.encode("utf-8", "surrogatepass").strip(b"/")
+        if path != b"/" and path not in taken:
+            plan.volumes.add(name=new_id(), target=path, anonymous=True)
+
+
+async def make(services: Services, id_: str, plan: engine_pb2.ContainerPlan) -> list[types_pb2.MountSpec]:
+    """Make container ``id_``'s volumes where they are missing, fill the empty ones from its root file system, and say
+    how they are mounted."""
+    made = []
+    for each in plan.volumes:
+        owner = services.owner(id_ if each.anonymous else each.name)
+        created: image_pb2.CreateVolumeResponse = await services.imaged.call(
+            services.volumes.CreateVolume,
+            image_pb2.CreateVolumeRequest(
+                name=each.name, owner=owner, driver=each.driver, options=each.options, labels=each.labels
+            ),
+        )
+        if not each.no_copy:
+            async with stage("create.fill_volume", volume=each.name):
+                await services.imaged.call(
+                    services.volumes.FillVolume,
+                    image_pb2.FillVolumeRequest(namespace=NAMESPACE, name=each.name, snapshot=id_, path=each.target),
+                    timeout=600,
+                )
+        spec = types_pb2.MountSpec(type="bind", source=created.volume.path, target=each.target, recursive=True)
+        if each.read_only:
+            spec.options.add(key="ro")
+        made.append(spec)
+    return made
+
+
+def in_order(mounts: Iterable[types_pb2.MountSpec]) -> list[types_pb2.MountSpec]:
+    """What lies below another mount's target comes after it."""
+    return sorted(mounts, key=lambda mount: mount.target.rstrip(b"/").count(b"/"))
+
+
+def own(plan: engine_pb2.ContainerPlan) -> list[str]:
+    """Names of the volumes that were made for the container alone."""
+    return [each.name for each in plan.volumes if each.anonymous]
+
+
+def users(volume: image_pb2.Volume, among: Iterable[exec_pb2.Container]) -> list[str]:
+    """Ids of the containers, running or not, that have the volume or a part of it mounted."""
+    inside = volume.path.rstrip(b"/") + b"/"
+    return [
+        container.id for container in among
+        if any((mount.source.rstrip(b"/") + b"/").startswith(inside) for mount in container.spec.mounts)
+    ]
+
+
+async def remove(services: Services, id_: str, names: Sequence[str]) -> None:
+    """Remove those volumes of container ``id_`` that no other has mounted."""
+    if not names:
+        return
+    others = [each async for each in containers(services) if each.id != id_]
+    for name in names:
+        try:
+            found: image_pb2.GetVolumeResponse = await services.imaged.call(
+                services.volumes.GetVolume, image_pb2.GetVolumeRequest(namespace=NAMESPACE, name=name)
+            )
+        except NotFound:
+            continue
+        if not users(found.volume, others):
+            await services.imaged.call(
+                services.volumes.RemoveVolume, image_pb2.RemoveVolumeRequest(namespace=NAMESPACE, name=name)
+            )

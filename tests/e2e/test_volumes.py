@@ -1,0 +1,137 @@
+"""Volumes as containers use them: named, anonymous, declared by an image, filled at first use, removed by the rules."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from deploy.busybox_image import Entry as File
+from deploy.busybox_image import Image, busybox_image, directory, docker_archive, layer, symlink
+from tests.engine import sh, wait_until
+
+IMAGE = "with-data:1"
+
+
+@pytest.fixture(scope="module")
+def data_image(engine):
+    """Declares /data and /link/below as volumes; /data has files in the lower layer, changed by the upper one."""
+    lower = layer([
+        directory("data", 0o2775, uid=33, gid=33), File("data/kept", mode=0o640, data=b"kept", uid=33),
+        File("data/gone", data=b"gone"), directory("data/sub", 0o700), symlink("data/to-kept", "kept"),
+        symlink("data/out", "/etc/passwd"), symlink("link", "/data/../../data"),
+        File("data/big", data=b"x" * 300_000),
+    ])
+    upper = layer([directory("data", 0o2775, uid=33, gid=33), File("data/.wh.gone"), File("data/sub/new", data=b"new")])
+    image = Image([*busybox_image().layers, lower, upper],
+                  {"Cmd": ["sh"], "Env": ["PATH=/bin"], "Volumes": {"/data": {}, "/link/sub": {}}})
+    archive = docker_archive({IMAGE: image})
+    engine.run([*engine.argv("pier"), "load"], input=archive, text=False, check=True)
+    yield IMAGE
+    engine.ok("rmi", IMAGE)
+
+
+@pytest.fixture(autouse=True)
+def no_volumes_left(engine):
+    yield
+    engine.remove_everything()
+    if names := engine.ok("volume", "ls", "-q").split():
+        engine.ok("volume", "rm", *names)
+
+
+def volumes(engine):
+    return set(engine.ok("volume", "ls", "-q").split())
+
+
+def mounts(engine, name):
+    return {mount["Destination"]: mount for mount in engine.inspect(name)["Mounts"]}
+
+
+def test_a_named_volume_outlives_its_containers_and_is_shared(client, engine):
+    client.ok("run", "--rm", "-v", "shared:/here", *sh("echo one > /here/file"))
+    client.ok("run", "-d", "--name", "writer", "-v", "shared:/there", *sh("echo two >> /there/file; sleep 1000"))
+    wait_until(lambda: client.ok("run", "--rm", "-v", "shared:/x:ro", "busybox", "cat", "/x/file") == "one\ntwo")
+    assert client.run("run", "--rm", "-v", "shared:/x:ro", "busybox", "touch", "/x/no").returncode == 1
+    mount = mounts(engine, "writer")["/there"]
+    assert (mount["Type"], mount["Name"], mount["Driver"], mount["RW"]) == ("volume", "shared", "local", True)
+    assert client.run("volume", "rm", "shared").returncode == 1
+    assert "volume is in use" in client.run("volume", "rm", "shared").stderr
+    client.ok("rm", "-f", "-v", "writer")
+    assert volumes(engine) == {"shared"}, "rm -v takes anonymous ones alone"
+    client.ok("volume", "rm", "shared")
+
+
+def test_an_anonymous_volume_goes_with_its_container_where_that_is_asked(client, engine):
+    client.ok("run", "--rm", "-v", "/data", *sh("echo x > /data/x"))
+    assert volumes(engine) == set(), "--rm"
+    for options, left in (((), 1), (("-v",), 0)):
+        client.ok("create", "--name", "keeper", "--mount", "type=volume,target=/data", "busybox")
+        assert len(volumes(engine)) == 1
+        client.ok("rm", *options, "keeper")
+        assert len(volumes(engine)) == left
+        if left:
+            engine.ok("volume", "rm", *volumes(engine))
+
+
+def test_an_anonymous_volume_that_another_container_has_stays(client, engine):
+    engine.ok("create", "--name", "first", "-v", "/data", "busybox")
+    (name,) = volumes(engine)
+    engine.ok("create", "--name", "second", "-v", f"{name}:/other", "busybox")
+    client.ok("rm", "-v", "first")
+    assert volumes(engine) == {name}
+
+
+def test_an_empty_volume_gets_what_the_image_has_there(client, engine, data_image):
+    client.ok("create", "--name", "filled", "-v", "named:/data", data_image)
+    (found,) = [mount for mount in engine.inspect("filled")["Mounts"] if mount["Name"] == "named"]
+    data = Path(found["Source"])
+    assert sorted(os.listdir(data)) == ["big", "kept", "out", "sub", "to-kept"]
+    status = data.stat()
+    assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) == (0o2775, 33, 33)
+    kept = (data / "kept").stat()
+    assert ((data / "kept").read_text(), stat.S_IMODE(kept.st_mode), kept.st_uid) == ("kept", 0o640, 33)
+    assert int(kept.st_mtime) == 1672531200
+    assert (data / "sub/new").read_text() == "new"
+    assert os.readlink(data / "out") == "/etc/passwd"
+    (data / "kept").write_text("changed")
+    client.ok("run", "--rm", "-v", "named:/data", data_image, "grep", "-q", "changed", "/data/kept")
+    # Declared volumes are made, where nothing else is mounted, and found without leaving the image.
+    declared = mounts(engine, "filled")["/link/sub"]
+    assert os.listdir(declared["Source"]) == ["new"]
+
+
+@pytest.mark.parametrize("options", [
+    ("-v", "bare:/data:nocopy"), ("--mount", "type=volume,source=bare,target=/data,volume-nocopy"),
+    ("-v", "bare:/nothing/there"),
+])
+def test_a_volume_stays_empty_where_nothing_is_to_be_copied(client, engine, data_image, options):
+    client.ok("create", "--name", "empty", *options, data_image)
+    (found,) = [mount for mount in engine.inspect("empty")["Mounts"] if mount["Name"] == "bare"]
+    assert os.listdir(found["Source"]) == []
+
+
+def test_a_bind_below_a_volume_is_seen(client, tmp_path):
+    (tmp_path / "file").write_text("bound")
+    assert client.ok("run", "--rm", "-v", f"{tmp_path}:/v/below", "-v", "outer:/v", "busybox", "cat", "/v/below/file"
+                     ) == "bound"
+
+
+def test_a_bad_name_or_driver_is_refused_and_leaves_nothing(client, engine):
+    for options, words in (
+        (("-v", "b@d:/x"), "includes invalid characters for a local volume name"),
+        (("--mount", "type=volume,source=ok,target=/x,volume-driver=nfs4"), "not found"),
+        (("-v", "one:/x", "-v", "two:/x"), "Duplicate mount point"),
+    ):
+        done = client.run("create", *options, "busybox")
+        assert done.returncode != 0
+        assert words in done.stderr, options
+    assert engine.ok("ps", "-aq") == ""
+    assert volumes(engine) == set()
+
+
+def test_a_create_that_dies_half_way_leaves_no_anonymous_volume(engine, client, data_image):
+    engine.kill("gateway")
+    engine.wait_serving()
+    done = client.run("run", "--rm", "--name", "gone", data_image, "true")
+    assert done.returncode == 0
+    wait_until(lambda: volumes(engine) == set())
