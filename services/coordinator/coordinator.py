@@ -16,11 +16,13 @@ from chassis import stages
 from chassis.errors import PierError
 from chassis.logs import logger
 from chassis.operations import Operations
+from coordinator import networks
 from coordinator.create import Created, NewContainer, create
 from coordinator.remove import remove
 from coordinator.services import NAMESPACE, Services
 from coordinator.start import drop_sandbox, start
 from pier.exec.v1 import exec_pb2
+from pier.network.v1 import network_pb2
 
 T = TypeVar("T")
 
@@ -86,6 +88,22 @@ class Coordinator:
             await remove(self.services, id_, force=force, with_volumes=with_volumes)
 
         await self._run("remove", id_, work, keep=False)
+
+    async def connect(self, id_: str, network: network_pb2.Network, spec: network_pb2.EndpointSpec) -> None:
+        """Join it to a network, live; PermissionDenied where that cannot be."""
+
+        async def work() -> None:
+            await networks.connect(self.services, await self.get(id_), network, spec)
+
+        await self._run("connect", id_, work)
+
+    async def disconnect(self, id_: str, network: network_pb2.Network) -> None:
+        """Part it from a network, live."""
+
+        async def work() -> None:
+            await networks.disconnect(self.services, await self.get(id_), network)
+
+        await self._run("disconnect", id_, work)
 
     async def settle(self, id_: str) -> bool:
         """Bring a container that no verb is working on to where its state says it belongs; True where that took work.

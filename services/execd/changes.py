@@ -1,4 +1,4 @@
-"""Changes of a container that goes on living: pause, unpause, rename."""
+"""Changes of a container that goes on living: pause, unpause, rename, what its manager keeps with it."""
 
 from __future__ import annotations
 
@@ -63,6 +63,17 @@ class Changes:
         """Take another name. AlreadyExists (NAME_TAKEN)."""
         entry = self._records.need(request.id)
         await self._records.rename(entry, ids.name(request.name))
+
+    async def set_extension(self, request: exec_pb2.SetExtensionRequest) -> None:
+        """Keep another value for a manager."""
+        entry = self._records.need(request.id)
+        ids.key(request.key, "key")
+
+        def edit(container: exec_pb2.Container) -> None:
+            container.extensions[request.key].CopyFrom(request.value)
+
+        async with entry.lock:
+            await self._records.change(entry, "set_extension.record", edit)
 
     async def _thaw(self, entry: Entry, verb: str) -> None:
         async with stage(f"{verb}.thaw"):

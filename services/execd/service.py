@@ -127,6 +127,12 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
         await self._do_each("rename", request, self._changes.rename)
         return exec_pb2.RenameContainerResponse()
 
+    async def SetExtension(
+        self, request: exec_pb2.SetExtensionRequest, context: Any
+    ) -> exec_pb2.SetExtensionResponse:
+        await self._do_each("set_extension", request, self._changes.set_extension)
+        return exec_pb2.SetExtensionResponse()
+
     async def ResizeTerminal(
         self, request: exec_pb2.ResizeTerminalRequest, context: Any
     ) -> exec_pb2.ResizeTerminalResponse:

@@ -33,8 +33,10 @@ from pier.types.v1 import types_pb2
 CREATED: Final = exec_pb2.CONTAINER_STATE_CREATED
 VERB: Final = "start"
 _NOT_FOUND: Final = re.compile(r"not found|no such file", re.IGNORECASE)
-_NOT_EXECUTABLE: Final = re.compile(r"permission denied|not permitted|is a directory|exec format error", re.IGNORECASE)
-_EXECUTABLE: Final = re.compile(r"executable|exec", re.IGNORECASE)
+_NOT_EXECUTABLE: Final = re.compile(
+    r"permission denied|not permitted|is a directory|not a regular file|exec format error", re.IGNORECASE
+)
+_EXECUTABLE: Final = re.compile(r"executable|exec|is not a regular file", re.IGNORECASE)
 
 
 class Starts:

@@ -78,9 +78,8 @@ class Images(rpc.ImageServiceServicer):
 
     async def RemoveImage(self, request: pb.RemoveImageRequest, context: Any) -> pb.RemoveImageResponse:
         key = f"rmi:{request.namespace}:{request.image}"
-        removed = await self._state.operations.run(
+        return await self._state.operations.run(
             key, request.SerializeToString(deterministic=True), lambda: untag.remove(self._state, request))
-        return pb.RemoveImageResponse(removed=removed)
 
     async def Events(self, request: pb.EventsRequest, context: Any) -> AsyncIterator[pb.EventsResponse]:
         async for event in self._state.events.stream(request.selector):
@@ -192,8 +191,8 @@ class Volumes(rpc.VolumeServiceServicer):
         return pb.FillVolumeResponse(filled=await volumes.fill(self._state, request))
 
     async def RemoveVolume(self, request: pb.RemoveVolumeRequest, context: Any) -> pb.RemoveVolumeResponse:
-        await volumes.remove(self._state, request.namespace, request.name)
-        return pb.RemoveVolumeResponse()
+        return pb.RemoveVolumeResponse(
+            freed_bytes=await volumes.remove(self._state, request.namespace, request.name))
 
 
 def _not_built(what: str) -> Unimplemented:

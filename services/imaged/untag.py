@@ -25,7 +25,7 @@ class _Outcome:
     deleted: ImageRow | None = None
 
 
-async def remove(state: State, request: pb.RemoveImageRequest) -> list[pb.Removed]:
+async def remove(state: State, request: pb.RemoveImageRequest) -> pb.RemoveImageResponse:
     """Untag or delete; what happened, in order. Conflict in Docker's words."""
     namespace = check_namespace(request.namespace)
 
@@ -36,12 +36,21 @@ async def remove(state: State, request: pb.RemoveImageRequest) -> list[pb.Remove
         return removal.by_reference(named) if named is not None else removal.by_id()
 
     outcome = await state.store.write("rmi.record", write)
-    removed = [pb.Removed(untagged=name) for name in outcome.untagged]
+    removed, freed = [pb.Removed(untagged=name) for name in outcome.untagged], 0
     if outcome.deleted is not None:
         removed.append(pb.Removed(deleted=outcome.deleted.id))
+        sizes = await state.store.read(lambda connection: _sizes(connection, outcome))
         swept = await gc.sweep_image(state, outcome.deleted)
         removed += [pb.Removed(deleted=chain_id) for chain_id in swept]
-    return removed
+        freed = sum(sizes.get(chain_id, 0) for chain_id in swept)
+    return pb.RemoveImageResponse(removed=removed, freed_bytes=freed)
+
+
+def _sizes(connection: sqlite3.Connection, outcome: _Outcome) -> dict[str, int]:
+    """Bytes of the deleted image's layers."""
+    assert outcome.deleted is not None
+    found = (catalog.layer(connection, layer.chain_id) for layer in outcome.deleted.body.layers)
+    return {row.chain_id: row.size for row in found if row is not None}
 
 
 @dataclass

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from chassis import store
+from chassis import store, trees
 from chassis.errors import Internal, InvalidArgument, NotFound, ResourceExhausted, Unimplemented
 from chassis.ids import Name, Namespace
 from chassis.ids import name as check_name
@@ -187,8 +187,9 @@ async def fill(state: State, request: pb.FillVolumeRequest) -> bool:
     return found
 
 
-async def remove(state: State, namespace: str, name: str) -> None:
-    """Delete a volume and what is in it; nothing where it is not there. The caller knows that nothing uses it."""
+async def remove(state: State, namespace: str, name: str) -> int:
+    """Delete a volume and what is in it; the bytes that this frees, 0 where it is not there. The caller knows that
+    nothing uses it."""
     space, checked = check_namespace(namespace), check_name(name)
     key = f"volume:{space}/{checked}"
 
@@ -198,12 +199,28 @@ async def remove(state: State, namespace: str, name: str) -> None:
         store.begin(connection, key, REMOVE, f"{space}/{checked}".encode())
         return True
 
-    async def work() -> None:
+    async def work() -> int:
         async with state.locks.hold(key):
-            if await state.store.write("volume_remove.intent", begin):
-                await _finish(state, space, checked)
+            if not await state.store.write("volume_remove.intent", begin):
+                return 0
+            freed = await state.files.run(_occupied, _home(state, space, checked))
+            await _finish(state, space, checked)
+            return freed
 
-    await state.operations.run(f"remove-{key}", b"", work)
+    return await state.operations.run(f"remove-{key}", b"", work)
+
+
+def _occupied(home: Path) -> int:
+    try:
+        here = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:  # an earlier removal came this far
+        return 0
+    try:
+        return trees.usage(here, b"_data").bytes
+    except FileNotFoundError:
+        return 0
+    finally:
+        os.close(here)
 
 
 async def finish_removal(state: State, intent: store.Intent) -> None:

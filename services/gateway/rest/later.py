@@ -16,7 +16,6 @@ from gateway.rest.routes import Handler, Routes
 routes: Final = Routes()
 
 _LATER: Final = (
-    ("POST", "/containers/prune", "container prune"),
     ("GET", "/containers/{name}/export", "export"),
     ("GET", "/containers/{name}/changes", "diff"),
     ("HEAD", "/containers/{name}/archive", "cp"),
@@ -28,15 +27,10 @@ _LATER: Final = (
     ("POST", "/images/{name:.*}/push", "push"),
     ("GET", "/images/get", "save"),
     ("GET", "/images/{name:.*}/get", "save"),
-    ("POST", "/images/prune", "image prune"),
     ("GET", "/images/search", "search"),
     ("GET", "/distribution/{name:.*}/json", "distribution"),
     ("POST", "/build", "build"),
     ("POST", "/build/prune", "build prune"),
-    ("POST", "/networks/prune", "network prune"),
-    ("POST", "/networks/{name:.*}/connect", "network connect"),
-    ("POST", "/networks/{name:.*}/disconnect", "network disconnect"),
-    ("POST", "/volumes/prune", "volume prune"),
 )
 _SWARM: Final = (
     "GET /swarm", "POST /swarm/init", "POST /swarm/join", "POST /swarm/leave", "POST /swarm/update",

@@ -6,15 +6,20 @@ from typing import Final
 
 from aiohttp import web
 
-from chassis.errors import Conflict, InvalidArgument, NotFound, PermissionDenied, PierError
+from chassis.errors import Conflict, Internal, InvalidArgument, NotFound, PermissionDenied, PierError
 from chassis.ids import new_id
 from coordinator.services import NAMESPACE
 from gateway.engine import Engine
 from gateway.rest import listing, network_json, network_spec
+from gateway.rest.body import Fields
 from gateway.rest.call import Call
+from gateway.rest.draft import Draft
 from gateway.rest.errors import bad
 from gateway.rest.filters import Filters
+from gateway.rest.find import find_container
+from gateway.rest.networking import endpoint
 from gateway.rest.routes import Routes
+from pier.exec.v1 import exec_pb2
 from pier.network.v1 import network_pb2 as pb
 
 routes: Final = Routes()
@@ -26,7 +31,7 @@ _PAGE: Final = 200
 @routes.get("/networks")
 async def list_(call: Call) -> web.StreamResponse:
     filters = call.filters(*_FILTERS)
-    found = await call.engine.projection.read("networks", lambda deadline: _all(call.engine, deadline))
+    found = await everything(call.engine)
     return call.json([network_json.summary(network) for network in found if passes(network, filters)])
 
 
@@ -44,6 +49,40 @@ async def create(call: Call) -> web.StreamResponse:
             raise PermissionDenied(f"invalid pool request: {error.message}", reason=error.reason) from error
         raise
     return call.json({"Id": id_, "Warning": ""}, 201)
+
+
+@routes.post("/networks/{name:.*}/connect")
+async def connect(call: Call) -> web.StreamResponse:
+    """200; 403 where it is connected already, or has no networks of its own."""
+    body = await call.body()
+    network, container = await _both(call, body)
+    spec = endpoint(Draft(call.version), body.object("EndpointConfig"))
+    try:
+        await call.engine.coordinator.connect(container.id, network, spec)
+    except NotFound as error:
+        raise PermissionDenied(error.message, reason=error.reason) from error
+    return call.empty(200)
+
+
+@routes.post("/networks/{name:.*}/disconnect")
+async def disconnect(call: Call) -> web.StreamResponse:
+    """200; 500 where it is not connected, which is Docker's status for it."""
+    body = await call.body()
+    network, container = await _both(call, body)
+    try:
+        await call.engine.coordinator.disconnect(container.id, network)
+    except Conflict as error:
+        if error.reason == "NOT_CONNECTED":
+            raise Internal(error.message, reason=error.reason) from error
+        raise
+    return call.empty(200)
+
+
+async def _both(call: Call, body: Fields) -> tuple[pb.Network, exec_pb2.Container]:
+    found = await _get(call.engine, call.path["name"])
+    if not body.text("Container"):
+        raise bad("no container is named", field="Container")
+    return found.network, await find_container(call, body.text("Container"))
 
 
 @routes.get("/networks/{name:.*}")
@@ -73,6 +112,11 @@ async def delete(call: Call) -> web.StreamResponse:
             f"error while removing network: network {name} has active endpoints ({users})", reason=error.reason,
         ) from error
     return call.empty()
+
+
+async def everything(engine: Engine) -> list[pb.Network]:
+    """All networks, for a client to read."""
+    return await engine.projection.read("networks", lambda deadline: _all(engine, deadline))
 
 
 def passes(network: pb.Network, filters: Filters) -> bool:

@@ -16,6 +16,7 @@ from gateway.rest import (
     images,
     later,
     networks,
+    prune,
     streams,
     system,
     traces,
@@ -26,5 +27,5 @@ from gateway.rest.routes import Routes
 TABLES: Final[tuple[Routes, ...]] = (
     containers_list.routes, containers_create.routes, containers_inspect.routes, containers_use.routes,
     containers.routes, streams.routes, exec.routes, traces.routes, events.routes, image_transfer.routes, images.routes,
-    system.routes, networks.routes, volumes.routes, later.routes,
+    system.routes, prune.routes, networks.routes, volumes.routes, later.routes,
 )

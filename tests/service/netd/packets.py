@@ -10,7 +10,7 @@ from pathlib import Path
 from netd import netns
 
 SocketMaker = Callable[[int], socket.socket]
-REFUSED_SECONDS = 0.4
+REFUSED_SECONDS = 1.3  # a lost first packet is sent again after a second
 """How long a packet that must not arrive is waited for; one that arrives takes less than a millisecond."""
 
 

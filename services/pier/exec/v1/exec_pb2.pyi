@@ -1431,6 +1431,47 @@ class UpdateContainerResponse(_message.Message):
 Global___UpdateContainerResponse: _TypeAlias = UpdateContainerResponse  # noqa: Y015
 
 @_typing.final
+class SetExtensionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    key: _builtins.str
+    @_builtins.property
+    def value(self) -> _any_pb2.Any: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        key: _builtins.str = ...,
+        value: _any_pb2.Any | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "key", b"key", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetExtensionRequest: _TypeAlias = SetExtensionRequest  # noqa: Y015
+
+@_typing.final
+class SetExtensionResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetExtensionResponse: _TypeAlias = SetExtensionResponse  # noqa: Y015
+
+@_typing.final
 class ResizeTerminalRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -79,6 +79,11 @@ class ContainerServiceStub:
                 request_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.UpdateContainerRequest.SerializeToString,
                 response_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.UpdateContainerResponse.FromString,
                 _registered_method=True)
+        self.SetExtension = channel.unary_unary(
+                '/pier.exec.v1.ContainerService/SetExtension',
+                request_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.SetExtensionRequest.SerializeToString,
+                response_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.SetExtensionResponse.FromString,
+                _registered_method=True)
         self.ResizeTerminal = channel.unary_unary(
                 '/pier.exec.v1.ContainerService/ResizeTerminal',
                 request_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.ResizeTerminalRequest.SerializeToString,
@@ -234,6 +239,13 @@ class ContainerServiceServicer:
 
     def UpdateContainer(self, request, context):
         """Changes limits and restart policy of a container, live where it runs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetExtension(self, request, context):
+        """Replaces one of the record's extensions, which execd keeps unread.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -416,6 +428,11 @@ def add_ContainerServiceServicer_to_server(servicer, server):
                     servicer.UpdateContainer,
                     request_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.UpdateContainerRequest.FromString,
                     response_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.UpdateContainerResponse.SerializeToString,
+            ),
+            'SetExtension': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetExtension,
+                    request_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.SetExtensionRequest.FromString,
+                    response_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.SetExtensionResponse.SerializeToString,
             ),
             'ResizeTerminal': grpc.unary_unary_rpc_method_handler(
                     servicer.ResizeTerminal,
@@ -756,6 +773,33 @@ class ContainerService:
             '/pier.exec.v1.ContainerService/UpdateContainer',
             pier_dot_exec_dot_v1_dot_exec__pb2.UpdateContainerRequest.SerializeToString,
             pier_dot_exec_dot_v1_dot_exec__pb2.UpdateContainerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetExtension(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pier.exec.v1.ContainerService/SetExtension',
+            pier_dot_exec_dot_v1_dot_exec__pb2.SetExtensionRequest.SerializeToString,
+            pier_dot_exec_dot_v1_dot_exec__pb2.SetExtensionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -77,6 +77,8 @@ class ContainerServiceStub:
     RenameContainer: _grpc.UnaryUnaryMultiCallable[_exec_pb2.RenameContainerRequest, _exec_pb2.RenameContainerResponse]
     UpdateContainer: _grpc.UnaryUnaryMultiCallable[_exec_pb2.UpdateContainerRequest, _exec_pb2.UpdateContainerResponse]
     """Changes limits and restart policy of a container, live where it runs."""
+    SetExtension: _grpc.UnaryUnaryMultiCallable[_exec_pb2.SetExtensionRequest, _exec_pb2.SetExtensionResponse]
+    """Replaces one of the record's extensions, which execd keeps unread."""
     ResizeTerminal: _grpc.UnaryUnaryMultiCallable[_exec_pb2.ResizeTerminalRequest, _exec_pb2.ResizeTerminalResponse]
     BeginRemove: _grpc.UnaryUnaryMultiCallable[_exec_pb2.BeginRemoveRequest, _exec_pb2.BeginRemoveResponse]
     """First half of a removal: the name is free again when FinishRemove has answered."""
@@ -134,6 +136,8 @@ class ContainerServiceAsyncStub(ContainerServiceStub):
     RenameContainer: _aio.UnaryUnaryMultiCallable[_exec_pb2.RenameContainerRequest, _exec_pb2.RenameContainerResponse]  # type: ignore[assignment]
     UpdateContainer: _aio.UnaryUnaryMultiCallable[_exec_pb2.UpdateContainerRequest, _exec_pb2.UpdateContainerResponse]  # type: ignore[assignment]
     """Changes limits and restart policy of a container, live where it runs."""
+    SetExtension: _aio.UnaryUnaryMultiCallable[_exec_pb2.SetExtensionRequest, _exec_pb2.SetExtensionResponse]  # type: ignore[assignment]
+    """Replaces one of the record's extensions, which execd keeps unread."""
     ResizeTerminal: _aio.UnaryUnaryMultiCallable[_exec_pb2.ResizeTerminalRequest, _exec_pb2.ResizeTerminalResponse]  # type: ignore[assignment]
     BeginRemove: _aio.UnaryUnaryMultiCallable[_exec_pb2.BeginRemoveRequest, _exec_pb2.BeginRemoveResponse]  # type: ignore[assignment]
     """First half of a removal: the name is free again when FinishRemove has answered."""
@@ -242,6 +246,14 @@ class ContainerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_exec_pb2.UpdateContainerResponse, _abc.Awaitable[_exec_pb2.UpdateContainerResponse]]:
         """Changes limits and restart policy of a container, live where it runs."""
+
+    @_abc_1.abstractmethod
+    def SetExtension(
+        self,
+        request: _exec_pb2.SetExtensionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_exec_pb2.SetExtensionResponse, _abc.Awaitable[_exec_pb2.SetExtensionResponse]]:
+        """Replaces one of the record's extensions, which execd keeps unread."""
 
     @_abc_1.abstractmethod
     def ResizeTerminal(

@@ -1,0 +1,84 @@
+"""A container's networks changed while it lives: the plan first, then, where it runs, its sandbox."""
+
+from __future__ import annotations
+
+from google.protobuf import any_pb2
+
+from chassis.errors import Conflict, PermissionDenied
+from chassis.stages import stage
+from coordinator.create import PLAN
+from coordinator.saga import Saga
+from coordinator.services import Services
+from coordinator.start import plan_of
+from pier.engine.v1 import engine_pb2
+from pier.exec.v1 import exec_pb2
+from pier.network.v1 import network_pb2
+
+_RUNNING = (exec_pb2.CONTAINER_STATE_RUNNING, exec_pb2.CONTAINER_STATE_PAUSED)
+
+
+async def connect(
+    services: Services, container: exec_pb2.Container, network: network_pb2.Network, spec: network_pb2.EndpointSpec
+) -> None:
+    """Join ``container`` to ``network``: at once where it runs, and at each start. PermissionDenied where it is joined
+    already, or has no networks of its own."""
+    before, plan = plan_of(container), plan_of(container)
+    _check_own(plan)
+    if any(each.network in (network.name, network.id) for each in plan.attachments):
+        raise PermissionDenied(
+            f"endpoint with name {container.name} already exists in network {network.name}", reason="ALREADY_ATTACHED"
+        )
+    attachment = network_pb2.Attachment(network=network.name, spec=spec)
+    plan.attachments.append(attachment)
+    async with Saga("connect") as saga:
+        saga.undo("connect.undo_plan", lambda: _keep(services, container.id, before))
+        async with stage("connect.plan", network=network.name):
+            await _keep(services, container.id, plan)
+        if container.status.state in _RUNNING:
+            async with stage("connect.attach", network=network.name):
+                await services.netd.call(
+                    services.networks.Attach,
+                    network_pb2.AttachRequest(sandbox_id=container.id, attachment=attachment),
+                )
+
+
+async def disconnect(services: Services, container: exec_pb2.Container, network: network_pb2.Network) -> None:
+    """Part ``container`` from ``network``. Conflict (NOT_CONNECTED)."""
+    plan = plan_of(container)
+    _check_own(plan)
+    left = [each for each in plan.attachments if each.network not in (network.name, network.id)]
+    if len(left) == len(plan.attachments):
+        raise Conflict(
+            f"container {container.id} is not connected to the network {network.name}", reason="NOT_CONNECTED"
+        )
+    del plan.attachments[:]
+    plan.attachments.extend(left)
+    async with stage("disconnect.plan", network=network.name):
+        await _keep(services, container.id, plan)
+    if container.status.state in _RUNNING:
+        async with stage("disconnect.detach", network=network.name):
+            await services.netd.call(
+                services.networks.Detach, network_pb2.DetachRequest(sandbox_id=container.id, network=network.id)
+            )
+
+
+def _check_own(plan: engine_pb2.ContainerPlan) -> None:
+    if plan.network_mode.startswith("container:"):
+        raise PermissionDenied(
+            "container sharing network namespace with another container or host cannot be connected to any other "
+            "network",
+            reason="SHARED_NETWORK",
+        )
+    if plan.network_mode in ("host", "none"):
+        raise PermissionDenied(
+            f"container cannot be disconnected from {plan.network_mode} network or connected to {plan.network_mode} "
+            "network", reason="SHARED_NETWORK",
+        )
+
+
+async def _keep(services: Services, id_: str, plan: engine_pb2.ContainerPlan) -> None:
+    packed = any_pb2.Any()
+    packed.Pack(plan)
+    await services.execd.call(
+        services.containers.SetExtension, exec_pb2.SetExtensionRequest(id=id_, key=PLAN, value=packed)
+    )
