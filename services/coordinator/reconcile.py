@@ -19,8 +19,10 @@ from chassis.logs import logger
 from coordinator.coordinator import Coordinator, is_alive
 from coordinator.create import drop_snapshot
 from coordinator.listing import containers, sandboxes, snapshots
+from coordinator.services import Services
 from coordinator.start import drop_sandbox
 from pier.exec.v1 import exec_pb2
+from pier.system.v1 import system_pb2
 from pier.types.v1 import types_pb2
 
 INTERVAL: Final = 60.0
@@ -41,6 +43,10 @@ async def reconcile(coordinator: Coordinator) -> int:
     for container in listed:
         if _is_unsettled(container, held) and not coordinator.is_busy(container.id):
             done += await _tried(container.id, partial(coordinator.settle, container.id))
+    boot = await _boot(services)
+    for container in listed:
+        if _is_owed(container, boot) and not coordinator.is_busy(container.id):
+            done += await _tried(container.id, partial(coordinator.start, container.id))
     for id_ in sorted(held):
         if id_ not in known and not coordinator.is_busy(id_):
             done += await _tried(id_, partial(drop_sandbox, services, id_))
@@ -95,6 +101,21 @@ def _is_unsettled(container: exec_pb2.Container, held: set[str]) -> bool:
     at_rest = container.status.state in (exec_pb2.CONTAINER_STATE_CREATED, exec_pb2.CONTAINER_STATE_EXITED)
     ended = container.status.state == exec_pb2.CONTAINER_STATE_EXITED
     return not at_rest or container.id in held or (ended and container.spec.auto_remove)
+
+
+def _is_owed(container: exec_pb2.Container, boot: str) -> bool:
+    """Its restart policy wants it to run again after a reboot, with which all that a start makes has gone."""
+    if container.status.state != exec_pb2.CONTAINER_STATE_EXITED or container.boot_id in ("", boot):
+        return False
+    policy = container.spec.restart_policy.name
+    return policy == "always" or (policy == "unless-stopped" and not container.status.stopped_by_hand)
+
+
+async def _boot(services: Services) -> str:
+    info: system_pb2.InfoResponse = await services.execd.call(
+        services.system(services.execd).Info, system_pb2.InfoRequest()
+    )
+    return info.boot_id
 
 
 async def _tried(subject: str, work: Callable[[], Awaitable[object]]) -> int:

@@ -20,6 +20,7 @@ from execd.lives import Lives
 from execd.places import Places
 from execd.records import MIGRATIONS, Records
 from execd.restart import Restart
+from execd.restarts import Restarts
 from execd.runtimes import Runtimes
 from execd.service import ContainerService, SandboxService
 from execd.settings import ExecdSettings
@@ -50,7 +51,11 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     await execs.load()
     lives.on_exec_exit, lives.on_unseen_end = execs.ended, execs.container_ended
     changes = Changes(records, places, pool)
-    restart = Restart(store, records, lives, starts, changes, execs, places, operations, runtimes, runtime.boot_id)
+    restarts = Restarts(starts, operations)
+    lives.on_another = restarts.schedule
+    restart = Restart(
+        store, records, lives, starts, changes, execs, restarts, places, operations, runtimes, runtime.boot_id
+    )
     await restart.carry_on()
     runtime.epoch, runtime.facts = store.epoch, runtimes.probe()
     runtime.fsck = Fsck(records, lives, restart, places, runtimes).check

@@ -17,7 +17,7 @@ from chassis.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, N
 from chassis.events import timestamp
 from chassis.stages import stage
 from execd.changes import Changes
-from execd.lives import EXITED, Lives
+from execd.lives import EXITED, RESTARTING, Lives
 from execd.oci import mounts, signals, validate
 from execd.places import Places
 from execd.records import Entry, Note, Records, last_exit
@@ -95,6 +95,8 @@ class Containers:
             spec.stop_timeout if spec.HasField("stop_timeout") else STOP_TIMEOUT
         )
         async with entry.lock:
+            if entry.state == RESTARTING:
+                return await self._records.change(entry, "stop.record_no_restart", _ended_by_hand, [Note("stop")])
             if not entry.is_running():
                 raise NotModified(f"container {entry.id[:12]} does not run", field="id")
             await self._records.change(entry, "stop.record_intent", _stopped_by_hand)
@@ -114,20 +116,29 @@ class Containers:
         """Send a signal; KILL is answered at the process's end."""
         entry = self._records.need(request.id)
         number = signals.parse(request.signal, signal.SIGKILL, "signal")
+        ends = number in (
+            signal.SIGKILL, signals.parse(entry.container.spec.stop_signal, signal.SIGTERM, "stop_signal")
+        )
+        if ends and entry.state == RESTARTING:
+            async with entry.lock:
+                if entry.state == RESTARTING:
+                    await self._records.change(entry, "kill.record_no_restart", _ended_by_hand)
+                    return
         if not entry.is_running():
             raise Conflict(f"container {entry.id[:12]} is not running", reason="NOT_RUNNING", field="id")
         incarnation = entry.container.status.incarnation
         await self._records.tell(entry, "kill.tell", Note("kill", {"signal": str(number)}))
-        if number == signal.SIGKILL:
+        if ends:
             async with entry.lock:
                 if entry.is_running():
                     await self._records.change(entry, "kill.record_intent", _stopped_by_hand)
+        if number == signal.SIGKILL:
             async with stage("kill.wait"):
                 await self._kill(entry, incarnation)
         else:
             async with stage("kill.signal", signal=number):
                 await self._signal(entry, number)
-            if number == signals.parse(entry.container.spec.stop_signal, signal.SIGTERM, "stop_signal"):
+            if ends:
                 await self._changes.let_end(entry)
 
     async def resize(self, request: exec_pb2.ResizeTerminalRequest) -> None:
@@ -146,12 +157,12 @@ class Containers:
     async def begin_remove(self, request: exec_pb2.BeginRemoveRequest) -> exec_pb2.Container:
         """No start any more; a running one is killed first where that is asked."""
         entry = self._records.need(request.id)
+        if (entry.is_running() or entry.state == RESTARTING) and not request.force:
+            raise Conflict(
+                f"You cannot remove a running container {entry.id}. Stop the container before attempting removal or "
+                "force remove", reason="RUNNING", field="force",
+            )
         if entry.is_running():
-            if not request.force:
-                raise Conflict(
-                    f"You cannot remove a running container {entry.id}. Stop the container before attempting removal "
-                    "or force remove", reason="RUNNING", field="force",
-                )
             async with stage("remove.kill"):
                 await self._kill(entry, entry.container.status.incarnation)
         async with entry.lock:
@@ -253,12 +264,16 @@ def _stopped_by_hand(container: exec_pb2.Container) -> None:
     container.status.stopped_by_hand = True
 
 
+def _ended_by_hand(container: exec_pb2.Container) -> None:
+    container.status.state, container.status.stopped_by_hand = EXITED, True
+
+
 def _is_met(entry: Entry, condition: exec_pb2.WaitCondition.ValueType, seen: int) -> bool:
     if condition == exec_pb2.WAIT_CONDITION_NEXT_EXIT:
         return entry.exits > seen
     if condition == exec_pb2.WAIT_CONDITION_REMOVED:
         return entry.removed
-    return not entry.is_running() and entry.state in (CREATING, CREATED, EXITED, *_HANDLED)
+    return not entry.is_running() and entry.state in (CREATING, CREATED, EXITED, RESTARTING, *_HANDLED)
 
 
 def _matches(container: exec_pb2.Container, request: exec_pb2.ListContainersRequest) -> bool:

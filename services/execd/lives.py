@@ -20,6 +20,7 @@ from chassis.events import timestamp
 from chassis.logs import logger
 from chassis.operations import Operations
 from chassis.stages import stage
+from execd import policy
 from execd.oci import validate
 from execd.places import Places
 from execd.records import Entry, Note, Records
@@ -30,14 +31,15 @@ from pier.exec.v1 import exec_pb2
 
 RUNNING: Final = exec_pb2.CONTAINER_STATE_RUNNING
 EXITED: Final = exec_pb2.CONTAINER_STATE_EXITED
-_STARTABLE: Final = (exec_pb2.CONTAINER_STATE_CREATED, EXITED)
+RESTARTING: Final = exec_pb2.CONTAINER_STATE_RESTARTING
+_STARTABLE: Final = (exec_pb2.CONTAINER_STATE_CREATED, EXITED, RESTARTING)
 _REAP_TRIES: Final = 200
 ExecEnded = Callable[[Entry, str, protocol.Exit], None]
 
 
 class Lives:
     """Shims of all containers. ``on_exec_exit`` is told each exec's end, ``on_unseen_end`` a container's whose shim was
-    killed: nobody will tell of its execs any more."""
+    killed: nobody will tell of its execs any more; ``on_another`` each that its policy gives another life."""
 
     def __init__(
         self, records: Records, places: Places, zygote: Zygote, runtimes: Runtimes, operations: Operations, pool: Pool,
@@ -50,6 +52,7 @@ class Lives:
         self._pool = pool
         self.on_exec_exit: ExecEnded | None = None
         self.on_unseen_end: Callable[[Entry], Coroutine[Any, Any, None]] | None = None
+        self.on_another: Callable[[Entry], None] | None = None
 
     async def shim_for_next(self, entry: Entry, step: str) -> ShimLink:
         """The shim of the next life of a container that does not run: the one that an Attach forked, or a new one."""
@@ -143,18 +146,19 @@ class Lives:
                 await self.record_end(entry, exit_)
             await self.release(entry, link)
 
-    async def record_end(self, entry: Entry, exit_: protocol.Exit | None) -> None:
+    async def record_end(self, entry: Entry, exit_: protocol.Exit | None, *, final: bool = False) -> None:
         """Make the end of the current life durable and tell it; None is an end that nobody could see. The caller holds
-        the lock. Nothing where it is on record already."""
+        the lock. Nothing where it is on record already. ``final``: no restart policy follows it with another life."""
         if entry.removed or not entry.is_running():
             return
         told = to_exit(exit_)
         notes = [Note("oom")] if told.oom_killed else []
         notes.append(Note("die", {"exitCode": str(told.code) if told.HasField("code") else ""}))
+        another = not final and self.on_another is not None and policy.wants_another(entry.container, told)
 
         def edit(container: exec_pb2.Container) -> None:
             status = container.status
-            status.state, status.pid = EXITED, 0
+            status.state, status.pid = RESTARTING if another else EXITED, 0
             status.exit.CopyFrom(told)
             status.finished_at.CopyFrom(told.time)
 
@@ -162,6 +166,8 @@ class Lives:
         await self._records.change(entry, "exit.record", edit, notes, time_ns=exit_.time if exit_ else None)
         # Before any waiter runs: a wait that is registered from now on is for another end.
         entry.exits += 1
+        if another and self.on_another is not None:
+            self.on_another(entry)
 
     async def release(self, entry: Entry, link: ShimLink) -> None:
         """Delete the ended life from the runtime and let its shim go. The caller holds the lock."""

@@ -36,6 +36,9 @@ MIGRATIONS: Final = (
         ON DELETE CASCADE, body BLOB NOT NULL) STRICT;
     CREATE INDEX traces_of ON traces (container);
     """,
+    """
+    ALTER TABLE containers ADD COLUMN start BLOB NOT NULL DEFAULT x'';
+    """,
 )
 _TOMBSTONES: Final = 10_000
 
@@ -50,11 +53,15 @@ class Note:
 
 @dataclass
 class Entry:
-    """One container in memory. ``lock`` is held by whatever changes its life: start, the record of its end, removal."""
+    """One container in memory. ``lock`` is held by whatever changes its life: start, the record of its end, removal.
+
+    ``start`` is the request of the last start by hand, serialised: a restart takes the same sandbox and files.
+    """
 
     container: exec_pb2.Container
     fingerprint: bytes
     operation: str
+    start: bytes = b""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     shim: ShimLink | None = None
     pidfd: int = -1
@@ -93,11 +100,11 @@ class Records:
 
     async def load(self) -> None:
         """Read everything, once, when the service starts."""
-        rows = await self._store.read(
-            lambda connection: connection.execute("SELECT body, fingerprint, operation FROM containers").fetchall()
-        )
-        for body, fingerprint, operation in rows:
-            self._put(Entry(exec_pb2.Container.FromString(body), fingerprint, operation))
+        rows = await self._store.read(lambda connection: connection.execute(
+            "SELECT body, fingerprint, operation, start FROM containers"
+        ).fetchall())
+        for body, fingerprint, operation, start in rows:
+            self._put(Entry(exec_pb2.Container.FromString(body), fingerprint, operation, start))
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._entries.values()))
@@ -276,6 +283,6 @@ def last_exit(container: exec_pb2.Container) -> exec_pb2.Exit:
 def _insert(connection: sqlite3.Connection, entry: Entry) -> None:
     container = entry.container
     connection.execute(
-        "INSERT INTO containers VALUES (?, ?, ?, ?, '', ?)",
+        "INSERT INTO containers (id, namespace, name, fingerprint, operation, body) VALUES (?, ?, ?, ?, '', ?)",
         (container.id, container.owner.namespace, container.name, entry.fingerprint, container.SerializeToString()),
     )

@@ -15,13 +15,15 @@ from chassis.stages import stage
 from chassis.store import Store
 from execd.changes import Changes
 from execd.execs import Execs
-from execd.lives import Lives
+from execd.lives import EXITED, RESTARTING, Lives
 from execd.places import Places
 from execd.records import Entry, Records
+from execd.restarts import Restarts
 from execd.runtimes import Runtimes
 from execd.shim import cgroups, protocol, record
 from execd.shims import ShimGone, is_alive
 from execd.start import VERB, Starts
+from pier.exec.v1 import exec_pb2
 
 
 class Restart:
@@ -29,7 +31,7 @@ class Restart:
 
     def __init__(
         self, store_: Store, records: Records, lives: Lives, starts: Starts, changes: Changes, execs: Execs,
-        places: Places, operations: Operations, runtimes: Runtimes, boot_id: str,
+        restarts: Restarts, places: Places, operations: Operations, runtimes: Runtimes, boot_id: str,
     ) -> None:
         self._store = store_
         self._records = records
@@ -37,6 +39,7 @@ class Restart:
         self._starts = starts
         self._changes = changes
         self._execs = execs
+        self._restarts = restarts
         self._places = places
         self._operations = operations
         self._boot_id = boot_id
@@ -79,7 +82,7 @@ class Restart:
         if entry.is_running():
             if entry.container.boot_id != self._boot_id:
                 async with entry.lock:
-                    await self._lives.record_end(entry, record.read(self._exit(entry)))
+                    await self._lives.record_end(entry, record.read(self._exit(entry)), final=True)
                 return
             link = entry.shim or await self._lives.adopt(entry, status.incarnation)
             if link is None:
@@ -103,6 +106,11 @@ class Restart:
                 elif self._lives.is_in_runtime(entry):
                     await self._lives.clean_up(entry, status.incarnation)
                 self._places.remove_run_dir(self._places.run_dir(entry.id, status.incarnation))
+        if entry.state == RESTARTING:
+            if entry.container.boot_id == self._boot_id:
+                self._restarts.schedule(entry)
+            else:
+                await self._records.change(entry, "restart.record_reboot", _ended)
         # One that an Attach forked and no Start has used yet; a removal lets it go.
         if await self._lives.adopt(entry, status.incarnation + 1) is None:
             self._places.remove_run_dir(self._places.run_dir(entry.id, status.incarnation + 1))
@@ -129,3 +137,7 @@ class Restart:
                 logger().error("a stray shim does not go", shim=str(run_dir), error=str(error))
                 return
         self._places.remove_run_dir(run_dir)
+
+
+def _ended(container: exec_pb2.Container) -> None:
+    container.status.state = EXITED

@@ -18,7 +18,7 @@ from execd.cgroup_lock import CgroupLock
 from execd.changes import PAUSED, Changes
 from execd.containers import Containers
 from execd.execs import Execs
-from execd.lives import Lives
+from execd.lives import RESTARTING, Lives
 from execd.oci import validate
 from execd.places import Places
 from execd.records import Records
@@ -237,6 +237,9 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
             framed = not made.process.terminal
         else:
             entry = self._records.named(request.namespace, request.id)
+            if entry.state == RESTARTING:
+                raise Conflict(f"container {request.id} is restarting, wait until the container is running",
+                               reason="RESTARTING", field="id")
             if entry.state == PAUSED:
                 raise Conflict(f"container {request.id} is paused, unpause the container before attach",
                                reason="PAUSED", field="id")

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import re
+import sqlite3
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from chassis.errors import Conflict, Internal, NotModified, PierError, Unimpleme
 from chassis.events import timestamp
 from chassis.logs import logger
 from chassis.stages import stage
-from execd.lives import RUNNING, Lives
+from execd.lives import EXITED, RESTARTING, RUNNING, Lives
 from execd.oci import capabilities, config, mounts, users, validate
 from execd.oci.rootfs import Rootfs
 from execd.places import Places, write_file
@@ -70,11 +71,17 @@ class Starts:
                 raise NotModified(f"container {entry.id[:12]} runs already", field="id")
             return await self._start(entry, request)
 
-    async def _start(self, entry: Entry, request: exec_pb2.StartContainerRequest) -> exec_pb2.Container:
+    async def again(self, entry: Entry, request: exec_pb2.StartContainerRequest) -> exec_pb2.Container:
+        """The next life by the restart policy. The caller holds the lock."""
+        return await self._start(entry, request, by_hand=False)
+
+    async def _start(
+        self, entry: Entry, request: exec_pb2.StartContainerRequest, *, by_hand: bool = True
+    ) -> exec_pb2.Container:
         # The filter's verdict first: nothing is begun under a runtime that is not trusted.
         runtime = await self._runtimes.get(entry.container.spec.runtime)
         link = await self._lives.shim_for_next(entry, "start.shim_fork")
-        await self._intend(entry, request.operation_id, link.incarnation)
+        await self._intend(entry, request, link.incarnation, by_hand=by_hand)
         try:
             answer = await self._run(entry, link, runtime, request)
         except (PierError, OSError) as error:
@@ -83,17 +90,26 @@ class Starts:
             raise problem from error
         return await self._record(entry, int(answer["pid"]), int(answer["started"]))
 
-    async def _intend(self, entry: Entry, operation: str, incarnation: int) -> None:
+    async def _intend(
+        self, entry: Entry, request: exec_pb2.StartContainerRequest, incarnation: int, *, by_hand: bool
+    ) -> None:
+        kept = request.SerializeToString()
+
         def edit(container: exec_pb2.Container) -> None:
             container.status.incarnation = incarnation
             container.status.error = ""
             container.status.stopped_by_hand = False
+            container.status.restart_count = 0 if by_hand else container.status.restart_count + 1
             container.boot_id = self._boot_id
 
-        await self._records.change(
-            entry, "start.record_intent", edit, operation=operation,
-            also=lambda connection: store.begin(connection, f"start:{entry.id}", VERB, str(incarnation).encode()),
-        )
+        def also(connection: sqlite3.Connection) -> None:
+            store.begin(connection, f"start:{entry.id}", VERB, str(incarnation).encode())
+            if by_hand:
+                connection.execute("UPDATE containers SET start=? WHERE id=?", (kept, entry.id))
+
+        await self._records.change(entry, "start.record_intent", edit, operation=request.operation_id, also=also)
+        if by_hand:
+            entry.start = kept
 
     async def _run(
         self, entry: Entry, link: ShimLink, runtime: OciRuntime, request: exec_pb2.StartContainerRequest
@@ -164,6 +180,9 @@ class Starts:
         code = {"COMMAND_NOT_FOUND": 127, "COMMAND_NOT_EXECUTABLE": 126}.get(problem.reason, 128)
 
         def edit(container: exec_pb2.Container) -> None:
+            # A restart that execd's own end broke off is tried again; one that failed was the last.
+            if container.status.state == RESTARTING and problem.reason != "INTERRUPTED":
+                container.status.state = EXITED
             container.status.error = problem.message
             container.status.exit.CopyFrom(exec_pb2.Exit(code=code))
             container.status.exit.time.GetCurrentTime()

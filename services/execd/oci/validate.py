@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from chassis.errors import InvalidArgument, Unimplemented
+from execd import policy
 from execd.oci import capabilities, limits, mounts, signals, users
 from pier.exec.v1 import exec_pb2
 
@@ -47,8 +48,11 @@ def container(spec: exec_pb2.ContainerSpec, runtimes: frozenset[str]) -> list[st
         if key.lower().startswith(RESERVED_ANNOTATIONS) or not key:
             raise InvalidArgument(f"annotation {key[:80]!a} is reserved", reason="RESERVED_ANNOTATION",
                                   field="spec.annotations")
-    if spec.restart_policy.name not in ("", "no"):
-        raise _not_built("restart policies", "spec.restart_policy")
+    if spec.restart_policy.name not in policy.NAMES:
+        raise InvalidArgument(
+            f"unknown restart policy {ascii(spec.restart_policy.name)[:80]}", reason="BAD_POLICY",
+            field="spec.restart_policy.name", expected=", ".join(policy.NAMES[1:]),
+        )
     if spec.seccomp.WhichOneof("profile") == "custom":
         raise _not_built("custom seccomp profiles", "spec.seccomp.custom")
     for name, present in (

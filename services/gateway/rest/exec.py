@@ -40,6 +40,9 @@ async def create(call: Call) -> web.StreamResponse:
     container = await find_container(call, call.path["name"])
     if container.status.state == exec_pb2.CONTAINER_STATE_PAUSED:
         raise Conflict(f"container {container.id} is paused, unpause the container before exec", reason="PAUSED")
+    if container.status.state == exec_pb2.CONTAINER_STATE_RESTARTING:
+        raise Conflict(f"Container {container.id} is restarting, wait until the container is running",
+                       reason="RESTARTING")
     if container.status.state != exec_pb2.CONTAINER_STATE_RUNNING:
         raise Conflict(f"container {container.id} is not running", reason="NOT_RUNNING")
     process = exec_pb2.Process(

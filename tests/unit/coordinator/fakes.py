@@ -8,6 +8,7 @@ from chassis.errors import AlreadyExists, Conflict, Internal, NotFound
 from pier.exec.v1 import exec_pb2
 from pier.image.v1 import image_pb2
 from pier.network.v1 import network_pb2
+from pier.system.v1 import system_pb2
 from pier.types.v1 import types_pb2
 
 IMAGE_ID = "sha256:" + "1" * 64
@@ -49,7 +50,7 @@ class FakeWorld:
         self.services: Any = SimpleNamespace(
             manager="gateway", imaged=peer, netd=peer, execd=peer,
             owner=lambda id_: types_pb2.Owner(manager="gateway", namespace="docker", id=id_),
-            images=self, snapshots=self, networks=self, containers=self,
+            images=self, snapshots=self, networks=self, containers=self, system=lambda _: self,
         )
 
     @property
@@ -60,6 +61,9 @@ class FakeWorld:
         if id_ not in self.records:
             raise NotFound(f"No such container: {id_}")
         return self.records[id_]
+
+    def Info(self, request):
+        return system_pb2.InfoResponse(boot_id="now")
 
     # imaged
     def GetImage(self, request):

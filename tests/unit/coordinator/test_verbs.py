@@ -214,3 +214,20 @@ def test_a_hostile_config_is_refused_or_understood(data):
         merged(new(process=exec_pb2.Process(args=[])), config(data))
     except (InvalidArgument, Unimplemented):
         pass
+
+
+@pytest.mark.parametrize("policy, by_hand, boot, started", [
+    ("always", False, "before", True), ("always", True, "before", True), ("unless-stopped", False, "before", True),
+    ("unless-stopped", True, "before", False), ("on-failure", False, "before", False), ("no", False, "before", False),
+    ("always", False, "now", False),
+])
+async def test_a_reboot_is_followed_by_the_starts_that_policies_want(world, coordinator, policy, by_hand, boot, started):
+    id_ = (await coordinator.create(new(restart_policy=exec_pb2.RestartPolicy(name=policy)))).container.id
+    await coordinator.start(id_)
+    status = world.records[id_].status
+    status.state, status.stopped_by_hand = exec_pb2.CONTAINER_STATE_EXITED, by_hand
+    world.records[id_].boot_id = boot
+    world.sandboxes.clear()
+    await reconcile(coordinator)
+    assert (world.records[id_].status.state == exec_pb2.CONTAINER_STATE_RUNNING) is started
+    assert (id_ in world.sandboxes) is started

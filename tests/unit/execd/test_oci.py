@@ -124,7 +124,7 @@ def test_no_annotation_under_a_reserved_prefix_gets_through(rest) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"restart_policy": {"name": "always"}}, {"sysctls": {"net.x": "1"}}, {"devices": [{"path_on_host": b"/dev/x"}]},
+        {"sysctls": {"net.x": "1"}}, {"devices": [{"path_on_host": b"/dev/x"}]},
         {"init": True}, {"sandbox_id": "x"}, {"health_check": {"test": [b"CMD", b"x"]}},
         {"seccomp": {"custom": b"{}"}},
         {"log": {"driver": "syslog"}}, {"cgroup_parent": "x"}, {"masked_paths": {}},

@@ -1,0 +1,49 @@
+"""The next lives of containers by their restart policies.
+
+They take the sandbox, files and root file system of the last start by hand, whose request is kept with the record:
+nothing but execd is needed. While the next life is waited for the container is RESTARTING; a stop by hand ends that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+from chassis.errors import PierError
+from chassis.logs import logger
+from chassis.operations import Operations
+from chassis.stages import trace
+from execd import policy
+from execd.lives import RESTARTING
+from execd.records import Entry
+from execd.start import Starts
+from pier.exec.v1 import exec_pb2
+
+
+class Restarts:
+    """Starts the next lives. Tasks are the operations'; what they find changed under the lock counts."""
+
+    def __init__(self, starts: Starts, operations: Operations) -> None:
+        self._starts = starts
+        self._operations = operations
+        self._pauses: dict[str, float] = {}
+
+    def schedule(self, entry: Entry) -> None:
+        """The container is RESTARTING: its next life begins after the pause."""
+        status = entry.container.status
+        lived = status.finished_at.ToNanoseconds() - status.started_at.ToNanoseconds()
+        pause = self._pauses[entry.id] = policy.next_pause(self._pauses.get(entry.id, 0.0), lived)
+        self._operations.spawn(f"restart:{entry.id}", lambda: self._again(entry, status.incarnation, pause))
+
+    async def _again(self, entry: Entry, incarnation: int, pause: float) -> None:
+        await asyncio.sleep(pause)
+        with trace("restart", container=entry.id):
+            async with entry.lock:
+                if entry.removed or entry.state != RESTARTING or entry.container.status.incarnation != incarnation:
+                    return
+                request = exec_pb2.StartContainerRequest.FromString(entry.start)
+                request.operation_id = secrets.token_hex(8)
+                try:
+                    await self._starts.again(entry, request)
+                except PierError as error:
+                    logger().warning("a restart failed", container=entry.id, error=error.message)
