@@ -113,3 +113,32 @@ def test_containers_reach_one_another_by_address(client):
     client.ok("run", "-d", "--name", "server", *sh("echo hi >/index.html; exec httpd -f -h /"))
     address = client.engine.inspect("server")["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
     assert inside(client, f"for i in 1 2 3 4 5; do wget -qO- http://{address}/ && break; sleep 0.2; done") == "hi"
+
+
+def test_limits_sysctls_and_devices_are_what_the_kernel_says(client, tmp_path):
+    told = client.ok(
+        "run", "--rm", "--ulimit", "nofile=123:456", "--ulimit", "core=0",
+        "--sysctl", "net.ipv4.ip_unprivileged_port_start=7", "--sysctl", "kernel.shm_rmid_forced=1",
+        "--device", "/dev/loop-control:/dev/mine:r",
+        *sh("ulimit -n; ulimit -H -n; ulimit -c; cat /proc/sys/net/ipv4/ip_unprivileged_port_start "
+            "/proc/sys/kernel/shm_rmid_forced; stat -c %F-%t-%T /dev/mine; true < /dev/mine && echo reads; "
+            "true 2>/dev/null > /dev/mine || echo writes not"),
+    ).splitlines()
+    assert told == ["123", "456", "0", "7", "1", "character special file-a-ed", "reads", "writes not"]
+
+
+@pytest.mark.parametrize("options, words", [
+    (["--sysctl", "kernel.shm_rmid_forced=1", "--ipc", "host"], "host's ipc namespace"),
+    (["--sysctl", "net.ipv4.ip_forward=1", "--network", "host"], "host's network namespace"),
+    (["--device", "/dev/nope"], "no such file or directory"), (["--device", "/etc/passwd"], "not a device node"),
+])
+def test_what_may_not_be_is_refused_and_leaves_nothing(client, engine, options, words):
+    done = client.run("run", "--rm", *options, "busybox", "true")
+    assert done.returncode == 125
+    assert words in done.stderr.lower()
+
+
+def test_masked_paths_can_be_left_open(client):
+    look = sh("test -r /proc/timer_list && head -c 5 /proc/timer_list | wc -c; mkdir /sys/firmware/x 2>&1 | head -1")
+    assert client.ok("run", "--rm", *look).splitlines()[0] == "0"
+    assert client.ok("run", "--rm", "--security-opt", "systempaths=unconfined", *look).splitlines()[0] == "5"

@@ -30,10 +30,9 @@ _FLAGS = (
 
 def start_code(message: str) -> int:
     """The exit code of a start that failed: docker tells the causes apart by the runtime's words."""
-    text = message.lower()
-    if "executable file not found" in text or "no such file or directory" in text:
+    if "executable file not found" in message or "no such file or directory" in message:
         return 127
-    if "permission denied" in text or "is a directory" in text:
+    if "permission denied" in message or "is a directory" in message:
         return 126
     return 125
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from execd.oci import limits, mounts
+from execd.oci import devices, limits, mounts
 from execd.oci.users import User
 from pier.exec.v1 import exec_pb2
 
@@ -24,12 +23,8 @@ _NAMESPACES: Final = {
     exec_pb2.NAMESPACE_KIND_NETWORK: "network", exec_pb2.NAMESPACE_KIND_PID: "pid",
     exec_pb2.NAMESPACE_KIND_IPC: "ipc", exec_pb2.NAMESPACE_KIND_UTS: "uts", exec_pb2.NAMESPACE_KIND_CGROUP: "cgroup",
 }
-_DEVICES: Final = (
-    ("c", 1, 3), ("c", 1, 5), ("c", 1, 7), ("c", 1, 8), ("c", 1, 9), ("c", 5, 0), ("c", 5, 1), ("c", 5, 2),
-    ("c", 136, None),
-)
-"""null, zero, full, random, urandom, tty, console, ptmx, pts: what Docker lets every container use."""
-_DEV_SKIPPED: Final = frozenset({"pts", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-mounts", ".udev"})
+_UNLIMITED: Final = 1 << 64
+"""Modulo of rlim_t: −1 is RLIM_INFINITY."""
 Document = dict[str, Any]
 
 
@@ -63,13 +58,18 @@ def config(
     linux: Document = {
         "namespaces": [{"type": "mount"}, *references],
         "cgroupsPath": f"/{place.cgroup}",
-        "resources": {**limits.linux_resources(spec.resources), "devices": _device_rules(spec.privileged)},
+        "resources": {
+            **limits.linux_resources(spec.resources),
+            "devices": devices.rules(spec.devices, privileged=spec.privileged),
+        },
         "rootfsPropagation": mounts.propagation(spec.mounts),
     }
-    if spec.privileged:
-        linux["devices"] = _host_devices()
-    else:
-        linux["maskedPaths"], linux["readonlyPaths"] = list(MASKED), list(READONLY)
+    linux["devices"] = devices.all_of_host() if spec.privileged else [devices.node(device) for device in spec.devices]
+    if not spec.privileged:
+        linux["maskedPaths"] = _paths(spec.masked_paths) if spec.HasField("masked_paths") else list(MASKED)
+        linux["readonlyPaths"] = _paths(spec.readonly_paths) if spec.HasField("readonly_paths") else list(READONLY)
+    if spec.sysctls:
+        linux["sysctl"] = dict(spec.sysctls)
     if seccomp.rules is not None:
         linux["seccomp"] = seccomp.rules
     document: Document = {
@@ -104,6 +104,11 @@ def process(spec: exec_pb2.Process, user: User, caps: frozenset[str], host_name:
     }
     if spec.terminal and spec.terminal_height and spec.terminal_width:
         document["consoleSize"] = {"height": spec.terminal_height, "width": spec.terminal_width}
+    if spec.rlimits:
+        document["rlimits"] = [
+            {"type": f"RLIMIT_{item.name.upper()}", "soft": item.soft % _UNLIMITED, "hard": item.hard % _UNLIMITED}
+            for item in spec.rlimits
+        ]
     if spec.HasField("oom_score_adj"):
         document["oomScoreAdj"] = spec.oom_score_adj
     return document
@@ -140,35 +145,5 @@ def _namespaces(spec: exec_pb2.ContainerSpec, place: Place) -> list[Document]:
     return found
 
 
-def _device_rules(privileged: bool) -> list[Document]:
-    if privileged:
-        return [{"allow": True, "access": "rwm"}]
-    rules: list[Document] = [{"allow": False, "access": "rwm"}]
-    rules += [{"allow": True, "type": kind, "access": "m"} for kind in ("c", "b")]
-    for kind, major, minor in _DEVICES:
-        rule: Document = {"allow": True, "type": kind, "major": major, "access": "rwm"}
-        if minor is not None:
-            rule["minor"] = minor
-        rules.append(rule)
-    return rules
-
-
-def _host_devices() -> list[Document]:
-    """Every device node of the host's /dev."""
-    found = []
-    for directory, names, files in os.walk("/dev"):
-        names[:] = [name for name in names if name not in _DEV_SKIPPED]
-        for name in files:
-            path = os.path.join(directory, name)
-            try:
-                status = os.lstat(path)
-            except FileNotFoundError:
-                continue
-            if name in _DEV_SKIPPED or not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):
-                continue
-            found.append({
-                "path": path, "type": "c" if stat.S_ISCHR(status.st_mode) else "b",
-                "major": os.major(status.st_rdev), "minor": os.minor(status.st_rdev),
-                "fileMode": stat.S_IMODE(status.st_mode), "uid": status.st_uid, "gid": status.st_gid,
-            })
-    return found
+def _paths(given: exec_pb2.PathList) -> list[str]:
+    return [os.fsdecode(path) for path in given.paths]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Final
 
 from chassis.errors import InvalidArgument, Unimplemented
 from execd import policy
-from execd.oci import capabilities, limits, mounts, signals, users
+from execd.oci import capabilities, devices, limits, mounts, signals, sysctls, users
 from pier.exec.v1 import exec_pb2
 
+RLIMITS: Final = frozenset({
+    "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
+    "rttime", "sigpending", "stack",
+})
 RESERVED_ANNOTATIONS: Final = ("run.oci.", "org.systemd.property.", "pier.")
 """Prefixes by which annotations steer the runtime or the engine: never a client's or an image's to give."""
 LOG_OPTIONS: Final = frozenset({"max-size", "max-file"})
@@ -53,12 +58,19 @@ def container(spec: exec_pb2.ContainerSpec, runtimes: frozenset[str]) -> list[st
             f"unknown restart policy {ascii(spec.restart_policy.name)[:80]}", reason="BAD_POLICY",
             field="spec.restart_policy.name", expected=", ".join(policy.NAMES[1:]),
         )
+    sysctls.check(spec.sysctls, spec.namespaces, "spec.sysctls")
+    for number, device in enumerate(spec.devices):
+        devices.check(device, f"spec.devices[{number}]")
+    for name in ("masked_paths", "readonly_paths"):
+        for path in getattr(spec, name).paths:
+            if not path.startswith(b"/") or b"\0" in path:
+                raise InvalidArgument(f"{os.fsdecode(path)[:200]!a} is not an absolute path", reason="BAD_PATH",
+                                      field=f"spec.{name}")
     if spec.seccomp.WhichOneof("profile") == "custom":
         raise _not_built("custom seccomp profiles", "spec.seccomp.custom")
     for name, present in (
-        ("domainname", spec.domainname), ("masked_paths", spec.HasField("masked_paths")),
-        ("readonly_paths", spec.HasField("readonly_paths")), ("sysctls", spec.sysctls), ("devices", spec.devices),
-        ("init", spec.init), ("sandbox_id", spec.sandbox_id), ("cgroup_parent", spec.cgroup_parent),
+        ("domainname", spec.domainname), ("init", spec.init), ("sandbox_id", spec.sandbox_id),
+        ("cgroup_parent", spec.cgroup_parent),
         ("health_check", spec.HasField("health_check") and list(spec.health_check.test) not in ([], [b"NONE"])),
     ):
         if present:
@@ -95,8 +107,19 @@ def process(spec: exec_pb2.Process, field: str) -> None:
     if spec.HasField("oom_score_adj") and not -1000 <= spec.oom_score_adj <= 1000:
         raise InvalidArgument(f"Invalid value {spec.oom_score_adj}, range for oom score adj is [-1000, 1000]",
                               reason="OUT_OF_RANGE", field=f"{field}.oom_score_adj")
-    if spec.rlimits:
-        raise _not_built("rlimits", f"{field}.rlimits")
+    for item in spec.rlimits:
+        _rlimit(item, f"{field}.rlimits")
+
+
+def _rlimit(item: exec_pb2.Rlimit, field: str) -> None:
+    if item.name not in RLIMITS:
+        raise InvalidArgument(f"invalid ulimit type: {item.name[:40]}", reason="BAD_RLIMIT", field=field,
+                              expected=", ".join(sorted(RLIMITS)))
+    if item.soft < -1 or item.hard < -1 or (item.hard != -1 and not 0 <= item.soft <= item.hard):
+        raise InvalidArgument(
+            f"ulimit {item.name}: soft limit must be less than or equal to hard limit: {item.soft} > {item.hard}",
+            reason="BAD_RLIMIT", field=field,
+        )
 
 
 def namespace(reference: exec_pb2.NamespaceRef) -> None:

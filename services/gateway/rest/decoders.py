@@ -297,6 +297,8 @@ def check_together(draft: Draft, host: Fields) -> None:
         raise bad("can't create 'AutoRemove' container with restart policy", field=host.path("AutoRemove"))
     if draft.network_disabled:
         draft.network_mode = "none"
+    if draft.network_mode == "host" and any(key.startswith("net.") for key in draft.spec.sysctls):
+        raise bad("sysctls of the network are not allowed in the host's network namespace", field=host.path("Sysctls"))
     taken = {mount.target for mount in draft.spec.mounts} | {volume.target for volume in draft.volumes}
     draft.volumes += [anonymous_volume(target) for target in draft.declared if target not in taken]
     targets = [*(mount.target for mount in draft.spec.mounts), *(volume.target for volume in draft.volumes)]

@@ -221,7 +221,9 @@ def test_a_hostile_config_is_refused_or_understood(data):
     ("unless-stopped", True, "before", False), ("on-failure", False, "before", False), ("no", False, "before", False),
     ("always", False, "now", False),
 ])
-async def test_a_reboot_is_followed_by_the_starts_that_policies_want(world, coordinator, policy, by_hand, boot, started):
+async def test_a_reboot_is_followed_by_the_starts_that_policies_want(
+    world, coordinator, policy, by_hand, boot, started
+):
     id_ = (await coordinator.create(new(restart_policy=exec_pb2.RestartPolicy(name=policy)))).container.id
     await coordinator.start(id_)
     status = world.records[id_].status

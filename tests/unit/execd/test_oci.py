@@ -124,10 +124,9 @@ def test_no_annotation_under_a_reserved_prefix_gets_through(rest) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"sysctls": {"net.x": "1"}}, {"devices": [{"path_on_host": b"/dev/x"}]},
         {"init": True}, {"sandbox_id": "x"}, {"health_check": {"test": [b"CMD", b"x"]}},
         {"seccomp": {"custom": b"{}"}},
-        {"log": {"driver": "syslog"}}, {"cgroup_parent": "x"}, {"masked_paths": {}},
+        {"log": {"driver": "syslog"}}, {"cgroup_parent": "x"},
         {"namespaces": [{"kind": exec_pb2.NAMESPACE_KIND_PID, "container": ID}]},
     ],
 )
@@ -224,3 +223,53 @@ def test_log_limits() -> None:
     assert validate.log_limits(exec_pb2.LogSpec()) == ("json", 10 << 20, 3)
     assert validate.log_limits(exec_pb2.LogSpec(options={"max-size": "1k", "max-file": "1"})) == ("json", 1024, 1)
     assert validate.log_limits(exec_pb2.LogSpec(driver="none")) == ("none", 10 << 20, 3)
+
+
+@pytest.mark.parametrize("key, allowed", [
+    ("net.ipv4.ip_forward", True), ("kernel.shm_rmid_forced", True), ("fs.mqueue.msg_max", True), ("kernel.sem", True),
+    ("kernel.pid_max", False), ("vm.swappiness", False), ("net/../kernel/pid_max", False), ("net.ipv4/x", False),
+    ("net", False), ("", False), ("net.ipv4.x\n", False), ("kernel.shmmax ", False), ("fs.mqueue", False),
+])
+def test_75_a_sysctl_is_one_of_the_containers_own_namespaces(key, allowed) -> None:
+    asked = spec(sysctls={key: "1"})
+    if allowed:
+        validate.container(asked, RUNTIMES)
+        return
+    with pytest.raises(InvalidArgument, match="sysctl"):
+        validate.container(asked, RUNTIMES)
+
+
+@given(st.text(max_size=30), st.text(max_size=10))
+def test_no_sysctl_leads_out_of_its_namespace(key, value) -> None:
+    try:
+        validate.container(spec(sysctls={key: value}), RUNTIMES)
+    except InvalidArgument:
+        return
+    assert "/" not in key
+    assert ".." not in key
+    assert key.startswith(("net.", "fs.mqueue.", "kernel.s", "kernel.msg"))
+
+
+def test_a_sysctl_of_the_hosts_namespace_is_refused() -> None:
+    host = [{"kind": exec_pb2.NAMESPACE_KIND_IPC, "host": True}]
+    with pytest.raises(InvalidArgument, match="host's IPC namespace"):
+        validate.container(spec(sysctls={"kernel.sem": "1"}, namespaces=host), RUNTIMES)
+
+
+@pytest.mark.parametrize("rlimit, words", [
+    ({"name": "nofile", "soft": 2, "hard": 1}, "less than or equal"), ({"name": "files", "soft": 1, "hard": 1}, "type"),
+    ({"name": "core", "soft": -2, "hard": -1}, "less than or equal"),
+])
+def test_a_bad_ulimit_is_named(rlimit, words) -> None:
+    with pytest.raises(InvalidArgument, match=words):
+        validate.container(spec(process={"args": [b"x"], "rlimits": [rlimit]}), RUNTIMES)
+
+
+@pytest.mark.parametrize("device", [
+    {"path_on_host": b"dev/x", "path_in_container": b"/x"}, {"path_on_host": b"/x", "path_in_container": b""},
+    {"path_on_host": b"/dev/null", "path_in_container": b"/x", "permissions": "rwx"},
+])
+def test_a_bad_device_is_named(device) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        validate.container(spec(devices=[device]), RUNTIMES)
+    assert refused.value.field.startswith("spec.devices[0]")
