@@ -120,12 +120,25 @@ def merged(new: NewContainer, image: image_pb2.Image) -> exec_pb2.ContainerSpec:
     process.user = process.user or config.user or ""
     process.cwd = process.cwd or (config.working_dir or "").encode()
     spec.stop_signal = spec.stop_signal or config.stop_signal or ""
+    if config.healthcheck is not None:
+        _merge_health(spec.health_check, config.healthcheck)
     for key, value in (config.labels or {}).items():
         if key not in spec.labels:
             spec.labels[key] = value
     spec.image = spec.image or new.image
     spec.image_id = image.id
     return spec
+
+
+def _merge_health(check: exec_pb2.HealthCheck, image: image_config.Health) -> None:
+    """What was not given is the image's."""
+    if not check.test:
+        check.test.extend(word.encode("utf-8", "surrogatepass") for word in image.test or ())
+    for name in ("interval", "timeout", "start_period", "start_interval"):
+        duration, nanoseconds = getattr(check, name), getattr(image, name)
+        if nanoseconds > 0 and not duration.ToNanoseconds():
+            duration.FromNanoseconds(nanoseconds)
+    check.retries = check.retries or max(image.retries, 0)
 
 
 async def _drop_record(services: Services, id_: str) -> None:

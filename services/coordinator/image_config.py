@@ -11,6 +11,17 @@ import msgspec
 from chassis.errors import InvalidArgument
 
 
+class Health(msgspec.Struct, rename="pascal", frozen=True):
+    """The `Healthcheck` object (Docker's image specification). Times in nanoseconds; 0 is not given."""
+
+    test: list[str] | None = None
+    interval: int = 0
+    timeout: int = 0
+    start_period: int = 0
+    start_interval: int = 0
+    retries: int = 0
+
+
 class Config(msgspec.Struct, rename="pascal", frozen=True):
     """The `config` object. None and empty mean the same: not given."""
 
@@ -23,6 +34,7 @@ class Config(msgspec.Struct, rename="pascal", frozen=True):
     stop_signal: str | None = None
     exposed_ports: dict[str, object] | None = None
     volumes: dict[str, object] | None = None
+    healthcheck: Health | None = None
 
 
 class _Image(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ from execd.execs import Execs
 from execd.fsck import Fsck
 from execd.lives import Lives
 from execd.places import Places
+from execd.probes import Probes
 from execd.records import MIGRATIONS, Records
 from execd.restart import Restart
 from execd.restarts import Restarts
@@ -56,7 +57,12 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     restart = Restart(
         store, records, lives, starts, changes, execs, restarts, places, operations, runtimes, runtime.boot_id
     )
+    probes = Probes(records, execs, operations)
     await restart.carry_on()
+    starts.on_running = probes.watch
+    for entry in records:
+        if entry.is_running():
+            probes.watch(entry)
     runtime.epoch, runtime.facts = store.epoch, runtimes.probe()
     runtime.fsck = Fsck(records, lives, restart, places, runtimes).check
     containers = Containers(records, lives, starts, changes, places, pool, frozenset(runtimes.paths))

@@ -170,6 +170,14 @@ class Execs:
         for made in [made for made in self._execs.values() if made.container_id == container_id]:
             self._forget(made.id)
 
+    async def drop(self, exec_id: str) -> None:
+        """Forget one that is of no more interest."""
+        if exec_id in self._execs:
+            self._forget(exec_id)
+            await self._store.write("exec_drop.record", lambda connection: connection.execute(
+                "DELETE FROM execs WHERE id=?", (exec_id,)
+            ))
+
     async def _observe(self, made: exec_pb2.Exec) -> None:
         exit_ = record.read(str(self._places.exec_exit(made.container_id, made.id)))
         entry = self._records.get(made.container_id)

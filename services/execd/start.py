@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from chassis import store
@@ -20,6 +20,7 @@ from chassis.errors import Conflict, Internal, NotModified, PierError, Unimpleme
 from chassis.events import timestamp
 from chassis.logs import logger
 from chassis.stages import stage
+from execd import health
 from execd.lives import EXITED, RESTARTING, RUNNING, Lives
 from execd.oci import capabilities, config, mounts, users, validate
 from execd.oci.rootfs import Rootfs
@@ -52,6 +53,8 @@ class Starts:
         self._runtimes = runtimes
         self._pool = pool
         self._boot_id = boot_id
+        self.on_running: Callable[[Entry], None] | None = None
+        """Told each life that has begun."""
 
     async def start(self, request: exec_pb2.StartContainerRequest) -> exec_pb2.Container:
         """Begin the next life, and answer when its process runs."""
@@ -99,6 +102,9 @@ class Starts:
             container.status.incarnation = incarnation
             container.status.error = ""
             container.status.stopped_by_hand = False
+            container.status.ClearField("health")
+            if health.is_checked(container.spec):
+                container.status.health.status = health.STARTING
             container.status.restart_count = 0 if by_hand else container.status.restart_count + 1
             container.boot_id = self._boot_id
 
@@ -169,10 +175,13 @@ class Starts:
                     setattr(container, f"{target.replace('.', '_')}_path", os.fsencode(path))
 
         self._lives.open_pidfd(entry, pid)
-        return await self._records.change(
+        container = await self._records.change(
             entry, "start.record", edit, [Note("start")], time_ns=started_ns,
             also=lambda connection: store.finish(connection, f"start:{entry.id}"),
         )
+        if self.on_running is not None:
+            self.on_running(entry)
+        return container
 
     async def _undo(self, entry: Entry, problem: PierError, incarnation: int) -> None:
         """Take a start back: the shim and all that it made go, the record says why."""

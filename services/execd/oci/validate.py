@@ -66,12 +66,12 @@ def container(spec: exec_pb2.ContainerSpec, runtimes: frozenset[str]) -> list[st
             if not path.startswith(b"/") or b"\0" in path:
                 raise InvalidArgument(f"{os.fsdecode(path)[:200]!a} is not an absolute path", reason="BAD_PATH",
                                       field=f"spec.{name}")
+    _health_check(spec.health_check)
     if spec.seccomp.WhichOneof("profile") == "custom":
         raise _not_built("custom seccomp profiles", "spec.seccomp.custom")
     for name, present in (
         ("domainname", spec.domainname), ("init", spec.init), ("sandbox_id", spec.sandbox_id),
         ("cgroup_parent", spec.cgroup_parent),
-        ("health_check", spec.HasField("health_check") and list(spec.health_check.test) not in ([], [b"NONE"])),
     ):
         if present:
             raise _not_built(f"{name} in a container's spec", f"spec.{name}")
@@ -109,6 +109,18 @@ def process(spec: exec_pb2.Process, field: str) -> None:
                               reason="OUT_OF_RANGE", field=f"{field}.oom_score_adj")
     for item in spec.rlimits:
         _rlimit(item, f"{field}.rlimits")
+
+
+def _health_check(check: exec_pb2.HealthCheck) -> None:
+    if check.test and (check.test[0] not in (b"NONE", b"CMD", b"CMD-SHELL") or (
+            check.test[0] != b"NONE" and len(check.test) < 2)):
+        raise InvalidArgument(f"Unknown type {check.test[0][:40]!a} in healthcheck", reason="BAD_HEALTH_CHECK",
+                              field="spec.health_check.test", expected="NONE, CMD or CMD-SHELL, and a command")
+    for name in ("interval", "timeout", "start_period", "start_interval"):
+        nanoseconds = getattr(check, name).ToNanoseconds()
+        if nanoseconds and nanoseconds < 1_000_000:
+            raise InvalidArgument(f"{name} in Healthcheck cannot be less than 1ms", reason="OUT_OF_RANGE",
+                                  field=f"spec.health_check.{name}", expected="0 or at least 1 ms")
 
 
 def _rlimit(item: exec_pb2.Rlimit, field: str) -> None:

@@ -34,6 +34,11 @@ def state(container: exec_pb2.Container) -> str:
     return STATES.get(container.status.state, "dead")
 
 
+def health(container: exec_pb2.Container) -> str:
+    """"starting", "healthy", "unhealthy", or "none" where there is no check."""
+    return container.status.health.status or "none"
+
+
 def exit_code(container: exec_pb2.Container) -> int:
     """255 where nobody could see it: never a false 0."""
     if not container.status.HasField("exit"):
@@ -48,7 +53,10 @@ def status_text(container: exec_pb2.Container, now: float | None = None) -> str:
     word = state(container)
     if word in ("running", "paused"):
         text = f"Up {human(now - status.started_at.seconds)}"
-        return f"{text} (Paused)" if word == "paused" else text
+        if word == "paused":
+            return f"{text} (Paused)"
+        verdict = health(container)
+        return text if verdict == "none" else f"{text} ({'health: ' * (verdict == 'starting')}{verdict})"
     if word == "restarting":
         return f"Restarting ({exit_code(container)}) {human(now - status.finished_at.seconds)} ago"
     if word == "exited":

@@ -12,6 +12,7 @@ from gateway.rest import container_view as view
 from gateway.rest import host_config, listing, wire
 from gateway.rest.body import Fields
 from gateway.rest.call import Call
+from gateway.rest.decoders import HEALTH_TIMES
 from gateway.rest.find import read_container
 from gateway.rest.routes import Routes
 from gateway.rest.versions import Version
@@ -48,7 +49,8 @@ async def inspect(call: Call) -> web.StreamResponse:
 
 def _state(container: exec_pb2.Container) -> dict[str, Any]:
     word, status = view.state(container), container.status
-    return {
+    checked = {"Health": _health(status.health)} if status.HasField("health") else {}
+    return checked | {
         "Status": word, "Running": word in ("running", "paused", "restarting"), "Paused": word == "paused",
         "Restarting": word == "restarting", "OOMKilled": status.HasField("exit") and status.exit.oom_killed
         and word not in ("running", "paused"),
@@ -56,6 +58,16 @@ def _state(container: exec_pb2.Container) -> dict[str, Any]:
         else view.exit_code(container),
         "Error": _error(container), "StartedAt": wire.rfc3339(status.started_at),
         "FinishedAt": wire.rfc3339(status.finished_at),
+    }
+
+
+def _health(health: exec_pb2.Health) -> dict[str, Any]:
+    return {
+        "Status": health.status, "FailingStreak": health.failing_streak,
+        "Log": [
+            {"Start": wire.rfc3339(probe.started_at), "End": wire.rfc3339(probe.ended_at),
+             "ExitCode": probe.exit_code, "Output": wire.text(probe.output)} for probe in health.probes
+        ],
     }
 
 
@@ -111,6 +123,11 @@ def _config(container: exec_pb2.Container, fields: Fields) -> dict[str, Any]:
     }
     if ports := view.exposed_ports(fields):
         config["ExposedPorts"] = {port: {} for port in ports}
+    if spec.health_check.test:
+        config["Healthcheck"] = {"Test": [wire.text(word) for word in spec.health_check.test]} | {
+            name: nanoseconds for name, target in HEALTH_TIMES.items()
+            if (nanoseconds := getattr(spec.health_check, target).ToNanoseconds())
+        } | ({"Retries": spec.health_check.retries} if spec.health_check.retries else {})
     if spec.stop_signal:
         config["StopSignal"] = spec.stop_signal
     if spec.HasField("stop_timeout"):

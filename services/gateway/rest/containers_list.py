@@ -136,7 +136,7 @@ async def _predicate(
             and filters.any("expose", lambda value: any(
                 _within(value, int(name.partition("/")[0]), name.partition("/")[2])
                 for name in view.exposed_ports(view.asked(container))))
-            and filters.exact("health", "none")
+            and filters.exact("health", view.health(container))
             and filters.boolean("is-task", default=False) is False
             and filters.exact("isolation", "default", "")
         )

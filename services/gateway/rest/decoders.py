@@ -26,6 +26,9 @@ tmpfs = mount_settings.tmpfs
 exposed_ports = port_settings.exposed_ports
 port_bindings = port_settings.port_bindings
 
+HEALTH_TIMES: Final = {
+    "Interval": "interval", "Timeout": "timeout", "StartPeriod": "start_period", "StartInterval": "start_interval",
+}
 _POLICIES: Final = ("", "no", "always", "unless-stopped", "on-failure")
 _UINT32: Final = (1 << 32) - 1
 
@@ -104,10 +107,19 @@ def working_directory(draft: Draft, fields: Fields, key: str) -> None:
     draft.spec.process.cwd = _bytes(fields.text(key))
 
 
-def health_check(_draft: Draft, fields: Fields, key: str) -> None:
-    test = fields.object(key).strings("Test")
-    if test not in ([], ["NONE"]):
-        raise Unimplemented(f"{fields.path(key)}: health checks are not built yet", reason="NOT_BUILT", field=key)
+def health_check(draft: Draft, fields: Fields, key: str) -> None:
+    """Times in nanoseconds; what is 0 is the image's, or the default."""
+    entry = fields.object(key)
+    if entry.integer("Retries") < 0:
+        raise bad("Retries in Healthcheck cannot be negative", field=entry.path("Retries"))
+    check = draft.spec.health_check
+    check.test.extend(_bytes(word) for word in entry.strings("Test"))
+    check.retries = min(entry.integer("Retries"), _UINT32)
+    for name, target in HEALTH_TIMES.items():
+        if entry.integer(name) < 0:
+            raise bad(f"{name} in Healthcheck cannot be less than 1ms", field=entry.path(name))
+        if nanoseconds := entry.integer(name):
+            getattr(check, target).FromNanoseconds(nanoseconds)
 
 
 def volumes(draft: Draft, fields: Fields, key: str) -> None:

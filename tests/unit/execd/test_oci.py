@@ -124,7 +124,7 @@ def test_no_annotation_under_a_reserved_prefix_gets_through(rest) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"init": True}, {"sandbox_id": "x"}, {"health_check": {"test": [b"CMD", b"x"]}},
+        {"init": True}, {"sandbox_id": "x"},
         {"seccomp": {"custom": b"{}"}},
         {"log": {"driver": "syslog"}}, {"cgroup_parent": "x"},
         {"namespaces": [{"kind": exec_pb2.NAMESPACE_KIND_PID, "container": ID}]},
