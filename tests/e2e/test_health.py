@@ -21,8 +21,8 @@ def becomes(engine, name, status):
 
 
 def test_a_check_is_starting_then_healthy_then_unhealthy(client, engine):
-    client.ok("run", "-d", "--name", "well", *QUICK, "--health-cmd", "cat /state || { echo missing; exit 3; }", *SLEEPS)
-    engine.ok("exec", "well", "sh", "-c", "echo fine > /state")
+    id_ = client.ok("run", "-d", "--name", "well", *QUICK, "--health-cmd", "cat /state || { echo missing; exit 3; }",
+                    *sh("echo fine > /state; sleep 1000"))
     found = becomes(engine, "well", "healthy")
     assert found["Log"][-1]["ExitCode"] == 0
     assert found["Log"][-1]["Output"] == "fine\n"
@@ -37,7 +37,7 @@ def test_a_check_is_starting_then_healthy_then_unhealthy(client, engine):
     assert found["FailingStreak"] >= 2
     assert "(unhealthy)" in client.ok("ps")
     told = [json.loads(line)["Action"] for line in engine.ok(
-        "events", "--since", "1", "--until", str(int(time.time()) + 1), "--filter", "container=well",
+        "events", "--since", "1", "--until", str(int(time.time()) + 1), "--filter", f"container={id_}",
         "--filter", "event=health_status", "--format", "{{json .}}").splitlines()]
     assert told == ["health_status: healthy", "health_status: unhealthy"]
     engine.ok("restart", "-t", "0", "well")
