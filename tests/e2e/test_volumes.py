@@ -135,3 +135,21 @@ def test_a_create_that_dies_half_way_leaves_no_anonymous_volume(engine, client, 
     done = client.run("run", "--rm", "--name", "gone", data_image, "true")
     assert done.returncode == 0
     wait_until(lambda: volumes(engine) == set())
+
+
+def test_volumes_and_binds_are_taken_from_another_container(client, engine, tmp_path):
+    (tmp_path / "file").write_text("bound")
+    engine.ok("create", "--name", "holder", "-v", "held:/v", "-v", "/anonymous", "-v", f"{tmp_path}:/b", "busybox")
+    client.ok("run", "--rm", "--volumes-from", "holder", *sh("echo x > /v/x; echo y > /anonymous/y; cat /b/file"))
+    told = client.run("run", "--rm", "--volumes-from", "holder:ro", *sh("cat /v/x /anonymous/y; echo no > /v/no"))
+    assert told.stdout.splitlines() == ["x", "y"]
+    assert "Read-only file system" in told.stderr
+    assert len(volumes(engine)) == 2, "--rm takes nothing of another's"
+    assert "No such container: nope" in client.run("create", "--volumes-from", "nope", "busybox").stderr
+
+
+def test_every_exposed_port_is_published_on_request(client, engine):
+    client.ok("run", "-d", "--name", "ports", "-P", "--expose", "81", "--expose", "53/udp", "-p", "127.0.0.1::82",
+              *sh("sleep 1000"))
+    found = {line.partition(" ")[0] for line in client.ok("port", "ports").splitlines()}
+    assert found == {"81/tcp", "53/udp", "82/tcp"}

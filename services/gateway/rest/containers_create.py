@@ -11,7 +11,7 @@ from google.protobuf import any_pb2, wrappers_pb2
 from chassis import ids
 from chassis.errors import AlreadyExists, InvalidArgument, NotFound, Unimplemented
 from coordinator.create import Created, NewContainer, find_image
-from gateway.rest import container_names, networking, settings, wire
+from gateway.rest import container_names, inherited, networking, settings, wire
 from gateway.rest.body import Fields
 from gateway.rest.call import Call
 from gateway.rest.errors import bad
@@ -38,6 +38,10 @@ async def create(call: Call) -> web.StreamResponse:
     if draft.host_directories:
         await find_image(call.engine.services, draft.image)
         await call.engine.files.run(_make_directories, draft.host_directories)
+    for text in draft.volumes_from:
+        await inherited.volumes(call, draft, text)
+    if draft.publish_all:
+        await inherited.ports(call, draft)
     plan = await networking.plan(call, draft)
     draft.spec.image = draft.image
     new = NewContainer(

@@ -303,6 +303,10 @@ def endpoints(draft: Draft, fields: Fields, key: str) -> None:
         )
 
 
+def publish_all(draft: Draft, fields: Fields, key: str) -> None:
+    draft.publish_all = fields.boolean(key)
+
+
 def check_together(draft: Draft, host: Fields) -> None:
     """What two settings forbid each other."""
     if draft.spec.auto_remove and draft.spec.restart_policy.name not in ("", "no"):

@@ -16,7 +16,8 @@ class Draft:
     """``entrypoint`` and ``command`` are None where the image's count; ``endpoints`` by network name or id.
 
     ``host_directories`` are bind sources that are made where they are missing; ``volumes`` are mounted beside the
-    spec's own mounts; where nothing else is mounted, ``declared`` targets get a volume each.
+    spec's own mounts, and so are those of the containers in ``volumes_from`` ("NAME" or "NAME:ro"); where nothing else
+    is mounted, ``declared`` targets get a volume each.
     """
 
     version: Version
@@ -35,4 +36,6 @@ class Draft:
     extra_hosts: list[str] = field(default_factory=list)
     declared: list[bytes] = field(default_factory=list)
     volumes: list[engine_pb2.VolumeMount] = field(default_factory=list)
+    volumes_from: list[str] = field(default_factory=list)
+    publish_all: bool = False
     host_directories: list[str] = field(default_factory=list)
