@@ -1,4 +1,4 @@
-"""The registry client: reads manifests and blobs by the OCI distribution specification 1.1, anonymously.
+"""The registry client: reads and writes manifests and blobs by the OCI distribution specification 1.1, anonymously.
 
 Loopback hosts and those listed as insecure are spoken to by plain HTTP, all others by HTTPS. What a registry sends is
 bounded and checked by whoever asked. Errors are in Docker's words, which clients look for. Credentials are not built
@@ -15,9 +15,10 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import aiohttp
+import yarl
 
 from chassis.errors import (
     DataLoss,
@@ -65,7 +66,7 @@ class _Retry(Exception):
 
 
 class RegistryClient:
-    """One registry, for the length of one pull. ``timeout`` is in seconds, for connecting and between bytes."""
+    """One registry, for the length of one pull or push. ``timeout`` is in seconds, for connecting and between bytes."""
 
     def __init__(self, domain: str, *, insecure: frozenset[str] = frozenset(), timeout: float = 30.0) -> None:
         self._host = _HUB if domain == DEFAULT_DOMAIN else domain
@@ -98,6 +99,55 @@ class RegistryClient:
     async def small_blob(self, named: Reference, digest: Digest, size: int) -> bytes:
         """A blob of ``size`` bytes that fits into memory, verified."""
         return await self._persist(lambda: self._small_blob(named, digest, size), lambda: None)
+
+    async def has_blob(self, named: Reference, digest: Digest) -> bool:
+        """Whether the repository of ``named`` has the blob."""
+
+        async def ask() -> bool:
+            async with self._request("HEAD", f"/v2/{named.path}/blobs/{digest}") as response:
+                if response.status == 404:
+                    return False
+                await self._check_push(response, named)
+                return True
+
+        return await self._persist(ask, lambda: None)
+
+    async def put_blob(
+        self, named: Reference, digest: Digest, size: int, pieces: Callable[[], AsyncIterator[bytes]]
+    ) -> None:
+        """Upload a blob of ``size`` bytes; ``pieces`` gives them from the beginning, at each attempt anew."""
+
+        async def attempt() -> None:
+            async with self._request("POST", f"/v2/{named.path}/blobs/uploads/") as response:
+                await self._check_push(response, named)
+                place = response.headers.get("Location", "")
+            if not place:
+                raise Unavailable(f"registry {self._host}: it names no place for an upload", reason="REGISTRY_REFUSED")
+            target = yarl.URL(self._base).join(yarl.URL(place, encoded=True))
+            async with self._request("PUT", target.update_query(digest=digest), data=pieces(), headers={
+                "Content-Type": "application/octet-stream", "Content-Length": str(size),
+            }) as response:
+                await self._check_push(response, named)
+
+        await self._persist(attempt, lambda: None)
+
+    async def put_manifest(self, named: Reference, raw: bytes, media_type: str) -> None:
+        """Upload a manifest under the tag of ``named``. All that it names is there."""
+
+        async def attempt() -> None:
+            path = f"/v2/{named.path}/manifests/{named.tag}"
+            async with self._request("PUT", path, data=raw, headers={"Content-Type": media_type}) as response:
+                await self._check_push(response, named)
+
+        await self._persist(attempt, lambda: None)
+
+    async def _check_push(self, response: aiohttp.ClientResponse, named: Reference) -> None:
+        if response.status < 300:
+            return
+        error = await self._failure(response, named)
+        if isinstance(error, Unauthenticated | NotFound) and response.status in (401, 403):
+            error.message = f"push access denied for {named.familiar_name}: {error.message.rpartition(': ')[2]}"
+        raise error
 
     async def _persist(self, attempt: Callable[[], Awaitable[T]], again: Callable[[], None]) -> T:
         for number in range(1, _ATTEMPTS + 1):
@@ -172,8 +222,18 @@ class RegistryClient:
 
     @asynccontextmanager
     async def _get(self, path: str, named: Reference, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+        async with self._request("GET", path, headers=headers) as response:
+            if response.status not in (200, 206):
+                raise await self._failure(response, named)
+            yield response
+
+    @asynccontextmanager
+    async def _request(
+        self, method: str, path: str | yarl.URL, **options: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        url = path if isinstance(path, yarl.URL) else self._base + path
         try:
-            response = await self._session.get(self._base + path, headers=headers, max_redirects=5)
+            response = await self._session.request(method, url, max_redirects=5, **options)
         except aiohttp.ClientConnectorError as error:
             # Nobody listens, or no such host: Docker says so at once, and so do we.
             raise Unavailable(
@@ -182,10 +242,9 @@ class RegistryClient:
             raise InvalidArgument(f"registry: {error} is not a URL", reason="BAD_REFERENCE") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _Retry(Unavailable(
-                f'Get "{self._base}{path}": {str(error) or type(error).__name__}', reason="REGISTRY_DOWN")) from error
+                f'{method.capitalize()} "{url}": {str(error) or type(error).__name__}', reason="REGISTRY_DOWN",
+            )) from error
         async with response:
-            if response.status not in (200, 206):
-                raise await self._failure(response, named)
             yield response
 
     async def _failure(self, response: aiohttp.ClientResponse, named: Reference) -> Exception:

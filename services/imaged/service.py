@@ -1,6 +1,6 @@
 """pier.image.v1 on the wire: requests in, one call each, messages out.
 
-Push, Save, CommitSnapshot, Diff, Apply and Hash are not built yet and answer UNIMPLEMENTED.
+Save, CommitSnapshot, Diff, Apply and Hash are not built yet and answer UNIMPLEMENTED.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from chassis.errors import InvalidArgument, Unimplemented
 from chassis.ids import namespace as check_namespace
 from imaged import catalog, content, gc, images, importing, load, snapshots, untag, volumes
 from imaged.pull import Pull
+from imaged.push import Push
 from imaged.state import State
 from pier.image.v1 import image_pb2 as pb
 from pier.image.v1 import image_pb2_grpc as rpc
@@ -92,8 +93,9 @@ class Images(rpc.ImageServiceServicer):
         return pb.CollectGarbageResponse(blobs=swept.blobs, layers=swept.layers, bytes=swept.bytes)
 
 
-    def Push(self, request: pb.PushRequest, context: Any) -> AsyncIterator[pb.PushResponse]:
-        raise _not_built("push")
+    async def Push(self, request: pb.PushRequest, context: Any) -> AsyncIterator[pb.PushResponse]:
+        async for message in Push(self._state, request).run():
+            yield message
 
     def Save(self, request: pb.SaveRequest, context: Any) -> AsyncIterator[pb.SaveResponse]:
         raise _not_built("save")

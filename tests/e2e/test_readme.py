@@ -8,8 +8,7 @@ import pytest
 from chassis.instance import instance
 from launcher import control
 from tests import leaks, tools, world
-from tests.engine import forget_network
-from tests.leaks import Kept
+from tests.engine import Engine, forget_network
 
 README = (tools.PROJECT / "README.md").read_text()
 TOUR = [block.replace("\n    ", "\n").strip() for block in re.findall(r"<!-- tour -->\n((?:    .*\n)+)", README)]
@@ -28,8 +27,7 @@ def quickstart():
     """The default instance, brought up by what `make run` calls; its output."""
     assert world.inside(), "this test needs a world"
     own = instance()
-    spare = [Kept(kind, rf"{own.run}/netd/ns/pool-.*") for kind in ("mounts", "files")]
-    forget = leaks.register_baseline(lambda: [*spare, Kept("processes", "imaged-unpack: .*")])
+    forget = leaks.register_baseline(Engine(own).kept)
     yield shell("deploy/quickstart.py")
     control.down(own)
     forget_network(own)

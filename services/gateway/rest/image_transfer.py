@@ -1,4 +1,4 @@
-"""Images in: pull, import, load. Each answers a stream of progress objects.
+"""Images in and out: pull, import, load, push. Each answers a stream of progress objects.
 
 Nothing is sent before imaged's first message, so that a failure until then is a real status; one after that is the
 stream's last object. A client that goes away ends its transfer.
@@ -12,7 +12,16 @@ from typing import Final
 
 from aiohttp import web
 
-from chassis.errors import DataLoss, Internal, InvalidArgument, PierError, Unavailable, Unimplemented
+from chassis.errors import (
+    DataLoss,
+    Internal,
+    InvalidArgument,
+    PierError,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+    Unimplemented,
+)
 from chassis.stages import stage
 from coordinator.services import NAMESPACE
 from gateway.rest import names, progress, registry_auth
@@ -41,6 +50,20 @@ async def create(call: Call) -> web.StreamResponse:
     if call.query.text("fromSrc") != "-":
         raise Unimplemented("import: fetching from a URL is not supported yet", reason="NOT_BUILT", field="fromSrc")
     return await _relay(call, _import(call, _import_options(call)))
+
+
+@routes.post("/images/{name:.*}/push")
+async def push(call: Call) -> web.StreamResponse:
+    """An image to its registry. What goes wrong there is told in the stream, as Docker does."""
+    tag = call.query.text("tag")
+    if not tag:
+        raise Unimplemented("push: all tags of a repository are not supported yet", reason="NOT_BUILT", field="tag",
+                            expected="a tag")
+    request = pb.PushRequest(
+        namespace=NAMESPACE, reference=names.joined(call.path["name"], tag),
+        auth=registry_auth.decode(call.http.headers.get("X-Registry-Auth", "")),
+    )
+    return await _relay(call, _push(call, request, tag))
 
 
 @routes.post("/images/load")
@@ -97,6 +120,18 @@ async def _pull(call: Call, request: pb.PullRequest) -> AsyncGenerator[Message, 
         if error.reason in _OF_THE_REGISTRY:  # it is not we who are unavailable: Docker answers 500
             raise Internal(error.message, reason=error.reason) from error
         raise
+
+
+async def _push(call: Call, request: pb.PushRequest, tag: str) -> AsyncGenerator[Message, None]:
+    services, shown = call.engine.services, progress.PushProgress(request.reference.rpartition(":")[0], tag)
+    try:
+        async with stage("image_push.stream", reference=request.reference):
+            async with aclosing(services.imaged.stream(services.images.Push, request, _TRANSFER)) as events:
+                async for event in events:
+                    for message in shown.of(event):
+                        yield message
+    except (Unavailable, Unauthenticated, ResourceExhausted) as error:
+        yield progress.failure(error.message)
 
 
 async def _import(call: Call, options: pb.ImportOptions) -> AsyncGenerator[Message, None]:

@@ -24,7 +24,6 @@ _LATER: Final = (
     ("GET", "/containers/{name}/attach/ws", "attach by websocket"),
     ("POST", "/commit", "commit"),
     ("POST", "/auth", "login"),
-    ("POST", "/images/{name:.*}/push", "push"),
     ("GET", "/images/get", "save"),
     ("GET", "/images/{name:.*}/get", "save"),
     ("GET", "/images/search", "search"),

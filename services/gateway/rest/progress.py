@@ -22,7 +22,11 @@ _PULLED: Final = {
     pb.LAYER_PHASE_DOWNLOADED: "Download complete", pb.LAYER_PHASE_DONE: "Pull complete",
     pb.LAYER_PHASE_EXISTS: "Already exists", pb.LAYER_PHASE_RETRYING: "Retrying",
 }
-_WITH_BAR: Final = (pb.LAYER_PHASE_DOWNLOADING, pb.LAYER_PHASE_EXTRACTING)
+_PUSHED: Final = {
+    pb.LAYER_PHASE_WAITING: "Preparing", pb.LAYER_PHASE_UPLOADING: "Pushing", pb.LAYER_PHASE_DONE: "Pushed",
+    pb.LAYER_PHASE_EXISTS: "Layer already exists", pb.LAYER_PHASE_MOUNTED: "Mounted",
+}
+_WITH_BAR: Final = (pb.LAYER_PHASE_DOWNLOADING, pb.LAYER_PHASE_EXTRACTING, pb.LAYER_PHASE_UPLOADING)
 
 
 def line(message: Message) -> bytes:
@@ -65,6 +69,28 @@ class PullProgress:
             yield _step(short, "Verifying Checksum")
         if layer.phase in _PULLED:
             yield _step(short, _PULLED[layer.phase], layer)
+
+
+class PushProgress:
+    """Messages of one push."""
+
+    def __init__(self, repository: str, tag: str) -> None:
+        self._repository = repository
+        self._tag = tag
+        self._begun = False
+
+    def of(self, event: pb.PushResponse) -> Iterator[Message]:
+        """The messages for ``event``, in order."""
+        if not self._begun:
+            self._begun = True
+            yield {"status": f"The push refers to repository [{self._repository}]"}
+        if event.WhichOneof("event") == "layer":
+            short = short_digest(event.layer.digest)
+            yield _step(short, _PUSHED[event.layer.phase], event.layer)
+            return
+        found = event.manifest
+        yield {"status": f"{self._tag}: digest: {found.digest} size: {found.size}"}
+        yield {"progressDetail": {}, "aux": {"Tag": self._tag, "Digest": found.digest, "Size": found.size}}
 
 
 def loading(layer: pb.LayerProgress) -> Message | None:

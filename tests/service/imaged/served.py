@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from chassis import stages
+from chassis import kernel, stages
 from chassis.client import Peer
 from chassis.errors import Unavailable
 from chassis.instance import instance
@@ -25,6 +26,11 @@ from pier.types.v1 import types_pb2
 
 NAMESPACE = "docker"
 _CHUNK = 256 << 10
+LAYERED = {
+    # what images.layered() has below /data
+    "data/kept": b"first", "data/changed": b"third", "data/opaque/new": b"third", "data/back": b"fourth",
+    "data/linked": b"first",
+}
 
 
 class Served:
@@ -187,3 +193,29 @@ async def serving(directory: Path, **settings: object) -> AsyncIterator[Served]:
         yield served
     finally:
         await served.stop()
+
+
+def shown(snapshot: pb.Snapshot) -> dict[str, bytes]:
+    """The regular files below /data of a snapshot's root file system, mounted as its MountSpec says."""
+    (mount,) = snapshot.mounts
+    options = b",".join(
+        key.encode() + b"=" + b":".join(one.value for one in mount.options if one.key == key)
+        for key in dict.fromkeys(one.key for one in mount.options if one.value))
+    inside = f"""
+import json, os
+from chassis import kernel
+kernel.unshare(kernel.CLONE_NEWNS)
+kernel.mount(None, b"/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+kernel.mount(b"overlay", b"/mnt", b"overlay", 0, {options!r})
+found = {{}}
+for top, _, names in os.walk("/mnt/data"):
+    for name in names:
+        path = os.path.join(top, name)
+        if not os.path.islink(path):
+            found[path[5:]] = open(path).read()
+print(json.dumps(found))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", inside], check=True, capture_output=True, text=True,
+        env={"PYTHONPATH": str(Path(kernel.__file__).parents[1])})
+    return {name: content.encode() for name, content in json.loads(run.stdout).items()}

@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from chassis import kernel
 from chassis.errors import (
     Aborted,
     AlreadyExists,
@@ -35,38 +34,7 @@ from pier.types.v1 import types_pb2
 from tests import images
 from tests.images import Entry, busybox, layered, pack, pack_index
 from tests.registry import Registry
-from tests.service.imaged.served import NAMESPACE, Served, owner, serving
-
-LAYERED = {
-    "data/kept": b"first", "data/changed": b"third", "data/opaque/new": b"third", "data/back": b"fourth",
-    "data/linked": b"first",
-}
-
-
-def shown(snapshot: pb.Snapshot) -> dict[str, bytes]:
-    """The regular files below /data of a snapshot's root file system, mounted as its MountSpec says."""
-    (mount,) = snapshot.mounts
-    options = b",".join(
-        key.encode() + b"=" + b":".join(one.value for one in mount.options if one.key == key)
-        for key in dict.fromkeys(one.key for one in mount.options if one.value))
-    inside = f"""
-import json, os
-from chassis import kernel
-kernel.unshare(kernel.CLONE_NEWNS)
-kernel.mount(None, b"/", None, kernel.MS_REC | kernel.MS_PRIVATE)
-kernel.mount(b"overlay", b"/mnt", b"overlay", 0, {options!r})
-found = {{}}
-for top, _, names in os.walk("/mnt/data"):
-    for name in names:
-        path = os.path.join(top, name)
-        if not os.path.islink(path):
-            found[path[5:]] = open(path).read()
-print(json.dumps(found))
-"""
-    run = subprocess.run(
-        [sys.executable, "-c", inside], check=True, capture_output=True, text=True,
-        env={"PYTHONPATH": str(Path(kernel.__file__).parents[1])})
-    return {name: content.encode() for name, content in json.loads(run.stdout).items()}
+from tests.service.imaged.served import LAYERED, NAMESPACE, Served, owner, serving, shown
 
 
 @pytest.mark.parametrize("schema2", [False, True], ids=["oci", "schema2"])
@@ -472,9 +440,9 @@ async def test_what_is_not_built_says_so(imaged: Served) -> None:
     ):
         with pytest.raises(Unimplemented, match="not supported yet"):
             await imaged.call(stub, name, request)
-    for method, push in ((rpc.ImageServiceStub(imaged.peer.channel).Push, pb.PushRequest()),):
-        with pytest.raises(Unimplemented, match="not supported yet"):
-            [one async for one in imaged.peer.stream(method, push)]
+    save = rpc.ImageServiceStub(imaged.peer.channel).Save
+    with pytest.raises(Unimplemented, match="not supported yet"):
+        [one async for one in imaged.peer.stream(save, pb.SaveRequest())]
 
 
 HOSTILE_ARCHIVES = {
