@@ -11,6 +11,7 @@ from netd import netns
 
 SocketMaker = Callable[[int], socket.socket]
 REFUSED_SECONDS = 0.4
+_TRIES = 3
 """How long a packet that must not arrive is waited for; one that arrives takes less than a millisecond."""
 
 
@@ -37,10 +38,10 @@ def listener(make: SocketMaker, address: str, port: int, kind: int = socket.SOCK
 def reach(make: SocketMaker, address: str, port: int, server: socket.socket, source: str = "") -> str | None:
     """Send bytes to ``address``:``port``, expect them at ``server`` and an answer back.
 
-    Returns the sender's address as the server saw it, None where nothing arrived. It is tried twice: TCP would send a
-    first packet that was lost again after a second only.
+    Returns the sender's address as the server saw it, None where nothing arrived. It is tried some times: TCP would send
+    a first packet that was lost again after a second only.
     """
-    return _once(make, address, port, server, source) or _once(make, address, port, server, source)
+    return next(filter(None, (_once(make, address, port, server, source) for _ in range(_TRIES))), None)
 
 
 def _once(make: SocketMaker, address: str, port: int, server: socket.socket, source: str) -> str | None:

@@ -20,6 +20,7 @@ from netd.nft import Nft, NftError
 from netd.table import ANY, Bridge, PublishedPort, Table
 from netd.watch import NftWatch
 from tests import world
+from tests.engine import wait_until
 from tests.service.netd.packets import in_namespace, listener, on_host, reach
 
 OUTSIDE = in_namespace(world.OUTSIDE)
@@ -64,6 +65,10 @@ class Lab:
                 links.set_link("eth0", up=True),
                 links.add_default_route(eth0, subnet[1]),
             ])
+        # The kernel opens a link's queue when it gets to it: until then what is sent is dropped.
+        wait_until(lambda: all(
+            Path(f"/sys/class/net/{each}/operstate").read_text() == "up\n" for each in (name, link)
+        ))
         container = Container(made.path, address)
         self.containers.append(container)
         return container
