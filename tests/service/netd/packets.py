@@ -38,8 +38,8 @@ def listener(make: SocketMaker, address: str, port: int, kind: int = socket.SOCK
 def reach(make: SocketMaker, address: str, port: int, server: socket.socket, source: str = "") -> str | None:
     """Send bytes to ``address``:``port``, expect them at ``server`` and an answer back.
 
-    Returns the sender's address as the server saw it, None where nothing arrived. It is tried some times: TCP would send
-    a first packet that was lost again after a second only.
+    Returns the sender's address as the server saw it, None where nothing arrived. It is tried some times: TCP would
+    send a first packet that was lost again after a second only.
     """
     return next(filter(None, (_once(make, address, port, server, source) for _ in range(_TRIES))), None)
 
