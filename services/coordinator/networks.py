@@ -1,4 +1,4 @@
-"""A container's networks changed while it lives: the plan first, then, where it runs, its sandbox."""
+"""A container's networks changed while it lives: what is planned for its starts, and, where it has one, its sandbox."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from pier.engine.v1 import engine_pb2
 from pier.exec.v1 import exec_pb2
 from pier.network.v1 import network_pb2
 
-_RUNNING = (exec_pb2.CONTAINER_STATE_RUNNING, exec_pb2.CONTAINER_STATE_PAUSED)
+_RUNNING = (
+    exec_pb2.CONTAINER_STATE_RUNNING, exec_pb2.CONTAINER_STATE_PAUSED, exec_pb2.CONTAINER_STATE_RESTARTING
+)
+"""Those that have a sandbox: a life by the restart policy takes the one that is there."""
 
 
 async def connect(
@@ -53,13 +56,14 @@ async def disconnect(services: Services, container: exec_pb2.Container, network:
         )
     del plan.attachments[:]
     plan.attachments.extend(left)
-    async with stage("disconnect.plan", network=network.name):
-        await _keep(services, container.id, plan)
+    # The plan last: while it names the network, a disconnect that broke off can be asked for again.
     if container.status.state in _RUNNING:
         async with stage("disconnect.detach", network=network.name):
             await services.netd.call(
                 services.networks.Detach, network_pb2.DetachRequest(sandbox_id=container.id, network=network.id)
             )
+    async with stage("disconnect.plan", network=network.name):
+        await _keep(services, container.id, plan)
 
 
 def _check_own(plan: engine_pb2.ContainerPlan) -> None:

@@ -94,6 +94,7 @@ class Endpoints:
         network = view.networks[endpoint.network_id]
         if not new:
             return endpoint, network
+        before = view
         view = replace(view, endpoints=(*view.endpoints, endpoint))
         try:
             await self._store.write("attach.record", lambda c: self._insert(c, view, [endpoint]))
@@ -107,6 +108,7 @@ class Endpoints:
                 await self._strike("attach.strike", [endpoint], [network], view.sandbox)
                 if endpoint.link:
                     await self._take_down(endpoint, view)
+                    await self._reroute(before, before.endpoints)
             raise
         return endpoint, network
 

@@ -69,11 +69,11 @@ table inet {table} {{
     chain forward {{
         type filter hook forward priority filter; policy accept;
         oifname @bridges ct state established,related accept
-        oifname @bridges ct status dnat accept
-        iifname . oifname @within accept
-        oifname @bridges drop
         iifname @bridges ct state established,related accept
+        iifname . oifname @within accept
         iifname @bridges iifname != @routed drop
+        oifname @bridges ct status dnat accept
+        oifname @bridges drop
         iifname @bridges oifname @apart ct status & dnat != dnat drop
     }}
 }}

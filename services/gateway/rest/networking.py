@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Final
 
-from chassis.errors import Conflict, NotFound
+from chassis.errors import Conflict, NotFound, Unimplemented
 from coordinator.services import NAMESPACE
 from gateway.rest import settings
 from gateway.rest.body import Fields
@@ -86,6 +86,12 @@ def endpoint(draft: Draft, fields: Fields) -> network_pb2.EndpointSpec:
     addresses = fields.object("IPAMConfig")
     if addresses.strings("LinkLocalIPs"):
         raise bad(f"{addresses.path('LinkLocalIPs')}: link-local addresses cannot be asked for")
+    for name, given in (
+        ("Aliases", fields.strings("Aliases")), ("DriverOpts", fields.string_map("DriverOpts")),
+        ("IPAMConfig.IPv6Address", addresses.text("IPv6Address")),
+    ):
+        if given:
+            raise Unimplemented(f"{fields.path(name)}: not built yet", reason="NOT_BUILT", field=fields.path(name))
     spec = network_pb2.EndpointSpec(
         ipv4=_address(addresses, "IPv4Address"), ipv6=_address(addresses, "IPv6Address"), mac=fields.text("MacAddress"),
         aliases=fields.strings("Aliases"), driver_options=fields.string_map("DriverOpts"),

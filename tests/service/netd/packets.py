@@ -10,8 +10,8 @@ from pathlib import Path
 from netd import netns
 
 SocketMaker = Callable[[int], socket.socket]
-REFUSED_SECONDS = 0.4
 _TRIES = 3
+REFUSED_SECONDS = 0.4
 """How long a packet that must not arrive is waited for; one that arrives takes less than a millisecond."""
 
 

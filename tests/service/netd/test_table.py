@@ -168,6 +168,10 @@ def test_an_internal_network_reaches_neither_outside_nor_other_networks(lab: Lab
         assert reach(one.make, world.FAR, 7001, server) is None
     with listener(other.make, "0.0.0.0", 80) as server:
         assert reach(one.make, str(other.address), 80, server) is None
+    lab.table.publish([other.port(8080)])
+    with listener(other.make, "0.0.0.0", 80) as server:
+        assert reach(one.make, world.ADDRESS, 8080, server) is None, "by a published port neither"
+        assert reach(two.make, "10.77.2.1", 8080, server) is None
     with listener(two.make, "0.0.0.0", 80) as server:
         assert reach(one.make, str(two.address), 80, server) == str(one.address)
 

@@ -7,15 +7,15 @@ Model. A *network* is a place where addresses live. A *sandbox* is a pinned netw
 *endpoint* joins one sandbox to one network and holds an address, a MAC address and published ports. A sandbox is
 never a container: a container is given a sandbox, and several may share one (a pod).
 
-Lifecycle. CreateSandbox → Attach (once for each network) → the caller runs something in `netns_path` → Detach →
-RemoveSandbox. RemoveSandbox detaches what is still attached. All of it outlives netd.
+Lifecycle. CreateSandbox, with the networks to join → the caller runs something in `netns_path` → Attach and Detach as
+it lives → RemoveSandbox, which detaches what is still attached. All of it outlives netd.
 
 Idempotency. The caller gives the ids. The same call with the same content again answers what the first made (or is
 joined to it while it runs); other content under the same id is ALREADY_EXISTS. Detach and Remove of what is not there
 succeed. A call that its client left goes on to its end.
 
-Example. CreateSandbox{id: C, owner: {gateway, docker, C}} answers netns_path /run/pier/netd/ns/…;
-Attach{sandbox_id: C, network: "bridge", ports: [{container_port: 80, host_port: 8080}]} answers 172.17.0.2/16, eth0.
+Example. CreateSandbox{id: C, owner: {gateway, docker, C}, attachments: [{network: "bridge", ports: [{container_port: 80,
+host_port: 8080}]}]} answers netns_path /run/pier/netd/ns/…, an endpoint 172.17.0.2/16 at eth0, and the name files.
 """
 
 from collections import abc as _abc
