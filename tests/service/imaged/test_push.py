@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+import itertools
+import socket
+import socketserver
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +28,46 @@ from tests.service.imaged.served import LAYERED, NAMESPACE, Served, serving, sho
 async def imaged(tmp_path: Path) -> AsyncIterator[Served]:
     async with serving(tmp_path) as served:
         yield served
+
+
+class Listener(socketserver.ThreadingTCPServer):
+    """Answers each connection on a thread of its own; none outlives ``server_close``."""
+
+    daemon_threads = False
+    allow_reuse_address = True
+
+    def __init__(self, answer: Callable[[socket.socket], None]) -> None:
+        self.answer = answer
+        super().__init__(("127.0.0.1", 0), socketserver.BaseRequestHandler)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        with contextlib.suppress(OSError):
+            self.answer(request)
+
+    @property
+    def port(self) -> int:
+        return int(self.server_address[1])
+
+
+@contextmanager
+def listening(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A server on loopback for as long as the block lasts; its port."""
+    with Listener(answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def copy(source: socket.socket, sink: socket.socket) -> None:
+    """Until the source's end, which is handed on."""
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
 
 
 async def push(imaged: Served, reference: str, **fields: object) -> list[pb.PushResponse]:
@@ -80,42 +127,34 @@ async def test_a_registry_that_breaks_at_any_request_is_tried_again(
     imaged: Served, registry: Registry, breaks: int
 ) -> None:
     """A proxy that answers 503 to one request in turn."""
-    seen = 0
+    seen = itertools.count(1)
+    asked = []
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal seen
-        seen += 1
-        upstream_reader, upstream = await asyncio.open_connection("127.0.0.1", registry.port)
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-            if seen == breaks:
-                writer.write(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    def pass_on(client: socket.socket) -> None:
+        number = next(seen)
+        asked.append(number)
+        head = b""
+        while b"\r\n\r\n" not in head:
+            if not (data := client.recv(65536)):
                 return
-            upstream.write(head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
-            await asyncio.gather(copy(reader, upstream), copy(upstream_reader, writer, last=True))
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            upstream.close()
-            writer.close()
+            head += data
+        if number == breaks:
+            client.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            return
+        with socket.create_connection(("127.0.0.1", registry.port)) as upstream:
+            upstream.sendall(head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
+            there = threading.Thread(target=copy, args=(client, upstream))
+            there.start()
+            copy(upstream, client)
+            client.shutdown(socket.SHUT_RD)
+            there.join()
 
-    async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, last: bool = False) -> None:
-        while data := await source.read(65536):
-            sink.write(data)
-            await sink.drain()
-        if last:
-            sink.close()
-
-    proxy = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = proxy.sockets[0].getsockname()[1]
-    target = f"127.0.0.1:{port}/breaks{breaks}:1"
-    await imaged.load(docker_archive({target: layered()}))
-    try:
+    with listening(pass_on) as port:
+        target = f"127.0.0.1:{port}/breaks{breaks}:1"
+        await imaged.load(docker_archive({target: layered()}))
         *_, last = await push(imaged, target)
         assert last.manifest.digest
-        assert seen > breaks
-    finally:
-        proxy.close()
+        assert max(asked) > breaks
     named = f"{registry.host}/breaks{breaks}:1"
     await imaged.pulled(named)
     assert shown(await imaged.prepare("a", named)) == LAYERED
@@ -123,20 +162,19 @@ async def test_a_registry_that_breaks_at_any_request_is_tried_again(
 
 async def test_a_push_that_is_cancelled_leaves_nothing_running(imaged: Served) -> None:
     """The registry takes the connection and never answers."""
-    taken = asyncio.Event()
+    taken, loop = asyncio.Event(), asyncio.get_running_loop()
 
-    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        taken.set()
-        await reader.read()
-        writer.close()
+    def hold(client: socket.socket) -> None:
+        loop.call_soon_threadsafe(taken.set)
+        while client.recv(65536):
+            pass
 
-    server = await asyncio.start_server(hold, "127.0.0.1", 0)
-    target = f"127.0.0.1:{server.sockets[0].getsockname()[1]}/held:1"
-    await imaged.load(docker_archive({target: layered()}))
-    task = asyncio.create_task(push(imaged, target))
-    await asyncio.wait_for(taken.wait(), 20)
-    task.cancel()
-    with pytest.raises((asyncio.CancelledError, PierError)):
-        await task
-    server.close()
+    with listening(hold) as port:
+        target = f"127.0.0.1:{port}/held:1"
+        await imaged.load(docker_archive({target: layered()}))
+        task = asyncio.create_task(push(imaged, target))
+        await asyncio.wait_for(taken.wait(), 20)
+        task.cancel()
+        with pytest.raises((asyncio.CancelledError, PierError)):
+            await task
     assert await imaged.fsck() == []
