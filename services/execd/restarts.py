@@ -32,7 +32,8 @@ class Restarts:
         """The container is RESTARTING: its next life begins after the pause."""
         status = entry.container.status
         lived = status.finished_at.ToNanoseconds() - status.started_at.ToNanoseconds()
-        pause = self._pauses[entry.id] = policy.next_pause(self._pauses.get(entry.id, 0.0), lived)
+        waited = self._pauses.get(entry.id, 0.0) if status.restart_count else 0.0  # a start by hand begins anew
+        pause = self._pauses[entry.id] = policy.next_pause(waited, lived)
         self._operations.spawn(f"restart:{entry.id}", lambda: self._again(entry, status.incarnation, pause))
 
     async def _again(self, entry: Entry, incarnation: int, pause: float) -> None:
