@@ -48,3 +48,5 @@ class Restarts:
                     await self._starts.again(entry, request)
                 except PierError as error:
                     logger().warning("a restart failed", container=entry.id, error=error.message)
+                    if entry.state == RESTARTING:  # it was refused before it was begun: nothing else tries again
+                        self.schedule(entry)
