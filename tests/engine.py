@@ -78,7 +78,9 @@ class Engine:
         return int((self.instance.run / f"{program}.pid").read_text())
 
     def kill(self, *programs: str) -> None:
-        """SIGKILL to the programs named, all at once."""
+        """SIGKILL to the programs named, all at once; the launcher may be waiting to start one that died before."""
+        for program in programs:
+            wait_until(lambda name=program: (self.instance.run / f"{name}.pid").exists(), 60, f"{program} is started")
         for program in programs:
             os.kill(self.pid(program), signal.SIGKILL)
 

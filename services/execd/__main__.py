@@ -41,7 +41,7 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     operations, pool = Operations(), Pool("files", 8)
     records = Records(store, events)
     await records.load()
-    zygote = Zygote(instance, settings.python, runtime.run / "zygote.log", settings.zygote_patience)
+    zygote = Zygote(instance, settings.python, settings.zygote_patience)
     await zygote.ensure()
     runtimes = Runtimes(
         settings.runtimes, zygote, runtime.run, instance.cgroup_parent, runtime.state / "runtimes.json"

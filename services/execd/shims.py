@@ -173,13 +173,15 @@ def graft_steps(answer: Answer, verb: str) -> None:
 
 
 class Zygote:
-    """Forks shims; started here where it is not there, and nobody else starts it within ``patience`` seconds."""
+    """Forks shims; started here where it is not there, and nobody else starts it within ``patience`` seconds.
 
-    def __init__(self, instance: Instance, python: str, log: Path, patience: float) -> None:
+    One that is started here ends with this service, and leaves its place to the supervisor's.
+    """
+
+    def __init__(self, instance: Instance, python: str, patience: float) -> None:
         self._patience = patience
         self._instance = instance
         self._python = python
-        self._log = log
         self._pid = 0
         self._starting = asyncio.Lock()
         self._closed = False
@@ -207,8 +209,8 @@ class Zygote:
             self._spawn()
             deadline = time.monotonic() + _ZYGOTE_START
             while not await self._listens():
-                if time.monotonic() > deadline or self._reap():
-                    raise Unavailable(f"the zygote does not start, see {self._log}", reason="NO_ZYGOTE")
+                if time.monotonic() > deadline or (self._reap() and not await self._listens()):
+                    raise Unavailable("the zygote does not start, execd's log says why", reason="NO_ZYGOTE")
                 await asyncio.sleep(0.005)
 
     async def fork(self, link: ShimLink, spec: protocol.ShimSpec) -> None:
@@ -224,7 +226,7 @@ class Zygote:
                 await self.ensure()
 
     def close(self) -> None:
-        """Start no zygote any more; one that is there stays."""
+        """Start no zygote any more."""
         self._closed = True
 
     async def _listens(self) -> bool:
@@ -238,14 +240,13 @@ class Zygote:
     def _spawn(self) -> None:
         program = _SOURCES / "execd" / "zygote" / "__main__.py"
         argv = [self._python, "-I", "-S", "-E", str(program), "--socket", str(self.socket),
-                "--cgroup-parent", self._instance.cgroup_parent]
-        log = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+                "--cgroup-parent", self._instance.cgroup_parent, "--stopgap-of", str(os.getpid())]
         environment = {**_ENVIRONMENT, **{name: os.environ[name] for name in _PASSED_ON if name in os.environ}}
         self._pid = os.posix_spawn(
             self._python, argv, environment, setsid=True, setsigmask=[], setsigdef=list(range(1, 32)),
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, str(self._log), log, 0o600), (os.POSIX_SPAWN_DUP2, 1, 2),
+                (os.POSIX_SPAWN_DUP2, 2, 1),
             ],
         )
 

@@ -1,4 +1,4 @@
-"""``python3 -I -S -E …/execd/zygote/__main__.py --socket PATH --cgroup-parent NAME``: start the zygote.
+"""``python3 -I -S -E …/execd/zygote/__main__.py --socket PATH --cgroup-parent NAME [--stopgap-of PID]``: the zygote.
 
 Isolated and without ``site``: nothing of the environment or of installed packages gets into a shim. The source root is
 therefore put on the path here.

@@ -1,7 +1,8 @@
-"""The zygote's one verb: fork a shim, and hand it the connection that asked. One spare waits ready.
+"""The zygote's one work: fork a shim, and hand it the connection that asked. One spare waits ready.
 
 It is single-threaded, holds no state and may be killed at any moment: shims are not its concern once they are forked.
-Verbs are those of execd.shim.protocol: ``fork``, and ``describe``, which answers {version, pid}.
+Verbs are those of execd.shim.protocol: ``fork``; ``describe``, which answers {version, pid}; and ``retire``, by which
+the supervisor's zygote takes the place of one that execd started meanwhile (``--stopgap-of``).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from execd.shim.loop import READ, Loop
 
 _SPARE_REQUEST_MAX: Final = 65536
 _LEAVE_WITHIN: Final = 0.3
+_RETIRE_WITHIN: Final = 2.0
 _POOL: Final = 16384
 _POOL_HEADER: Final = 48
 """pymalloc's: bytes of a pool, bytes before its first block."""
@@ -80,6 +82,8 @@ class Zygote:
                 raise protocol.ProtocolError(f"version {message.get('version')!r} is not spoken", "BAD_VERSION")
             if verb == "describe":
                 connection.send({"seq": seq, "ok": True, "version": protocol.VERSION, "pid": os.getpid()})
+            elif verb == "retire":
+                self._loop.stop()
             elif verb == "fork":
                 protocol.shim_spec(protocol.group(message, "shim"))
                 self._fork(connection, message)
@@ -184,14 +188,17 @@ def _serve(sock: socket.socket, message: Mapping[str, object]) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run until SIGTERM. Exit status 1 where another zygote has the socket."""
+    """Run until SIGTERM, or until execd, whose ``--stopgap-of`` this is, ends. Exit status 1 where another zygote has
+    the socket and does not leave it to this one."""
     options = dict(zip(arguments[::2], arguments[1::2], strict=True))
-    path, parent = options["--socket"], options["--cgroup-parent"]
+    path, parent, execd = options["--socket"], options["--cgroup-parent"], int(options.get("--stopgap-of", "0"))
     os.umask(0o077)
+    if execd:
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != execd:
+            return 0
     lock = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not _locked(lock) and not _takes_over(lock, path, ask=not execd):
         print(f"zygote: another one has {path}", file=sys.stderr)
         return 1
     if _in_chroot():
@@ -217,6 +224,29 @@ def main(arguments: Sequence[str]) -> int:
     while not cgroups.remove(parent) and time.monotonic() < deadline:
         time.sleep(0.01)
     return 0
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _takes_over(lock: int, path: str, ask: bool) -> bool:
+    """Take the lock that the zygote at ``path`` leaves when it ends, or when it is asked to; False where it stays."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        if ask:
+            try:
+                other.connect(path)
+                other.sendall(json.dumps({"version": protocol.VERSION, "seq": 0, "verb": "retire"}).encode() + b"\n")
+            except OSError:
+                pass  # it starts, or ends
+        deadline = time.monotonic() + _RETIRE_WITHIN
+        while not (locked := _locked(lock)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+    return locked
 
 
 def _in_chroot() -> bool:

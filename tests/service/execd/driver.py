@@ -7,12 +7,12 @@ import os
 import select
 import socket
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 from chassis import attach
 from chassis.ids import new_id
+from tests.engine import wait_until
 from tests.service.execd import bundle
 
 SOURCES = Path(__file__).parents[3] / "services"
@@ -261,20 +261,27 @@ class Engine:
         self.shims: list[Shim] = []
         self.start_zygote()
 
+    def zygote_command(self, *more: str) -> list[str]:
+        return ["/usr/bin/python3", "-I", "-S", "-E", str(ZYGOTE), "--socket", str(self.socket), "--cgroup-parent",
+                self.cgroup, *more]
+
     def start_zygote(self) -> None:
-        self.zygote = subprocess.Popen(
-            ["/usr/bin/python3", "-I", "-S", "-E", str(ZYGOTE), "--socket", str(self.socket), "--cgroup-parent",
-             self.cgroup]
-        )
-        deadline = time.monotonic() + TIMEOUT
-        while True:
-            try:
-                Control(self.socket).close()
-                return
-            except OSError:
-                assert self.zygote.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.005)
+        """Start one and return when it listens; one that is there is replaced."""
+        self.zygote = subprocess.Popen(self.zygote_command())
+        wait_until(lambda: self.listening() == self.zygote.pid, TIMEOUT, "the zygote listens")
+
+    def listening(self) -> int | None:
+        """Pid of the zygote that answers; None where there is none."""
+        try:
+            control = Control(self.socket)
+        except OSError:
+            return None
+        try:
+            return int(control.ask("describe")["pid"])
+        except (OSError, EOFError):
+            return None
+        finally:
+            control.close()
 
     def shim(self, **options: Any) -> Shim:
         self.shims.append(Shim(self, **options))

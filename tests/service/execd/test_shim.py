@@ -6,12 +6,15 @@ import hashlib
 import json
 import os
 import select
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from chassis import attach, kernel
+from tests.engine import wait_until
 from tests.service.execd.driver import TIMEOUT, Attached, Engine, Refused
 
 
@@ -263,6 +266,36 @@ def test_a_reconnecting_execd_learns_everything_and_loses_no_line(engine: Engine
     assert shim.logged() == "before\nafter\n"
     assert client.streams()[1] == b"before\nafter\n"
     shim.release()
+
+
+def test_a_zygote_takes_the_place_of_the_one_that_is_there(engine: Engine) -> None:
+    shim = engine.shim()
+    shim.run("/bin/sh", "-c", "sleep 0.5")
+    before = engine.zygote
+    engine.start_zygote()
+    assert before.wait(TIMEOUT) == 0
+    assert shim.wait()["code"] == 0
+    shim.release()
+
+
+def test_a_stopgap_leaves_the_supervisors_zygote_in_its_place(engine: Engine) -> None:
+    stopgap = subprocess.run(engine.zygote_command("--stopgap-of", str(os.getpid())), capture_output=True, check=False)
+    assert stopgap.returncode == 1
+    assert b"another one has" in stopgap.stderr
+    assert engine.listening() == engine.zygote.pid
+
+
+def test_a_stopgap_ends_with_the_execd_that_started_it(engine: Engine) -> None:
+    engine.zygote.terminate()
+    engine.zygote.wait(TIMEOUT)
+    script = "import os, subprocess, sys, time; subprocess.Popen([*sys.argv[1:], str(os.getpid())]); time.sleep(1000)"
+    execd = subprocess.Popen([sys.executable, "-c", script, *engine.zygote_command("--stopgap-of")])
+    pidfd = os.pidfd_open(wait_until(engine.listening, what="the stopgap listens"))
+    execd.kill()
+    execd.wait()
+    assert select.select([pidfd], [], [], TIMEOUT)[0]
+    os.close(pidfd)
+    assert not engine.socket.exists()
 
 
 def test_a_killed_shim_leaves_the_container_running_and_a_fresh_one_cleans_up(engine: Engine) -> None:
