@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 _STOP_MARGIN: Final = 30.0
 _NO_LIMIT: Final = 365 * 86400.0
+_SERVERS_FAULT: Final = 500
+"""From this HTTP status on an error is not the caller's: a service was away, or too slow."""
 _HALF_DONE: Final = (
     exec_pb2.CONTAINER_STATE_CREATING, exec_pb2.CONTAINER_STATE_REMOVING, exec_pb2.CONTAINER_STATE_DEAD
 )
@@ -159,6 +161,13 @@ class Coordinator:
                 with stages.trace(verb, container=id_) as root:
                     try:
                         return await work()
+                    except PierError as error:
+                        if error.http_status >= _SERVERS_FAULT:
+                            self.services.unsettled.set()
+                        raise
+                    except ExceptionGroup:
+                        self.services.unsettled.set()
+                        raise
                     finally:
                         if keep:
                             self._keep_trace_later(id_, root)

@@ -54,7 +54,7 @@ async def create(services: Services, new: NewContainer) -> Created:
     extensions[PLAN] = any_pb2.Any()
     extensions[PLAN].Pack(plan)
     owner = services.owner(new.id)
-    async with Saga("create") as saga:
+    async with Saga("create", services.unsettled) as saga:
         async with stage("create.record", container=new.id):
             made: exec_pb2.CreateContainerResponse = await services.execd.call(
                 services.containers.CreateContainer,

@@ -33,7 +33,7 @@ async def connect(
         )
     attachment = network_pb2.Attachment(network=network.name, spec=spec)
     plan.attachments.append(attachment)
-    async with Saga("connect") as saga:
+    async with Saga("connect", services.unsettled) as saga:
         saga.undo("connect.undo_plan", lambda: _keep(services, container.id, before))
         async with stage("connect.plan", network=network.name):
             await _keep(services, container.id, plan)

@@ -8,6 +8,7 @@ meanwhile wins.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -26,8 +27,10 @@ from pier.system.v1 import system_pb2
 from pier.types.v1 import types_pb2
 
 INTERVAL: Final = 60.0
-"""Seconds between two passes."""
-_RETRY_SOON: Final = 1.0
+"""Seconds between two passes where nothing is known to be left."""
+_SOONEST: Final = 0.5
+_LATEST: Final = 10.0
+"""Seconds until what was left is tried again: the first pause, doubled up to the last."""
 _REDIAL: Final = 0.2
 
 
@@ -42,37 +45,46 @@ async def reconcile(coordinator: Coordinator) -> int:
     done = 0
     for container in listed:
         if _is_unsettled(container, held) and not coordinator.is_busy(container.id):
-            done += await _tried(container.id, partial(coordinator.settle, container.id))
+            done += await _tried(services, container.id, partial(coordinator.settle, container.id))
     boot = await _boot(services)
     for container in listed:
         if _is_owed(container, boot) and not coordinator.is_busy(container.id):
-            done += await _tried(container.id, partial(coordinator.start, container.id))
+            done += await _tried(services, container.id, partial(coordinator.start, container.id))
     for id_ in sorted(held):
         if id_ not in known and not coordinator.is_busy(id_):
-            done += await _tried(id_, partial(drop_sandbox, services, id_))
+            done += await _tried(services, id_, partial(drop_sandbox, services, id_))
     for key in keys:
         if key not in known and not coordinator.is_busy(key):
-            done += await _tried(key, partial(drop_snapshot, services, key))
+            done += await _tried(services, key, partial(drop_snapshot, services, key))
     return done
 
 
 async def watch(coordinator: Coordinator) -> None:
-    """For ever: act on containers' ends as they happen, and reconcile at the start, after each gap and every minute."""
+    """For ever: act on containers' ends as they happen, and keep what is held reconciled."""
     async with asyncio.TaskGroup() as group:
-        group.create_task(_periodically(coordinator))
+        group.create_task(keep_reconciled(coordinator))
         group.create_task(_follow(coordinator))
 
 
-async def _periodically(coordinator: Coordinator) -> None:
+async def keep_reconciled(coordinator: Coordinator) -> None:
+    """For ever: a pass at the start, every minute, and soon after something was left half done."""
+    unsettled = coordinator.services.unsettled
+    pause = _SOONEST
     while True:
+        unsettled.clear()
         try:
             if done := await reconcile(coordinator):
                 logger().info("reconciled", things=done)
-            pause = INTERVAL
         except PierError as error:
             logger().warning("cannot reconcile now", reason=error.reason, error=error.message)
-            pause = _RETRY_SOON
-        await asyncio.sleep(pause)
+            unsettled.set()
+        if not unsettled.is_set():
+            pause = _SOONEST
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(unsettled.wait(), INTERVAL)
+        if unsettled.is_set():
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LATEST)
 
 
 async def _follow(coordinator: Coordinator) -> None:
@@ -86,11 +98,12 @@ async def _follow(coordinator: Coordinator) -> None:
                 selector = types_pb2.EventSelector(after=answer.event.cursor)
                 if answer.event.action == "die" and answer.event.owner.manager == services.manager:
                     settle = partial(coordinator.settle, answer.event.id)
-                    coordinator.operations.spawn(f"settle:{answer.event.id}", partial(_tried, answer.event.id, settle))
+                    tried = partial(_tried, services, answer.event.id, settle)
+                    coordinator.operations.spawn(f"settle:{answer.event.id}", tried)
         except PierError as error:
             if error.reason == "EVENTS_GAP":
                 selector = types_pb2.EventSelector(since=timestamp(time.time_ns()))
-                await _tried("all", partial(reconcile, coordinator))
+                services.unsettled.set()
         await asyncio.sleep(_REDIAL)
 
 
@@ -118,13 +131,14 @@ async def _boot(services: Services) -> str:
     return info.boot_id
 
 
-async def _tried(subject: str, work: Callable[[], Awaitable[object]]) -> int:
-    """1 where ``work`` went well. What fails is told and left: the next pass finds it again."""
+async def _tried(services: Services, subject: str, work: Callable[[], Awaitable[object]]) -> int:
+    """1 where ``work`` went well. What fails is told and left: another pass follows soon."""
     try:
         await work()
     except NotFound:
         return 0
     except (PierError, ExceptionGroup) as error:
         logger().warning("left for the next pass", subject=subject, error=str(error))
+        services.unsettled.set()
         return 0
     return 1

@@ -1,11 +1,11 @@
 """A saga: steps over several services, undone in reverse order where one of them fails.
 
-Each undo is idempotent. Undoing goes on after an error; what failed is told by an ExceptionGroup whose first member is
-the error that began it, and is left to the reconciler, which finds it by its owner.
+Each undo is idempotent. Undoing goes on after an error; what failed is logged and left to the reconciler, which is
+woken and finds it by its owner.
 
 Example::
 
-    async with Saga("create") as saga:
+    async with Saga("create", services.unsettled) as saga:
         await make_record()
         saga.undo("create.undo_record", remove_record)
         await make_snapshot()
@@ -26,10 +26,11 @@ Undo = Callable[[], Awaitable[object]]
 
 
 class Saga:
-    """Collects undos while its body runs; carries them out if the body raises."""
+    """Collects undos while its body runs; carries them out if the body raises. ``unsettled`` is set where one fails."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, unsettled: asyncio.Event) -> None:
         self.name = name
+        self._unsettled = unsettled
         self._undos: list[tuple[str, Undo]] = []
 
     def undo(self, step: str, action: Undo) -> None:
@@ -46,6 +47,7 @@ class Saga:
             return
         failures = [failure for step, action in reversed(self._undos) if (failure := await _try(step, action))]
         if failures:
+            self._unsettled.set()
             logger().warning(
                 "undoing failed; the reconciler will finish it", saga=self.name, errors=[str(each) for each in failures]
             )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
@@ -20,17 +21,22 @@ NAMESPACE: Final = "docker"
 
 @dataclass(frozen=True)
 class Services:
-    """The peers and their stubs. ``manager`` is who owns what is made through them."""
+    """The peers and their stubs. ``manager`` is who owns what is made through them.
+
+    ``unsettled`` is set where a verb may have left something half done: the reconciler then looks soon.
+    """
 
     manager: str
     imaged: Peer
     netd: Peer
     execd: Peer
+    unsettled: asyncio.Event = field(default_factory=asyncio.Event, compare=False)
 
     @classmethod
     def connect(cls, instance: Instance, manager: str) -> Services:
         """Channels to the three services of ``instance``; nothing is dialled before the first call."""
-        return cls(manager, *(Peer(name, instance.socket(name)) for name in ("imaged", "netd", "execd")))
+        imaged, netd, execd = (Peer(name, instance.socket(name)) for name in ("imaged", "netd", "execd"))
+        return cls(manager, imaged, netd, execd)
 
     def owner(self, id_: str) -> types_pb2.Owner:
         """The owner of what belongs to container ``id_``."""

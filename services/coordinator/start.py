@@ -27,7 +27,7 @@ async def start(services: Services, container: exec_pb2.Container) -> exec_pb2.C
         raise Conflict("cannot start a paused container, try unpause instead", reason="PAUSED")
     plan = plan_of(container)
     request = exec_pb2.StartContainerRequest(id=container.id, operation_id=secrets.token_hex(8))
-    async with Saga("start") as saga:
+    async with Saga("start", services.unsettled) as saga:
         if plan.network_mode.startswith("container:"):
             await _join(services, plan.network_mode.partition(":")[2], request)
         else:

@@ -43,9 +43,19 @@ def boundaries(engine):
     return sorted(found)
 
 
-def fsck_is_clean(engine):
-    done = engine.pier("system", "fsck")
-    return done.returncode == 0
+def expect_clean(engine, subject):
+    """fsck finds nothing, soon; what it found last is told."""
+    found = None
+
+    def clean():
+        nonlocal found
+        found = engine.pier("system", "fsck")
+        return found.returncode == 0
+
+    try:
+        wait_until(clean)
+    except AssertionError:
+        raise AssertionError(f"{subject}: {found.stdout}{found.stderr}") from None
 
 
 def settled(engine, name):
@@ -57,10 +67,10 @@ def settled(engine, name):
 def check(engine, name, subject):
     engine.wait_serving()
     wait_until(lambda: settled(engine, name), what=f"{subject}: {name} settled")
-    wait_until(lambda: fsck_is_clean(engine), what=f"{subject}: fsck clean")
+    expect_clean(engine, subject)
     engine.docker("rm", "-f", name)
     assert engine.ok("run", "--rm", "--name", name, "busybox", "echo", "again") == "again", subject
-    wait_until(lambda: fsck_is_clean(engine), what=f"{subject}: fsck clean in the end")
+    expect_clean(engine, f"{subject}, in the end")
 
 
 def test_a_start_killed_at_any_boundary_is_done_or_undone(engine, fault_file):

@@ -18,7 +18,8 @@ FILES = network_pb2.NameFiles(hosts=b"h", resolv_conf=b"r", hostname=b"n")
 
 
 class FakePeer:
-    """Carries calls out one by one. ``fail_at`` is the number of the call that fails, counted over all peers."""
+    """Carries calls out one by one. ``fail_at`` is the number of the first call that fails, counted over all peers;
+    ``fail_for`` is how many do."""
 
     def __init__(self, world):
         self._world = world
@@ -27,7 +28,7 @@ class FakePeer:
         world = self._world
         world.calls.append(method.__name__)
         await asyncio.sleep(0)
-        if len(world.calls) == world.fail_at:
+        if 0 <= len(world.calls) - world.fail_at < world.fail_for:
             if world.fail_after:
                 method(request)
             raise Internal("made to fail", reason="FAULT")
@@ -40,6 +41,7 @@ class FakeWorld:
     def __init__(self, config=b'{"config":{"Cmd":["sh"]}}'):
         self.calls = []
         self.fail_at = 0
+        self.fail_for = 1
         self.fail_after = False
         self.config = config
         self.records = {}
@@ -51,6 +53,7 @@ class FakeWorld:
             manager="gateway", imaged=peer, netd=peer, execd=peer,
             owner=lambda id_: types_pb2.Owner(manager="gateway", namespace="docker", id=id_),
             images=self, snapshots=self, networks=self, containers=self, system=lambda _: self,
+            unsettled=asyncio.Event(),
         )
 
     @property

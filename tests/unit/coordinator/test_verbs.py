@@ -10,7 +10,7 @@ from chassis.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, N
 from chassis.ids import new_id
 from coordinator.coordinator import Coordinator
 from coordinator.create import NewContainer, merged, planned
-from coordinator.reconcile import reconcile
+from coordinator.reconcile import keep_reconciled, reconcile
 from pier.engine.v1 import engine_pb2
 from pier.exec.v1 import exec_pb2
 from pier.image.v1 import image_pb2
@@ -163,6 +163,37 @@ def test_whatever_call_fails_a_reconciler_leaves_all_or_nothing(fail_at, fail_af
         await second.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("fail_after", [False, True])
+@pytest.mark.parametrize("fail_at", range(1, 15))
+async def test_what_a_failed_call_left_is_settled_soon_and_not_in_a_minute(
+    world, coordinator, monkeypatch, fail_at, fail_after
+):
+    monkeypatch.setattr("coordinator.reconcile._SOONEST", 0.01)
+    keeper = asyncio.create_task(keep_reconciled(coordinator))
+    while "Info" not in world.calls:  # the last call of its first pass
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+    request = new()
+    world.calls.clear()
+    world.fail_at, world.fail_for, world.fail_after = fail_at, 2, fail_after
+    try:
+        await coordinator.create(request)
+        await coordinator.start(request.id)
+        await coordinator.stop(request.id)
+    except (PierError, ExceptionGroup):
+        pass
+    async with asyncio.timeout(5):
+        while not settled(world):
+            await asyncio.sleep(0.01)
+    keeper.cancel()
+
+
+def settled(world):
+    records, snapshots, sandboxes = world.left
+    running = {id_ for id_, r in world.records.items() if r.status.state == exec_pb2.CONTAINER_STATE_RUNNING}
+    return snapshots == records and sandboxes == running
 
 
 def config(text):
