@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -78,9 +80,7 @@ class Engine:
         return int((self.instance.run / f"{program}.pid").read_text())
 
     def kill(self, *programs: str) -> None:
-        """SIGKILL to the programs named, all at once; the launcher may be waiting to start one that died before."""
-        for program in programs:
-            wait_until(lambda name=program: (self.instance.run / f"{name}.pid").exists(), 60, f"{program} is started")
+        """SIGKILL to the programs named, all at once."""
         for program in programs:
             os.kill(self.pid(program), signal.SIGKILL)
 
@@ -91,6 +91,24 @@ class Engine:
             while not control.is_serving(self.instance, name):
                 assert time.monotonic() < deadline, f"{name} is not serving: {self.log(name)[-2000:]}"
                 time.sleep(_PAUSE)
+
+    def wait_supervised(self, within: float = 30.0) -> None:
+        """Until every program is the launcher's again: it pauses before it starts one that died, and execd helps itself
+        to a zygote meanwhile."""
+        for program in PROGRAMS:
+            pid_file = self.instance.run / f"{program}.pid"
+            wait_until(pid_file.exists, within, f"{program} is started")
+        wait_until(lambda: self._zygote_that_listens() == self.pid("zygote"), within, "the launcher's zygote listens")
+        self.wait_serving()
+
+    def _zygote_that_listens(self) -> int | None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as zygote:
+            try:
+                zygote.connect(str(self.instance.zygote_socket))
+            except OSError:
+                return None
+            pid, _, _ = struct.unpack("3i", zygote.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            return int(pid)
 
     def log(self, program: str) -> str:
         path = self.instance.root / "log" / f"{program}.log"

@@ -104,3 +104,4 @@ def test_a_start_killed_at_a_random_moment_is_done_or_undone(engine, victim):
         engine.kill(victim)
         runner.join()
         check(engine, name, f"{victim} killed, seed {seed}, try {number}")
+        engine.wait_supervised()
