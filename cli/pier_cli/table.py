@@ -18,6 +18,7 @@ COMMON = ("run", "exec", "ps", "pull", "images", "version", "info")
 # words: (module of pier_cli.commands[:name, COMMAND unless said], summary)
 COMMANDS = {
     "container attach": ("attach", "Attach local standard input, output, and error streams to a running container"),
+    "container cp": ("cp", "Copy files/folders between a container and the local filesystem"),
     "container create": ("create", "Create a new container"),
     "container exec": ("exec", "Execute a command in a running container"),
     "container inspect": ("inspect:CONTAINER", "Display detailed information on one or more containers"),
@@ -77,6 +78,7 @@ COMMANDS = {
     "volume rm": ("volume:RM", "Remove one or more volumes"),
     "volume remove": ("volume:RM", ""),
     "attach": ("attach", "Attach local standard input, output, and error streams to a running container"),
+    "cp": ("cp", "Copy files/folders between a container and the local filesystem"),
     "create": ("create", "Create a new container"),
     "events": ("events", "Get real time events from the server"),
     "exec": ("exec", "Execute a command in a running container"),

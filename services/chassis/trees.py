@@ -89,10 +89,13 @@ def _identity(fd: int) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def walk(parent: int, name: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
+def walk(
+    parent: int, name: bytes, closed: frozenset[int] = frozenset()
+) -> Iterator[tuple[bytes, os.stat_result]]:
     """(path below, lstat) of all below the directory ``name``, its own first as b""; names sorted, parents first.
 
-    Goes down by name with at most two descriptors; a directory that vanishes meanwhile is passed over.
+    Goes down by name with at most two descriptors; a directory that vanishes meanwhile is passed over. Directories on
+    one of the devices ``closed`` are given, not gone into.
     """
     here = os.open(name, _OPEN, dir_fd=parent)
     try:
@@ -114,7 +117,7 @@ def walk(parent: int, name: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
                 continue
             below = path + b"/" + child if path else child
             yield below, status
-            if stat.S_ISDIR(status.st_mode):
+            if stat.S_ISDIR(status.st_mode) and status.st_dev not in closed:
                 try:
                     here = _step(here, child)
                 except (FileNotFoundError, NotADirectoryError):

@@ -11,6 +11,7 @@ from chassis.instance import make_private
 from chassis.operations import Operations
 from chassis.service import Runtime, main
 from chassis.store import Store
+from execd.archive.archives import Archives
 from execd.cgroup_lock import CgroupLock
 from execd.changes import Changes
 from execd.containers import Containers
@@ -26,7 +27,7 @@ from execd.runtimes import Runtimes
 from execd.service import ContainerService, SandboxService
 from execd.settings import ExecdSettings
 from execd.shims import Zygote
-from execd.start import Starts
+from execd.start import Starts, shim_mount
 from pier.exec.v1 import exec_pb2_grpc
 
 
@@ -34,7 +35,7 @@ from pier.exec.v1 import exec_pb2_grpc
 async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     instance, settings = runtime.instance, runtime.settings
     places = Places(runtime.state, runtime.run, instance.cgroup_parent)
-    for directory in (places.shims, runtime.run / "runtime", places.probes):
+    for directory in (places.shims, runtime.run / "runtime", places.probes, places.archives):
         make_private(directory)
     store = await Store.open(runtime.state / "execd.db", MIGRATIONS)
     events = EventLog(store, runtime.node_id)
@@ -70,7 +71,7 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
         exec_pb2_grpc.add_ContainerServiceServicer_to_server,
         ContainerService(  # type: ignore[abstract]  # an rpc that is not built is refused by its name
             store, events, records, containers, changes, starts, execs, lives, places, operations, pool,
-            CgroupLock(operations, pool),
+            CgroupLock(operations, pool), Archives(records, places, shim_mount),
         ),
         "pier.exec.v1.ContainerService",
     )

@@ -306,7 +306,7 @@ def _write_document(
         merged.additional_groups.extend(spec.process.additional_groups)
     if request.terminal_height and request.terminal_width:
         merged.terminal_height, merged.terminal_width = request.terminal_height, request.terminal_width
-    with Rootfs(entry.container.status.pid, b"/") as rootfs:
+    with Rootfs.of(entry.container.status.pid, b"/") as rootfs:
         user = users.resolve(merged.user, merged.additional_groups, rootfs.read(b"etc/passwd"),
                              rootfs.read(b"etc/group"))
     caps = capabilities.effective(

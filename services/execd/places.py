@@ -40,6 +40,11 @@ class Places:
         return self.run / "shims"
 
     @property
+    def archives(self) -> Path:
+        """Where the archives' program mounts what does not run, in a namespace of its own."""
+        return self.run / "archives"
+
+    @property
     def probes(self) -> Path:
         return self.run / "probes"
 

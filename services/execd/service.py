@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any, Final
 
 from chassis import attach
@@ -14,6 +15,7 @@ from chassis.events import EventLog
 from chassis.operations import Operations
 from chassis.store import Store
 from execd import attachment, logs, processes
+from execd.archive.archives import Archives
 from execd.cgroup_lock import CgroupLock
 from execd.changes import PAUSED, Changes
 from execd.containers import Containers
@@ -37,7 +39,7 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
     def __init__(
         self, store: Store, events: EventLog, records: Records, containers: Containers, changes: Changes,
         starts: Starts, execs: Execs, lives: Lives, places: Places, operations: Operations, pool: Pool,
-        cgroup_lock: CgroupLock,
+        cgroup_lock: CgroupLock, archives: Archives,
     ) -> None:
         self._store = store
         self._events = events
@@ -51,6 +53,7 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
         self._operations = operations
         self._pool = pool
         self._cgroup_lock = cgroup_lock
+        self._archives = archives
 
     async def _do(self, verb: str, request: Any, work: Any) -> Any:
         """Start or join the operation: it goes on to its end when this call is cancelled."""
@@ -230,6 +233,31 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
             raise Conflict(f"container {entry.id} is not running", reason="NOT_RUNNING", field="id")
         found = await self._pool.run(processes.listed, self._places.cgroup(entry.id))
         return exec_pb2.ListProcessesResponse(processes=found)
+
+    async def StatPath(self, request: exec_pb2.StatPathRequest, context: Any) -> exec_pb2.StatPathResponse:
+        return exec_pb2.StatPathResponse(stat=await self._archives.stat(request))
+
+    async def ReadArchive(
+        self, request: exec_pb2.ReadArchiveRequest, context: Any
+    ) -> AsyncIterator[exec_pb2.ReadArchiveResponse]:
+        async with aclosing(self._archives.read(request)) as messages:
+            async for message in messages:
+                yield message
+
+    async def WriteArchive(
+        self, request_iterator: AsyncIterator[exec_pb2.WriteArchiveRequest], context: Any
+    ) -> exec_pb2.WriteArchiveResponse:
+        first = await anext(request_iterator, None)
+        if first is None:
+            raise InvalidArgument("the stream has no message", reason="BAD_FIELD", field="id")
+
+        async def data() -> AsyncIterator[bytes]:
+            yield first.data
+            async for request in request_iterator:
+                yield request.data
+
+        await self._archives.write(first, data())
+        return exec_pb2.WriteArchiveResponse()
 
     async def OpenAttach(self, request: exec_pb2.OpenAttachRequest, context: Any) -> exec_pb2.OpenAttachResponse:
         if request.exec_id:

@@ -126,7 +126,7 @@ class Starts:
         async with stage("start.mount"):
             shared = [entry_ for entry_ in spec.mounts if mounts.is_shared(entry_)]
             binds = {item.source: str(link.run_dir / "binds" / f"{n}") for n, item in enumerate(shared)}
-            entries = [*map(_overlay_or_bind, entry.container.rootfs), *_clones(shared)]
+            entries = [*map(shim_mount, entry.container.rootfs), *_clones(shared)]
             graft_steps(await link.ask("mount", mounts=entries), VERB)
         caps = capabilities.effective(
             spec.process.capabilities_add, spec.process.capabilities_drop, privileged=spec.privileged
@@ -264,7 +264,7 @@ class Starts:
             await asyncio.sleep(0.01)
 
 
-def _overlay_or_bind(entry: types_pb2.MountSpec) -> dict[str, Any]:
+def shim_mount(entry: types_pb2.MountSpec) -> dict[str, Any]:
     """imaged's description in the shim's words."""
     if entry.uid_maps or entry.gid_maps:
         raise Unimplemented("id-mapped root file systems are not built", reason="NOT_BUILT", field="rootfs")
@@ -292,7 +292,7 @@ def _write_document(
     link: ShimLink, spec: exec_pb2.ContainerSpec, place: config.Place, caps: frozenset[str], filter_: config.Filter
 ) -> None:
     """config.json, with the user's numbers out of the mounted root file system; makes the working directory."""
-    with Rootfs(link.pid, os.fsencode(link.rootfs)) as rootfs:
+    with Rootfs.of(link.pid, os.fsencode(link.rootfs)) as rootfs:
         for name in (b"dev", b"proc", b"sys"):
             rootfs.refuse_link(name)
         user = users.resolve(

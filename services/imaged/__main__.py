@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from chassis import service
 from chassis.blocking import Pool
+from chassis.compression import Caps
 from chassis.events import EventLog
 from chassis.logs import logger
 from chassis.operations import Operations
@@ -16,7 +17,6 @@ from chassis.store import Store
 from chassis.tar import Limits
 from imaged import catalog, gc, recover
 from imaged.blobs import BlobStore
-from imaged.compression import Caps
 from imaged.gate import Gate, NamedLocks
 from imaged.layers import LayerStore
 from imaged.rootfs import RootfsStore

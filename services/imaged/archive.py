@@ -12,13 +12,13 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from chassis.compression import Caps, Decompressor
 from chassis.errors import InvalidArgument, NotFound, PierError
 from chassis.ids import Digest, new_id
 from chassis.ids import digest as check_digest
 from chassis.tar import Kind, Limits, Reader, bad_archive, clean_name
 from imaged import manifest, platform, reference
 from imaged.blobs import BlobStore
-from imaged.compression import Caps, Decompressor
 from imaged.reference import Reference
 
 _ENTRIES: Final = 100_000

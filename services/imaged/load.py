@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 
+from chassis.compression import Caps
 from chassis.errors import Aborted
 from chassis.ids import Digest
 from chassis.ids import namespace as check_namespace
@@ -13,7 +14,6 @@ from imaged import archive, catalog, images, manifest
 from imaged.archive import Contents, LoadedImage
 from imaged.bridge import from_thread
 from imaged.catalog import Ref
-from imaged.compression import Caps
 from imaged.install import install, wanted_layers
 from imaged.state import State
 from imaged.unbroken import cancelled, unbroken

@@ -21,10 +21,15 @@ _RESOLVE: Final = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
 
 
 class Rootfs:
-    """An open root directory. Use it as a context manager."""
+    """An open root directory, which is closed with it. Use it as a context manager."""
 
-    def __init__(self, shim_pid: int, path: bytes) -> None:
-        self._fd = os.open(b"/proc/%d/root%s" % (shim_pid, path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    @classmethod
+    def of(cls, shim_pid: int, path: bytes) -> Self:
+        """``path`` as the process sees it."""
+        return cls(os.open(b"/proc/%d/root%s" % (shim_pid, path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
 
     def __enter__(self) -> Self:
         return self

@@ -112,9 +112,11 @@ class Call:
     def empty(self, status: int = 204) -> web.Response:
         return web.Response(status=status)
 
-    async def stream(self, content_type: str = wire.JSON, status: int = 200) -> web.StreamResponse:
+    async def stream(
+        self, content_type: str = wire.JSON, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> web.StreamResponse:
         """A chunked answer whose head is sent at once; write to it, and return it."""
-        response = web.StreamResponse(status=status)
+        response = web.StreamResponse(status=status, headers=headers)
         response.content_type = content_type
         response.enable_chunked_encoding()
         self.stamp(response)

@@ -18,9 +18,6 @@ routes: Final = Routes()
 _LATER: Final = (
     ("GET", "/containers/{name}/export", "export"),
     ("GET", "/containers/{name}/changes", "diff"),
-    ("HEAD", "/containers/{name}/archive", "cp"),
-    ("GET", "/containers/{name}/archive", "cp"),
-    ("PUT", "/containers/{name}/archive", "cp"),
     ("GET", "/containers/{name}/attach/ws", "attach by websocket"),
     ("POST", "/commit", "commit"),
     ("POST", "/auth", "login"),

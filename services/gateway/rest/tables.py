@@ -6,6 +6,7 @@ from typing import Final
 
 from gateway.rest import (
     containers,
+    containers_archive,
     containers_create,
     containers_inspect,
     containers_list,
@@ -26,6 +27,6 @@ from gateway.rest.routes import Routes
 
 TABLES: Final[tuple[Routes, ...]] = (
     containers_list.routes, containers_create.routes, containers_inspect.routes, containers_use.routes,
-    containers.routes, streams.routes, exec.routes, traces.routes, events.routes, image_transfer.routes, images.routes,
-    system.routes, prune.routes, networks.routes, volumes.routes, later.routes,
+    containers_archive.routes, containers.routes, streams.routes, exec.routes, traces.routes, events.routes,
+    image_transfer.routes, images.routes, system.routes, prune.routes, networks.routes, volumes.routes, later.routes,
 )

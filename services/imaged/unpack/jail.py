@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import resource
 from typing import Final
 
-from chassis import kernel
+from chassis import jail, kernel
 
 _CAPABILITIES: Final = (
-    kernel.CAP_CHOWN, kernel.CAP_DAC_OVERRIDE, kernel.CAP_FOWNER, kernel.CAP_FSETID, kernel.CAP_MKNOD,
-    kernel.CAP_SETFCAP, kernel.CAP_SYS_ADMIN,  # trusted.overlay.opaque
+    *jail.OF_FILES, kernel.CAP_SYS_ADMIN,  # trusted.overlay.opaque
 )
 _MEMORY: Final = 2 << 30
-_FILES: Final = 64
 
 
 def enter(directory: int) -> int:
@@ -36,19 +32,6 @@ def enter(directory: int) -> int:
     os.close(directory)
     os.fchdir(tree)
     os.close(tree)
-    try:
-        kernel.pivot_root(b".", b".")
-        kernel.umount(b".", kernel.MNT_DETACH)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        # An initramfs cannot be pivoted away from. Without CAP_SYS_CHROOT, below, there is no way back up either.
-        kernel.mount(b".", b"/", None, kernel.MS_MOVE)
-        os.chroot(b".")
-    os.chdir(b"/")
-    os.umask(0)
-    for limit, value in ((resource.RLIMIT_AS, _MEMORY), (resource.RLIMIT_NOFILE, _FILES), (resource.RLIMIT_CORE, 0)):
-        resource.setrlimit(limit, (value, value))
-    kernel.keep_capabilities(_CAPABILITIES)
-    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    jail.enter_working_directory()
+    jail.confine(_CAPABILITIES, memory=_MEMORY)
     return os.open(b"/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from chassis import errors
+from chassis.compression import Caps
 from chassis.errors import Internal
 from chassis.tar import Limits
-from imaged.compression import Caps
 from imaged.unbroken import cancelled, unbroken
 from imaged.unpack.worker import FEED, Job, Unpacked
 

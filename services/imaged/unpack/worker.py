@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from chassis import kernel
+from chassis.compression import Caps, Decompressor
 from chassis.errors import Aborted, DataLoss, Internal, PierError, ResourceExhausted
 from chassis.tar import Limits, Reader
-from imaged.compression import Caps, Decompressor
+from chassis.tar.extract import Extractor
 from imaged.unpack import jail
-from imaged.unpack.extract import Extractor
 
 FEED: Final = struct.Struct("<QB")
 _PIECE: Final = 1 << 20

@@ -19,10 +19,10 @@ import pytest
 import zstandard
 
 from chassis import kernel
+from chassis.compression import Caps
 from chassis.errors import Aborted, InvalidArgument, PierError, ResourceExhausted
 from chassis.ids import digest
 from chassis.tar import Entry, Kind, Limits, Writer
-from imaged.compression import Caps
 from imaged.layers import LayerStore
 from imaged.unpack.unpacker import Feed, Unpacker
 from imaged.unpack.worker import Unpacked
@@ -460,7 +460,7 @@ AUDIT = """
 import json, os, socket, sys
 sys.path.insert(0, sys.argv[1])
 from imaged.unpack import jail, worker
-from imaged.compression import Caps
+from chassis.compression import Caps
 from chassis.tar import Limits
 entered = False
 seen = []

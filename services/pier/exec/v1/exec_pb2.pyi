@@ -2370,6 +2370,184 @@ class ProcessInfo(_message.Message):
 Global___ProcessInfo: _TypeAlias = ProcessInfo  # noqa: Y015
 
 @_typing.final
+class PathStat(_message.Message):
+    """What lstat(2) says of a path."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    MTIME_FIELD_NUMBER: _builtins.int
+    LINK_TARGET_FIELD_NUMBER: _builtins.int
+    name: _builtins.bytes
+    """The path's last part; "/" for the root, "." where the path ended with "/."."""
+    size: _builtins.int
+    """Bytes."""
+    mode: _builtins.int
+    """st_mode: kind and permission bits."""
+    link_target: _builtins.bytes
+    """Of a symbolic link: the absolute path in the container that it leads to."""
+    @_builtins.property
+    def mtime(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.bytes = ...,
+        size: _builtins.int = ...,
+        mode: _builtins.int = ...,
+        mtime: _timestamp_pb2.Timestamp | None = ...,
+        link_target: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["mtime", b"mtime"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["link_target", b"link_target", "mode", b"mode", "mtime", b"mtime", "name", b"name", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PathStat: _TypeAlias = PathStat  # noqa: Y015
+
+@_typing.final
+class StatPathRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    path: _builtins.bytes
+    """Absolute, or below "/". A last part that is a symbolic link is not followed, unless "/" or "/." follows it."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        path: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatPathRequest: _TypeAlias = StatPathRequest  # noqa: Y015
+
+@_typing.final
+class StatPathResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def stat(self) -> Global___PathStat: ...
+    def __init__(
+        self,
+        *,
+        stat: Global___PathStat | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stat", b"stat"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["stat", b"stat"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatPathResponse: _TypeAlias = StatPathResponse  # noqa: Y015
+
+@_typing.final
+class ReadArchiveRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    path: _builtins.bytes
+    """As StatPathRequest's. Entries are named from its last part on."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        path: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadArchiveRequest: _TypeAlias = ReadArchiveRequest  # noqa: Y015
+
+@_typing.final
+class ReadArchiveResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAT_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    @_builtins.property
+    def stat(self) -> Global___PathStat: ...
+    def __init__(
+        self,
+        *,
+        stat: Global___PathStat | None = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stat", b"stat"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "stat", b"stat"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadArchiveResponse: _TypeAlias = ReadArchiveResponse  # noqa: Y015
+
+@_typing.final
+class WriteArchiveRequest(_message.Message):
+    """The first message has all but `data`, those that follow have only `data`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    KEEP_KINDS_FIELD_NUMBER: _builtins.int
+    OWNED_BY_USER_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    path: _builtins.bytes
+    """A directory; links are followed, within the container."""
+    keep_kinds: _builtins.bool
+    """Neither replace a directory by something else, nor the reverse."""
+    owned_by_user: _builtins.bool
+    """All that is made belongs to the container's user, whatever the archive says; of no effect where none is set."""
+    data: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        path: _builtins.bytes = ...,
+        keep_kinds: _builtins.bool = ...,
+        owned_by_user: _builtins.bool = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "id", b"id", "keep_kinds", b"keep_kinds", "owned_by_user", b"owned_by_user", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WriteArchiveRequest: _TypeAlias = WriteArchiveRequest  # noqa: Y015
+
+@_typing.final
+class WriteArchiveResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WriteArchiveResponse: _TypeAlias = WriteArchiveResponse  # noqa: Y015
+
+@_typing.final
 class OpenAttachRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -144,6 +144,21 @@ class ContainerServiceStub:
                 request_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.ListProcessesRequest.SerializeToString,
                 response_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.ListProcessesResponse.FromString,
                 _registered_method=True)
+        self.StatPath = channel.unary_unary(
+                '/pier.exec.v1.ContainerService/StatPath',
+                request_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.StatPathRequest.SerializeToString,
+                response_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.StatPathResponse.FromString,
+                _registered_method=True)
+        self.ReadArchive = channel.unary_stream(
+                '/pier.exec.v1.ContainerService/ReadArchive',
+                request_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.ReadArchiveRequest.SerializeToString,
+                response_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.ReadArchiveResponse.FromString,
+                _registered_method=True)
+        self.WriteArchive = channel.stream_unary(
+                '/pier.exec.v1.ContainerService/WriteArchive',
+                request_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.WriteArchiveRequest.SerializeToString,
+                response_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.WriteArchiveResponse.FromString,
+                _registered_method=True)
         self.OpenAttach = channel.unary_unary(
                 '/pier.exec.v1.ContainerService/OpenAttach',
                 request_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.OpenAttachRequest.SerializeToString,
@@ -333,6 +348,30 @@ class ContainerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StatPath(self, request, context):
+        """Files of a container as it sees them, through its mounts, whether it runs or not; links never lead out of it, and
+        no program of the container's is run. One that does not run cannot be started meanwhile. Kernel file systems (/proc,
+        /sys, /dev) are not shown. Errors: NOT_FOUND (NO_SUCH_PATH), INVALID_ARGUMENT (NOT_A_DIRECTORY).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadArchive(self, request, context):
+        """A path as a tar archive (PAX), numeric owners only. The first message has `stat` and no data.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WriteArchive(self, request_iterator, context):
+        """Unpacks a tar archive, plain or compressed by gzip or zstd, into a directory that is there. What was unpacked before
+        an error stays. INVALID_ARGUMENT also for BAD_ARCHIVE, READ_ONLY, OTHER_KIND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def OpenAttach(self, request, context):
         """Where to attach on this node: a unix socket that speaks the attach protocol (services/chassis/attach.py). Forks the
         container's shim where there is none yet, so that a client attached before the start loses nothing.
@@ -493,6 +532,21 @@ def add_ContainerServiceServicer_to_server(servicer, server):
                     servicer.ListProcesses,
                     request_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.ListProcessesRequest.FromString,
                     response_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.ListProcessesResponse.SerializeToString,
+            ),
+            'StatPath': grpc.unary_unary_rpc_method_handler(
+                    servicer.StatPath,
+                    request_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.StatPathRequest.FromString,
+                    response_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.StatPathResponse.SerializeToString,
+            ),
+            'ReadArchive': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadArchive,
+                    request_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.ReadArchiveRequest.FromString,
+                    response_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.ReadArchiveResponse.SerializeToString,
+            ),
+            'WriteArchive': grpc.stream_unary_rpc_method_handler(
+                    servicer.WriteArchive,
+                    request_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.WriteArchiveRequest.FromString,
+                    response_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.WriteArchiveResponse.SerializeToString,
             ),
             'OpenAttach': grpc.unary_unary_rpc_method_handler(
                     servicer.OpenAttach,
@@ -1124,6 +1178,87 @@ class ContainerService:
             '/pier.exec.v1.ContainerService/ListProcesses',
             pier_dot_exec_dot_v1_dot_exec__pb2.ListProcessesRequest.SerializeToString,
             pier_dot_exec_dot_v1_dot_exec__pb2.ListProcessesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StatPath(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pier.exec.v1.ContainerService/StatPath',
+            pier_dot_exec_dot_v1_dot_exec__pb2.StatPathRequest.SerializeToString,
+            pier_dot_exec_dot_v1_dot_exec__pb2.StatPathResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadArchive(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/pier.exec.v1.ContainerService/ReadArchive',
+            pier_dot_exec_dot_v1_dot_exec__pb2.ReadArchiveRequest.SerializeToString,
+            pier_dot_exec_dot_v1_dot_exec__pb2.ReadArchiveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WriteArchive(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/pier.exec.v1.ContainerService/WriteArchive',
+            pier_dot_exec_dot_v1_dot_exec__pb2.WriteArchiveRequest.SerializeToString,
+            pier_dot_exec_dot_v1_dot_exec__pb2.WriteArchiveResponse.FromString,
             options,
             channel_credentials,
             insecure,

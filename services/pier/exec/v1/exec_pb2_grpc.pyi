@@ -101,6 +101,17 @@ class ContainerServiceStub:
     """One sample a second while the client listens; with `once` a single one."""
     ListProcesses: _grpc.UnaryUnaryMultiCallable[_exec_pb2.ListProcessesRequest, _exec_pb2.ListProcessesResponse]
     """Processes of a container, read from /proc; no program of the container's is run."""
+    StatPath: _grpc.UnaryUnaryMultiCallable[_exec_pb2.StatPathRequest, _exec_pb2.StatPathResponse]
+    """Files of a container as it sees them, through its mounts, whether it runs or not; links never lead out of it, and
+    no program of the container's is run. One that does not run cannot be started meanwhile. Kernel file systems (/proc,
+    /sys, /dev) are not shown. Errors: NOT_FOUND (NO_SUCH_PATH), INVALID_ARGUMENT (NOT_A_DIRECTORY).
+    """
+    ReadArchive: _grpc.UnaryStreamMultiCallable[_exec_pb2.ReadArchiveRequest, _exec_pb2.ReadArchiveResponse]
+    """A path as a tar archive (PAX), numeric owners only. The first message has `stat` and no data."""
+    WriteArchive: _grpc.StreamUnaryMultiCallable[_exec_pb2.WriteArchiveRequest, _exec_pb2.WriteArchiveResponse]
+    """Unpacks a tar archive, plain or compressed by gzip or zstd, into a directory that is there. What was unpacked before
+    an error stays. INVALID_ARGUMENT also for BAD_ARCHIVE, READ_ONLY, OTHER_KIND.
+    """
     OpenAttach: _grpc.UnaryUnaryMultiCallable[_exec_pb2.OpenAttachRequest, _exec_pb2.OpenAttachResponse]
     """Where to attach on this node: a unix socket that speaks the attach protocol (services/chassis/attach.py). Forks the
     container's shim where there is none yet, so that a client attached before the start loses nothing.
@@ -160,6 +171,17 @@ class ContainerServiceAsyncStub(ContainerServiceStub):
     """One sample a second while the client listens; with `once` a single one."""
     ListProcesses: _aio.UnaryUnaryMultiCallable[_exec_pb2.ListProcessesRequest, _exec_pb2.ListProcessesResponse]  # type: ignore[assignment]
     """Processes of a container, read from /proc; no program of the container's is run."""
+    StatPath: _aio.UnaryUnaryMultiCallable[_exec_pb2.StatPathRequest, _exec_pb2.StatPathResponse]  # type: ignore[assignment]
+    """Files of a container as it sees them, through its mounts, whether it runs or not; links never lead out of it, and
+    no program of the container's is run. One that does not run cannot be started meanwhile. Kernel file systems (/proc,
+    /sys, /dev) are not shown. Errors: NOT_FOUND (NO_SUCH_PATH), INVALID_ARGUMENT (NOT_A_DIRECTORY).
+    """
+    ReadArchive: _aio.UnaryStreamMultiCallable[_exec_pb2.ReadArchiveRequest, _exec_pb2.ReadArchiveResponse]  # type: ignore[assignment]
+    """A path as a tar archive (PAX), numeric owners only. The first message has `stat` and no data."""
+    WriteArchive: _aio.StreamUnaryMultiCallable[_exec_pb2.WriteArchiveRequest, _exec_pb2.WriteArchiveResponse]  # type: ignore[assignment]
+    """Unpacks a tar archive, plain or compressed by gzip or zstd, into a directory that is there. What was unpacked before
+    an error stays. INVALID_ARGUMENT also for BAD_ARCHIVE, READ_ONLY, OTHER_KIND.
+    """
     OpenAttach: _aio.UnaryUnaryMultiCallable[_exec_pb2.OpenAttachRequest, _exec_pb2.OpenAttachResponse]  # type: ignore[assignment]
     """Where to attach on this node: a unix socket that speaks the attach protocol (services/chassis/attach.py). Forks the
     container's shim where there is none yet, so that a client attached before the start loses nothing.
@@ -348,6 +370,35 @@ class ContainerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_exec_pb2.ListProcessesResponse, _abc.Awaitable[_exec_pb2.ListProcessesResponse]]:
         """Processes of a container, read from /proc; no program of the container's is run."""
+
+    @_abc_1.abstractmethod
+    def StatPath(
+        self,
+        request: _exec_pb2.StatPathRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_exec_pb2.StatPathResponse, _abc.Awaitable[_exec_pb2.StatPathResponse]]:
+        """Files of a container as it sees them, through its mounts, whether it runs or not; links never lead out of it, and
+        no program of the container's is run. One that does not run cannot be started meanwhile. Kernel file systems (/proc,
+        /sys, /dev) are not shown. Errors: NOT_FOUND (NO_SUCH_PATH), INVALID_ARGUMENT (NOT_A_DIRECTORY).
+        """
+
+    @_abc_1.abstractmethod
+    def ReadArchive(
+        self,
+        request: _exec_pb2.ReadArchiveRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_exec_pb2.ReadArchiveResponse], _abc.AsyncIterator[_exec_pb2.ReadArchiveResponse]]:
+        """A path as a tar archive (PAX), numeric owners only. The first message has `stat` and no data."""
+
+    @_abc_1.abstractmethod
+    def WriteArchive(
+        self,
+        request_iterator: _MaybeAsyncIterator[_exec_pb2.WriteArchiveRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_exec_pb2.WriteArchiveResponse, _abc.Awaitable[_exec_pb2.WriteArchiveResponse]]:
+        """Unpacks a tar archive, plain or compressed by gzip or zstd, into a directory that is there. What was unpacked before
+        an error stays. INVALID_ARGUMENT also for BAD_ARCHIVE, READ_ONLY, OTHER_KIND.
+        """
 
     @_abc_1.abstractmethod
     def OpenAttach(

@@ -1,4 +1,4 @@
-"""imaged.compression: what comes out, what is refused, and what a bomb costs."""
+"""chassis.compression: what comes out, what is refused, and what a bomb costs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chassis.compression import Caps, Decompressor
 from chassis.errors import InvalidArgument, Unimplemented
-from imaged.compression import Caps, Decompressor
 
 
 def pieces(raw: bytes, size: int) -> Iterator[bytes]:

@@ -1,7 +1,8 @@
-"""Writes the entries of a layer into the current root: OCI image-spec, layer.md, as directories that overlayfs reads.
+"""Writes the entries of an archive below a root: a layer's (OCI image-spec, layer.md, as directories that overlayfs
+reads), or what somebody copies into a container.
 
-Runs in a worker whose root is the layer's directory. Even so no path is trusted: parents are resolved by openat2 within
-the root, the last part of a name is never followed, and all calls on it are made from its parent as working directory.
+Runs in a process whose root is that root. Even so no path is trusted: parents are resolved by openat2 within the root,
+the last part of a name is never followed, and all calls on it are made from its parent as working directory.
 """
 
 from __future__ import annotations
@@ -10,24 +11,42 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from chassis import kernel, trees
-from chassis.errors import ResourceExhausted
+from chassis.errors import InvalidArgument, ResourceExhausted
 from chassis.tar import Entry, Kind, Reader, bad_archive, clean_name
 
 _WHITEOUT: Final = b".wh."
 _OPAQUE: Final = b".wh..wh..opq"
 _META: Final = b".wh..wh."
 _OVERLAY_OPAQUE: Final = b"trusted.overlay.opaque"
-_RESOLVE: Final = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS | kernel.RESOLVE_NO_XDEV
+_RESOLVE: Final = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SPACE_EVERY: Final = 32 << 20
 _IMPLIED_MODE: Final = 0o755
 _XATTRS: Final = (b"user.", b"security.capability", b"system.posix_acl_access", b"system.posix_acl_default")
 _XATTRS_NOT: Final = (b"user.overlay.",)
 _XATTR_MISFITS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP})
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How entries are taken; the defaults are a layer's.
+
+    ``base``: all goes below this directory of the root, which is there. ``whiteouts``: names that begin with ".wh."
+    hide what is below the layer; else they are names as others. ``cross_mounts``: paths may lead into other file
+    systems. ``keep_base``: an entry for the base itself changes nothing. ``owner``: (uid, gid) of everything made,
+    whatever the archive says. ``keep_kinds``: a directory is not replaced by something else, nor the reverse.
+    """
+
+    base: bytes = b""
+    whiteouts: bool = True
+    cross_mounts: bool = False
+    keep_base: bool = False
+    owner: tuple[int, int] | None = None
+    keep_kinds: bool = False
 
 
 @dataclass
@@ -42,14 +61,16 @@ class Extracted:
 
 
 class Extractor:
-    """Fills the directory ``root`` (a readable descriptor), which nobody else changes meanwhile.
+    """Fills the directory ``root`` (a readable descriptor).
 
     ``reserve`` is how many bytes of the file system stay free, whatever comes.
     """
 
-    def __init__(self, root: int, reserve: int) -> None:
+    def __init__(self, root: int, reserve: int, rules: Rules | None = None) -> None:
         self._root = root
         self._reserve = reserve
+        self._rules = rules or Rules()
+        self._resolve = _RESOLVE | (0 if self._rules.cross_mounts else kernel.RESOLVE_NO_XDEV)
         self._unchecked = _SPACE_EVERY
         self._parent: bytes | None = None
         self._times: dict[bytes, int] = {}
@@ -71,13 +92,15 @@ class Extractor:
 
     def _extract(self, entry: Entry, reader: Reader) -> None:
         self.extracted.entries += 1
-        path = clean_name(entry.name)
-        if not path:
+        path = self._below(entry.name)
+        if path == self._rules.base:
             self._root_entry(entry)
             return
+        if self._rules.owner is not None:
+            entry = replace(entry, uid=self._rules.owner[0], gid=self._rules.owner[1])
         parent, _, name = path.rpartition(b"/")
         self._enter(parent)
-        if name.startswith(_WHITEOUT):
+        if self._rules.whiteouts and name.startswith(_WHITEOUT):
             self._whiteout(parent, name, entry)
             return
         match entry.kind:
@@ -93,9 +116,18 @@ class Extractor:
     def _root_entry(self, entry: Entry) -> None:
         if entry.kind is not Kind.DIRECTORY:
             raise bad_archive("the root is not a directory")
+        if self._rules.keep_base:
+            return
         self._enter(b"")
         self._describe(b".", entry)
         self._times[b"."] = entry.mtime_ns
+
+    def _below(self, name: bytes) -> bytes:
+        """Where ``name`` of the archive is in the root."""
+        path = clean_name(name)
+        if not self._rules.base:
+            return path
+        return self._rules.base + b"/" + path if path else self._rules.base
 
     def _enter(self, parent: bytes) -> None:
         """Make ``parent`` the working directory, and make it where it is missing."""
@@ -110,7 +142,7 @@ class Extractor:
         self._parent = parent
 
     def _open(self, path: bytes, flags: int = os.O_PATH) -> int:
-        return kernel.openat2(self._root, path, flags | os.O_DIRECTORY, _RESOLVE)
+        return kernel.openat2(self._root, path, flags | os.O_DIRECTORY, self._resolve)
 
     def _make_parents(self, parent: bytes) -> int:
         here = self._open(b".")
@@ -156,7 +188,7 @@ class Extractor:
         try:
             fd = os.open(name, _CREATE, 0o600)
         except FileExistsError:
-            self._clear(name)
+            self._make_room(name, entry)
             fd = os.open(name, _CREATE, 0o600)
         try:
             for offset, part in reader.data():
@@ -193,9 +225,9 @@ class Extractor:
         except FileExistsError:
             status = os.lstat(name)
             if not stat.S_ISDIR(status.st_mode):
-                self._clear(name)
+                self._make_room(name, entry)
                 os.mkdir(name, 0o700)
-                if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
+                if self._rules.whiteouts and stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
                     # Made anew after it was hidden: nothing of the lower one shows through.
                     os.setxattr(name, _OVERLAY_OPAQUE, b"y", follow_symlinks=False)
         self._describe(name, entry)
@@ -203,7 +235,7 @@ class Extractor:
 
     def _link(self, name: bytes, entry: Entry) -> None:
         # The inode is described already: nothing of a link's header is applied (CVE-2021-32760).
-        target = clean_name(entry.link)
+        target = self._below(entry.link)
         parent, _, last = target.rpartition(b"/")
         if not last:
             raise bad_archive(f"{entry.name[:200]!r} is a link to the root")
@@ -215,7 +247,7 @@ class Extractor:
                 there = os.stat(last, dir_fd=source, follow_symlinks=False)
                 if os.path.samestat(there, os.lstat(name)):
                     return
-                self._clear(name)
+                self._make_room(name, entry)
                 os.link(last, name, src_dir_fd=source, follow_symlinks=False)
         finally:
             os.close(source)
@@ -225,7 +257,7 @@ class Extractor:
         try:
             make()
         except FileExistsError:
-            self._clear(name)
+            self._make_room(name, entry)
             make()
         self._describe(name, entry)
         os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
@@ -262,8 +294,15 @@ class Extractor:
                 return
         self.extracted.xattrs_dropped += 1
 
-    def _clear(self, name: bytes) -> None:
-        """Take away what an earlier entry of this layer made."""
+    def _make_room(self, name: bytes, entry: Entry) -> None:
+        """Take away what is there already."""
+        if self._rules.keep_kinds:
+            is_directory = stat.S_ISDIR(os.lstat(name).st_mode)
+            if is_directory != (entry.kind is Kind.DIRECTORY):
+                kinds = ("directory", "non-directory") if is_directory else ("non-directory", "directory")
+                shown = os.fsdecode(name)
+                raise InvalidArgument(f"cannot overwrite {kinds[0]} {shown!r} with {kinds[1]} {shown!r}",
+                                      reason="OTHER_KIND")
         here = os.open(b".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             trees.remove_tree(here, name)

@@ -16,7 +16,7 @@ import zstandard
 from isal import igzip_lib
 
 from chassis.errors import InvalidArgument, Unimplemented
-from imaged.zstd_frames import Frames
+from chassis.zstd_frames import Frames
 
 _PIECE: Final = 1 << 20
 _WINDOW_MAX: Final = 128 << 20

@@ -1,0 +1,106 @@
+"""A file or a directory tree as a tar archive: with its hard links and file capabilities, without sockets."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from chassis import kernel, trees
+from chassis.tar import Entry, Kind, Writer
+
+_PIECE: Final = 256 << 10
+_CAPABILITY: Final = "security.capability"
+_BENEATH: Final = kernel.RESOLVE_BENEATH | kernel.RESOLVE_NO_SYMLINKS | kernel.RESOLVE_NO_MAGICLINKS
+_KINDS: Final = {
+    stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.DIRECTORY, stat.S_IFLNK: Kind.SYMLINK, stat.S_IFCHR: Kind.CHAR,
+    stat.S_IFBLK: Kind.BLOCK, stat.S_IFIFO: Kind.FIFO,
+}
+
+
+class Packer:
+    """Writes one archive through ``write``. The tree may change meanwhile: what vanishes is passed over, a file that
+    shrinks ends in zeros. File systems of ``hidden`` devices (st_dev) are shown as directories that are empty.
+    """
+
+    def __init__(self, write: Callable[[bytes], object], hidden: frozenset[int] = frozenset()) -> None:
+        self._writer = Writer(write)
+        self._hidden = hidden
+        self._seen: dict[tuple[int, int], bytes] = {}
+
+    def pack(self, parent: int, name: bytes, base: bytes) -> None:
+        """The archive of ``name`` in the directory ``parent`` (a descriptor), whose own name in it is ``base``."""
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if not stat.S_ISDIR(status.st_mode):
+            self._add(parent, name, base, status)
+        else:
+            for below, each in trees.walk(parent, name, self._hidden):
+                self._add(parent, _joined(name, below), _joined(base, below), each)
+        self._writer.close()
+
+    def _add(self, top: int, path: bytes, name: bytes, status: os.stat_result) -> None:
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+        if kind is None:
+            return
+        key = (status.st_dev, status.st_ino)
+        entry = Entry(name, kind, mode=stat.S_IMODE(status.st_mode), uid=status.st_uid, gid=status.st_gid,
+                      mtime_ns=status.st_mtime_ns)
+        try:
+            if kind is not Kind.DIRECTORY and status.st_nlink > 1 and key in self._seen:
+                self._writer.add(replace(entry, kind=Kind.LINK, link=self._seen[key]))
+                return
+            if kind is Kind.FILE:
+                self._add_file(top, path, name, status)
+            elif kind is Kind.SYMLINK:
+                self._writer.add(replace(entry, link=_readlink(top, path)))
+            else:
+                device = (os.major(status.st_rdev), os.minor(status.st_rdev))
+                self._writer.add(replace(entry, device=device))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        if status.st_nlink > 1:
+            self._seen[key] = name
+
+    def _add_file(self, top: int, path: bytes, name: bytes, status: os.stat_result) -> None:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+        fd = kernel.openat2(top, path, flags, _BENEATH)
+        try:
+            now = os.fstat(fd)
+            if not stat.S_ISREG(now.st_mode):
+                return  # it was swapped for something that must not be read
+            entry = Entry(
+                name, Kind.FILE, mode=stat.S_IMODE(now.st_mode), uid=now.st_uid, gid=now.st_gid, size=now.st_size,
+                mtime_ns=now.st_mtime_ns, xattrs=_capability(fd),
+            )
+            self._writer.add(entry, _content(fd, now.st_size))
+        finally:
+            os.close(fd)
+
+
+def _content(fd: int, size: int) -> Iterator[bytes]:
+    left = size
+    while left:
+        part = os.read(fd, min(left, _PIECE)) or bytes(min(left, _PIECE))
+        left -= len(part)
+        yield part
+
+
+def _capability(fd: int) -> dict[bytes, bytes]:
+    try:
+        return {_CAPABILITY.encode(): os.getxattr(fd, _CAPABILITY)}
+    except OSError:
+        return {}
+
+
+def _readlink(top: int, path: bytes) -> bytes:
+    fd = kernel.openat2(top, path, os.O_PATH | os.O_NOFOLLOW, _BENEATH)
+    try:
+        return os.readlink(b"", dir_fd=fd)
+    finally:
+        os.close(fd)
+
+
+def _joined(above: bytes, below: bytes) -> bytes:
+    return above.rstrip(b"/") + b"/" + below if below else above
