@@ -115,15 +115,32 @@ def _store_file(blobs: BlobStore, reader: Reader, contents: Contents) -> Digest:
 
 
 def read(blobs: BlobStore, contents: Contents) -> list[LoadedImage]:
-    """The images of an archive. InvalidArgument where it is not one, or is not whole."""
-    if contents.has("manifest.json"):
-        saved = _decode(blobs, contents.find("manifest.json"), list[_Saved])
-        return [_docker(blobs, contents, one) for one in saved[:_IMAGES]]
-    if contents.has("index.json"):
-        layout = _decode(blobs, contents.find("index.json"), _Layout)
-        return [_oci(blobs, contents, one) for one in layout.manifests[:_IMAGES]]
-    raise InvalidArgument(
-        "archive: it has neither manifest.json nor index.json: no image archive", reason="BAD_ARCHIVE")
+    """The images of an archive. InvalidArgument where it is not one, or is not whole.
+
+    One that is both kinds is read as a layout, which keeps manifests as they were, and for the names as both.
+    """
+    is_docker, is_layout = contents.has("manifest.json"), contents.has("index.json")
+    if not (is_docker or is_layout):
+        raise InvalidArgument(
+            "archive: it has neither manifest.json nor index.json: no image archive", reason="BAD_ARCHIVE")
+    loaded: list[LoadedImage] = []
+    if is_layout:
+        try:
+            layout = _decode(blobs, contents.find("index.json"), _Layout)
+            loaded = [_oci(blobs, contents, one) for one in layout.manifests[:_IMAGES]]
+        except InvalidArgument:
+            if not is_docker:
+                raise
+            loaded = []
+    if is_docker:
+        by_config = {image.config_digest: image for image in loaded}
+        for one in _decode(blobs, contents.find("manifest.json"), list[_Saved])[:_IMAGES]:
+            image = by_config.get(contents.find(one.config))
+            if image is None:
+                loaded.append(_docker(blobs, contents, one))
+                continue
+            image.references.extend(name for name in _tags(one) if name not in image.references)
+    return loaded
 
 
 def _decode(blobs: BlobStore, digest: Digest, kind: type[T]) -> T:
@@ -139,10 +156,14 @@ def _docker(blobs: BlobStore, contents: Contents, saved: _Saved) -> LoadedImage:
     config_digest = contents.find(saved.config)
     config = manifest.parse_config(blobs.read(config_digest, manifest.CONFIG_MAX), len(saved.layers))
     layers = [layer_descriptor(blobs, contents.find(name)) for name in saved.layers]
-    references = [reference.parse(tag).with_default_tag() for tag in saved.repo_tags or []]
+    references = _tags(saved)
     descriptor = write_manifest(blobs, config_digest, layers)
     contents.new.add(descriptor.checked)
     return LoadedImage(config_digest, config, descriptor, layers, references, [descriptor.checked])
+
+
+def _tags(saved: _Saved) -> list[Reference]:
+    return [reference.parse(tag).with_default_tag() for tag in saved.repo_tags or []]
 
 
 def layer_descriptor(blobs: BlobStore, digest: Digest) -> manifest.Descriptor:

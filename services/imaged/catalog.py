@@ -178,6 +178,16 @@ def refs_of(connection: sqlite3.Connection, namespace: str, image_id: str) -> li
     return [Ref(*row) for row in rows]
 
 
+def refs_in(connection: sqlite3.Connection, namespace: str, repository: str) -> list[Ref]:
+    """The references with a tag in ``repository`` ("docker.io/library/busybox"), sorted."""
+    rows = connection.execute(
+        "SELECT reference, image_id, target FROM refs WHERE namespace=? AND reference>? AND reference<? "
+        "ORDER BY reference",
+        (namespace, f"{repository}:", f"{repository};"),  # the character after ":"
+    )
+    return [ref for row in rows if not (ref := Ref(*row)).is_digest]
+
+
 def by_prefix(connection: sqlite3.Connection, namespace: str, prefix: str) -> Digest | None:
     """The id of the one image whose id begins with ``sha256:`` + ``prefix``; InvalidArgument where several do."""
     rows = connection.execute(

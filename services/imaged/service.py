@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from chassis.errors import InvalidArgument, Unimplemented
 from chassis.ids import namespace as check_namespace
-from imaged import catalog, content, gc, images, importing, load, snapshots, untag, volumes
+from imaged import catalog, content, gc, images, importing, load, save, snapshots, untag, volumes
 from imaged.pull import Pull
 from imaged.push import Push
 from imaged.state import State
@@ -97,8 +97,9 @@ class Images(rpc.ImageServiceServicer):
         async for message in Push(self._state, request).run():
             yield message
 
-    def Save(self, request: pb.SaveRequest, context: Any) -> AsyncIterator[pb.SaveResponse]:
-        raise _not_built("save")
+    async def Save(self, request: pb.SaveRequest, context: Any) -> AsyncIterator[pb.SaveResponse]:
+        async for piece in save.save(self._state, request):
+            yield pb.SaveResponse(data=piece)
 
 
 class Snapshots(rpc.SnapshotServiceServicer):

@@ -17,6 +17,6 @@ Source: POSIX.1-2017 pax, "ustar Interchange Format" and "pax Extended Header"; 
 
 from chassis.tar.entry import Entry, Kind, Limits, bad_archive, clean_name
 from chassis.tar.reader import Reader
-from chassis.tar.writer import Writer
+from chassis.tar.writer import END, Writer
 
-__all__ = ["Entry", "Kind", "Limits", "Reader", "Writer", "bad_archive", "clean_name"]
+__all__ = ["END", "Entry", "Kind", "Limits", "Reader", "Writer", "bad_archive", "clean_name"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from chassis.errors import InvalidArgument
@@ -11,6 +11,8 @@ from chassis.tar.entry import BLOCK, Entry, Kind
 
 _NAME, _PREFIX, _OWNER = 100, 155, 32
 _SECOND: Final = 10**9
+END: Final = bytes(2 * BLOCK)
+"""What ends an archive."""
 
 
 class Writer:
@@ -23,28 +25,34 @@ class Writer:
         self._write = write
 
     def add(self, entry: Entry, content: Iterable[bytes] = ()) -> None:
-        """Write ``entry`` and its ``content``: the stored bytes alone where ``entry.sparse`` is set, else all of them.
+        """Write ``entry`` and its ``content``, as ``pieces`` has them."""
+        for piece in self.pieces(entry, content):
+            self._write(piece)
+
+    def close(self) -> None:
+        """Write the two blocks of zeros that end an archive."""
+        self._write(END)
+
+    @classmethod
+    def pieces(cls, entry: Entry, content: Iterable[bytes] = ()) -> Iterator[bytes]:
+        """The bytes of ``entry`` with its ``content``: the stored bytes alone where ``entry.sparse`` is set, else all.
 
         ValueError where the content's length is not what the entry says: the archive is then spoilt.
         """
-        self._check(entry)
+        cls._check(entry)
         front = sparse.build_1(entry.sparse, entry.size) if entry.sparse is not None else b""
         length = sum(length for _, length in entry.sparse) if entry.sparse is not None else entry.size
-        self._write(self._headers(entry, len(front) + length) + front)
+        yield cls._headers(entry, len(front) + length) + front
         written = 0
         for part in content:
             written += len(part)
             if written > length:
                 break
-            self._write(part)
+            yield part
         if written != length:
             raise ValueError(f"{entry.name!r}: {written} bytes of content where {length} were announced")
         if padding := -length % BLOCK:
-            self._write(bytes(padding))
-
-    def close(self) -> None:
-        """Write the two blocks of zeros that end an archive."""
-        self._write(bytes(2 * BLOCK))
+            yield bytes(padding)
 
     @staticmethod
     def _check(entry: Entry) -> None:
@@ -58,9 +66,10 @@ class Writer:
         if entry.kind is not Kind.FILE and (entry.size or entry.sparse is not None):
             raise ValueError(f"{entry.name!r}: only files have content")
 
-    def _headers(self, entry: Entry, stored: int) -> bytes:
+    @classmethod
+    def _headers(cls, entry: Entry, stored: int) -> bytes:
         records: list[tuple[bytes, bytes]] = []
-        name, prefix = self._split(entry, records)
+        name, prefix = cls._split(entry, records)
         fields = header.Header(
             name=name, mode=entry.mode & 0o7777, uid=entry.uid, gid=entry.gid, size=stored,
             mtime=entry.mtime_ns // _SECOND, typeflag=entry.kind.value, link=entry.link, uname=entry.uname,
@@ -72,7 +81,7 @@ class Writer:
                 (b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0"), (b"GNU.sparse.name", entry.name),
                 (b"GNU.sparse.realsize", b"%d" % entry.size),
             ]
-        self._spill(fields, entry, records)
+        cls._spill(fields, entry, records)
         if not records:
             return header.build(fields, prefix)
         if any(not _is_utf8(value) for key, value in records if not key.startswith(pax.XATTR)):

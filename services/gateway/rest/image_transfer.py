@@ -74,6 +74,31 @@ async def load(call: Call) -> web.StreamResponse:
     return await _relay(call, _load(call, quiet=call.query.boolean("quiet", default=True)))
 
 
+@routes.get("/images/get")
+async def save(call: Call) -> web.StreamResponse:
+    """Several images as one archive."""
+    return await _save(call, call.query.all("names"))
+
+
+@routes.get("/images/{name:.*}/get")
+async def save_one(call: Call) -> web.StreamResponse:
+    return await _save(call, [call.path["name"]])
+
+
+async def _save(call: Call, images: list[str]) -> web.StreamResponse:
+    if call.query.text("platform"):
+        raise Unimplemented("save: choosing a platform is not supported yet", reason="NOT_BUILT", field="platform")
+    services = call.engine.services
+    request = pb.SaveRequest(namespace=NAMESPACE, images=images)
+    async with aclosing(services.imaged.stream(services.images.Save, request, _TRANSFER)) as pieces:
+        first: pb.SaveResponse = await anext(pieces)
+        response = await call.stream("application/x-tar")
+        await response.write(first.data)
+        async for piece in pieces:
+            await response.write(piece.data)
+    return response
+
+
 def platform_of(text: str) -> pb.Platform | None:
     """`os[/architecture[/variant]]`, or an architecture alone; None for "". 400 for more."""
     if not text:

@@ -21,8 +21,6 @@ _LATER: Final = (
     ("GET", "/containers/{name}/attach/ws", "attach by websocket"),
     ("POST", "/commit", "commit"),
     ("POST", "/auth", "login"),
-    ("GET", "/images/get", "save"),
-    ("GET", "/images/{name:.*}/get", "save"),
     ("GET", "/images/search", "search"),
     ("GET", "/distribution/{name:.*}/json", "distribution"),
     ("POST", "/build", "build"),

@@ -135,7 +135,6 @@ def masked_ages(text: str) -> str:
     return re.sub(r" {2,}", "  ", text)
 
 
-@pytest.mark.skipif(not STRANGER, reason="this engine has no save yet")
 def test_an_archive_goes_out_and_comes_back(clients: Clients, tmp_path: Path) -> None:
     archive = tmp_path / "busybox.tar"
     assert clients.run("pier", ["save", "-o", str(archive), "busybox"]).returncode == 0

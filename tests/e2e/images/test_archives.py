@@ -1,6 +1,8 @@
 """Images from archives: load and import."""
 
+import hashlib
 import io
+import json
 import os
 import tarfile
 
@@ -107,3 +109,75 @@ def test_a_client_that_breaks_off_leaves_no_image(engine, api, path):
     sample = f'pier_rpc_in_flight{{method="pier.image.v1.ImageService/{"Load" if "load" in path else "Import"}"}}'
     wait_until(lambda: engine.metric("imaged", sample) == 0, what="the call's end")
     assert engine.ok("images", "-aq") == before
+
+
+def members(data):
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        return {entry.name: tar.extractfile(entry).read() if entry.isreg() else b"" for entry in tar}
+
+
+def saved(client, *names):
+    done = client.run("save", *names, text=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_what_is_saved_comes_back_as_it_was(engine, client):
+    client.run("load", input=archive("app:1"), text=False)
+    before = engine.inspect("app:1")
+    data = saved(client, "app:1")
+    assert saved(client, "app:1") == data, "the same image gives the same bytes"
+    engine.ok("rmi", "app:1")
+    assert client.run("load", input=data, text=False).stdout == b"Loaded image: app:1\n"
+    after = engine.inspect("app:1")
+    assert (after["Id"], after["RootFS"]) == (before["Id"], before["RootFS"])
+    assert client.ok("run", "--rm", "app:1", "cat", "/data/opaque/new") == "third"
+    assert saved(client, "app:1") == data
+
+
+def test_an_archive_is_a_layout_and_a_docker_archive(engine, client):
+    client.run("load", input=archive("app:1"), text=False)
+    engine.ok("tag", "app:1", "127.0.0.1:5000/other/app:2")
+    files = members(saved(client, "app:1", "127.0.0.1:5000/other/app:2", "busybox"))
+    for name, content in files.items():
+        if name.startswith("blobs/sha256/"):
+            assert hashlib.sha256(content).hexdigest() == name.rpartition("/")[2]
+    assert json.loads(files["oci-layout"]) == {"imageLayoutVersion": "1.0.0"}
+    manifests = json.loads(files["index.json"])["manifests"]
+    named = {each["annotations"]["io.containerd.image.name"]: each for each in manifests}
+    assert set(named) == {"docker.io/library/app:1", "127.0.0.1:5000/other/app:2", "docker.io/library/busybox:latest"}
+    for each in named.values():
+        document = json.loads(files["blobs/" + each["digest"].replace(":", "/")])
+        for blob in (document["config"], *document["layers"]):
+            assert len(files["blobs/" + blob["digest"].replace(":", "/")]) == blob["size"]
+    tags = {tuple(each["RepoTags"]): each for each in json.loads(files["manifest.json"])}
+    assert set(tags) == {("app:1", "127.0.0.1:5000/other/app:2"), ("busybox:latest",)}
+    for each in tags.values():
+        assert json.loads(files[each["Config"]])["rootfs"]["type"] == "layers"
+        assert all(layer in files for layer in each["Layers"])
+
+
+def test_a_repository_means_all_its_tags_and_an_id_none(engine, client):
+    client.run("load", input=archive("app:1"), text=False)
+    engine.ok("tag", "app:1", "app:2")
+    engine.ok("tag", "app:1", "apple:1")
+    (image,) = json.loads(members(saved(client, "app"))["manifest.json"])
+    assert image["RepoTags"] == ["app:1", "app:2"]
+    (image,) = json.loads(members(saved(client, engine.inspect("app:1")["Id"]))["manifest.json"])
+    assert image["RepoTags"] is None
+
+
+def test_what_is_not_here_cannot_be_saved(client, tmp_path):
+    done = client.run("save", "-o", str(tmp_path / "out"), "busybox", "nope:1")
+    assert done.returncode == 1
+    assert "No such image: nope:1" in done.stderr or "reference does not exist" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_archive_whose_layout_is_broken_is_read_by_its_other_table(engine, client):
+    client.run("load", input=archive("app:1"), text=False)
+    files = members(saved(client, "app:1"))
+    files["index.json"] = b'{"manifests":[{"mediaType":"x","digest":"sha256:%s","size":2}]}' % (b"0" * 64)
+    broken = rootfs(**{name: content for name, content in files.items() if content})
+    engine.ok("rmi", "app:1")
+    assert client.run("load", input=broken, text=False).stdout == b"Loaded image: app:1\n"

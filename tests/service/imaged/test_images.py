@@ -449,9 +449,13 @@ async def test_what_is_not_built_says_so(imaged: Served) -> None:
     ):
         with pytest.raises(Unimplemented, match="not supported yet"):
             await imaged.call(stub, name, request)
+
+
+async def test_a_save_of_nothing_is_refused(imaged: Served) -> None:
     save = rpc.ImageServiceStub(imaged.peer.channel).Save
-    with pytest.raises(Unimplemented, match="not supported yet"):
-        [one async for one in imaged.peer.stream(save, pb.SaveRequest())]
+    with pytest.raises(InvalidArgument) as refused:
+        [one async for one in imaged.peer.stream(save, pb.SaveRequest(namespace="docker"))]
+    assert refused.value.field == "images"
 
 
 HOSTILE_ARCHIVES = {

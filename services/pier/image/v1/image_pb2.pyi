@@ -580,7 +580,9 @@ class SaveRequest(_message.Message):
     IMAGES_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     @_builtins.property
-    def images(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def images(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """References and ids. A repository without a tag means all its tags; an id is saved without a name."""
+
     def __init__(
         self,
         *,
@@ -601,6 +603,7 @@ class SaveResponse(_message.Message):
 
     DATA_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
+    """At most 512 KiB. The same images give the same bytes."""
     def __init__(
         self,
         *,
