@@ -13,6 +13,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -183,6 +184,7 @@ class Zygote:
         self._instance = instance
         self._python = python
         self._pid = 0
+        self._pidfd = -1
         self._starting = asyncio.Lock()
         self._closed = False
 
@@ -202,14 +204,13 @@ class Zygote:
                 await asyncio.sleep(0.01)
             else:
                 return
-            self._reap()
             if self._closed:
                 raise Unavailable("the service is stopping", reason="STOPPING")
             logger().warning("the zygote is not there, starting it", socket=str(self.socket))
             self._spawn()
             deadline = time.monotonic() + _ZYGOTE_START
             while not await self._listens():
-                if time.monotonic() > deadline or (self._reap() and not await self._listens()):
+                if time.monotonic() > deadline or not (self._pid or await self._listens()):
                     raise Unavailable("the zygote does not start, execd's log says why", reason="NO_ZYGOTE")
                 await asyncio.sleep(0.005)
 
@@ -228,6 +229,7 @@ class Zygote:
     def close(self) -> None:
         """Start no zygote any more."""
         self._closed = True
+        self._reap()
 
     async def _listens(self) -> bool:
         try:
@@ -238,6 +240,7 @@ class Zygote:
         return True
 
     def _spawn(self) -> None:
+        self._reap()
         program = _SOURCES / "execd" / "zygote" / "__main__.py"
         argv = [self._python, "-I", "-S", "-E", str(program), "--socket", str(self.socket),
                 "--cgroup-parent", self._instance.cgroup_parent, "--stopgap-of", str(os.getpid())]
@@ -249,15 +252,15 @@ class Zygote:
                 (os.POSIX_SPAWN_DUP2, 2, 1),
             ],
         )
+        self._pidfd = os.pidfd_open(self._pid)
+        asyncio.get_running_loop().add_reader(self._pidfd, self._reap)
 
-    def _reap(self) -> bool:
-        """Whether the zygote that we started has ended."""
-        if self._pid:
-            try:
-                pid, _ = os.waitpid(self._pid, os.WNOHANG)
-            except ChildProcessError:
-                pid = self._pid
-            if pid:
-                self._pid = 0
-                return True
-        return False
+    def _reap(self) -> None:
+        """The zygote that we started has ended, or is not ours to wait for any more."""
+        if not self._pid:
+            return
+        with suppress(ChildProcessError):
+            os.waitpid(self._pid, os.WNOHANG)
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._pid = 0

@@ -7,6 +7,8 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,6 +18,8 @@ import pytest
 from chassis.errors import PierError
 from chassis.ids import new_id
 from pier.exec.v1 import exec_pb2
+from tests.engine import wait_until
+from tests.service.execd.driver import ZYGOTE
 from tests.service.execd.service import OWNER, Execd
 
 CREATING, CREATED, RUNNING, EXITED = (
@@ -301,3 +305,22 @@ async def test_a_runtimes_probe_that_an_end_comes_between_leaves_nothing(service
     container = await service.run("/bin/true")
     await service.wait(container)
     assert await service.fsck() == []
+
+
+async def test_the_supervisors_zygote_takes_the_place_of_execds_own(service: Execd) -> None:
+    """What the launcher does when it has paused: execd goes on with the other one, and keeps no corpse of its own."""
+    assert service.process is not None
+    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
+    assert children.read_text().split()
+    program = [sys.executable, "-I", "-S", str(ZYGOTE), "--socket", str(service.instance.zygote_socket),
+               "--cgroup-parent", service.instance.cgroup_parent]
+    zygote = await asyncio.to_thread(subprocess.Popen, program)
+    try:
+        await asyncio.to_thread(wait_until, lambda: service.zygote_pid() == zygote.pid)
+        await asyncio.to_thread(wait_until, lambda: not children.read_text().split())
+        container = await service.run("/bin/true")
+        assert (await service.wait(container)).code == 0
+        await service.remove(container)
+    finally:
+        zygote.terminate()
+        await asyncio.to_thread(zygote.wait)
