@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from chassis.blocking import Pool
 from chassis.events import EventLog
@@ -48,7 +49,7 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
         settings.runtimes, zygote, runtime.run, instance.cgroup_parent, runtime.state / "runtimes.json"
     )
     lives = Lives(records, places, zygote, runtimes, operations, pool)
-    starts = Starts(records, lives, places, runtimes, pool, runtime.boot_id)
+    starts = Starts(records, lives, places, runtimes, pool, runtime.boot_id, settings.init)
     execs = Execs(store, records, places, runtimes, operations, pool)
     await execs.load()
     lives.on_exec_exit, lives.on_unseen_end = execs.ended, execs.container_ended
@@ -66,7 +67,8 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
             probes.watch(entry)
     runtime.epoch, runtime.facts = store.epoch, runtimes.probe()
     runtime.fsck = Fsck(records, lives, restart, places, runtimes).check
-    containers = Containers(records, lives, starts, changes, places, pool, frozenset(runtimes.paths))
+    containers = Containers(records, lives, starts, changes, places, pool, frozenset(runtimes.paths),
+                            Path(settings.init))
     runtime.server.add(
         exec_pb2_grpc.add_ContainerServiceServicer_to_server,
         ContainerService(  # type: ignore[abstract]  # an rpc that is not built is refused by its name

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Final
 
 from chassis import ids
@@ -37,7 +38,7 @@ class Containers:
     """The verbs over one set of records."""
 
     def __init__(self, records: Records, lives: Lives, starts: Starts, changes: Changes, places: Places, pool: Pool,
-                 runtimes: frozenset[str]) -> None:
+                 runtimes: frozenset[str], init: Path) -> None:
         self._records = records
         self._lives = lives
         self._starts = starts
@@ -45,6 +46,7 @@ class Containers:
         self._places = places
         self._pool = pool
         self._runtimes = runtimes
+        self._init = init
 
     async def create(self, request: exec_pb2.CreateContainerRequest) -> tuple[exec_pb2.Container, list[str]]:
         """Take id and name. The record and its warnings."""
@@ -53,6 +55,9 @@ class Containers:
         ids.namespace(request.owner.namespace, "owner.namespace")
         ids.key(request.owner.manager, "owner.manager")
         warnings = validate.container(request.spec, self._runtimes)
+        if request.spec.init and not self._init.is_file():
+            raise Conflict(f"this node has no init for containers: {self._init} is not there", reason="NO_INIT",
+                           field="spec.init", expected="the init setting of execd to name a program")
         container = exec_pb2.Container(
             id=container_id, name=request.name, owner=request.owner, spec=request.spec, extensions=request.extensions,
             created_at=timestamp(time.time_ns()), status=exec_pb2.ContainerStatus(state=CREATING),

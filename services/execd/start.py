@@ -45,7 +45,7 @@ class Starts:
     """StartContainer's work."""
 
     def __init__(
-        self, records: Records, lives: Lives, places: Places, runtimes: Runtimes, pool: Pool, boot_id: str
+        self, records: Records, lives: Lives, places: Places, runtimes: Runtimes, pool: Pool, boot_id: str, init: str
     ) -> None:
         self._records = records
         self._lives = lives
@@ -53,6 +53,7 @@ class Starts:
         self._runtimes = runtimes
         self._pool = pool
         self._boot_id = boot_id
+        self._init = init
         self.on_running: Callable[[Entry], None] | None = None
         """Told each life that has begun."""
 
@@ -135,7 +136,8 @@ class Starts:
         async with stage("start.document"):
             filter_ = config.Filter(None, {}) if unconfined else await self._pool.run(runtime.filter, caps)
             place = config.Place(
-                entry.id, str(link.rootfs), self._places.cgroup(entry.id), files, binds, tuple(request.namespaces)
+                entry.id, str(link.rootfs), self._places.cgroup(entry.id), files, binds, tuple(request.namespaces),
+                self._init,
             )
             await self._pool.run(_write_document, link, spec, place, caps, filter_)
         async with stage("start.runtime_run", runtime=runtime.name):
@@ -300,7 +302,7 @@ def _write_document(
         )
         if spec.process.cwd:
             rootfs.make_directory(spec.process.cwd)
-        for target in place.files:
+        for target in (*place.files, *((config.INIT,) if config.has_init(spec) else ())):
             rootfs.make_mount_point(os.fsencode(target))
     document = config.config(spec, place, user, caps, filter_)
     write_file(link.run_dir / "config.json", json.dumps(document).encode())

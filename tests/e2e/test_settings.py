@@ -24,6 +24,18 @@ def test_environment_directory_user_and_hostname(client):
     assert inside(client, 'echo "$PATH $HOME"') == "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin /root"
 
 
+def test_an_init_reaps_forwards_and_cannot_be_changed(client):
+    orphan = 'sh -c "sleep 0.1 &"; sleep 0.5; cat /proc/1/comm; ps -o stat,comm | grep -c "^Z"; : > /sbin/docker-init'
+    told = client.run("run", "--rm", "--init", *sh(orphan))
+    assert told.stdout.split() == ["docker-init", "0"]
+    assert "ead-only file system" in told.stderr
+    assert client.run("run", "--rm", "--init", *sh("exit 7")).returncode == 7
+    client.ok("run", "-d", "--name", "forwarded", "--init", *sh("trap 'exit 9' TERM; touch /ready; sleep 1000 & wait"))
+    wait_until(lambda: client.run("exec", "forwarded", "test", "-e", "/ready").returncode == 0)
+    client.ok("stop", "forwarded")
+    assert client.ok("inspect", "-f", "{{.State.ExitCode}} {{.HostConfig.Init}} {{.Path}}", "forwarded") == "9 true sh"
+
+
 def test_binds_are_writable_or_not(client, tmp_path):
     (tmp_path / "file").write_text("host\n")
     assert inside(client, "-v", f"{tmp_path}:/data", "cat /data/file; echo back >/data/new") == "host"

@@ -25,13 +25,16 @@ _NAMESPACES: Final = {
 }
 _UNLIMITED: Final = 1 << 64
 """Modulo of rlim_t: −1 is RLIM_INFINITY."""
+INIT: Final = "/sbin/docker-init"
+"""Where Docker has it, too."""
 Document = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Place:
     """Where this life of the container is: ``rootfs`` as the shim sees it, the cgroup below each hierarchy, the
-    engine's files by their target, where the shim put cloned binds, and namespaces that the start gave."""
+    engine's files by their target, where the shim put cloned binds, namespaces that the start gave, and the host's
+    program that becomes the init of a container that asks for one."""
 
     container: str
     rootfs: str
@@ -39,6 +42,7 @@ class Place:
     files: Mapping[str, str]
     binds: dict[bytes, str]
     namespaces: tuple[exec_pb2.NamespaceRef, ...]
+    init: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,18 @@ def config(
         "linux": linux,
         "annotations": {**spec.annotations, **seccomp.annotations},
     }
+    if has_init(spec):
+        document["mounts"].append(mounts.program_bind(place.init, INIT))
+        document["process"]["args"] = [INIT, "--", *document["process"]["args"]]
     if any(item["type"] == "uts" for item in references):
         document["hostname"] = host_name
     return document
+
+
+def has_init(spec: exec_pb2.ContainerSpec) -> bool:
+    """Whether an init is its first process: it asks for one, and has processes of its own to reap (as Docker)."""
+    kinds = {reference.kind for reference in spec.namespaces}
+    return spec.init and exec_pb2.NAMESPACE_KIND_PID not in kinds
 
 
 def process(spec: exec_pb2.Process, user: User, caps: frozenset[str], host_name: str) -> Document:

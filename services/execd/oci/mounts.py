@@ -42,6 +42,12 @@ def file_bind(source: str, target: str) -> dict[str, Any]:
     return {"destination": target, "type": "bind", "source": source, "options": ["rbind", "rprivate"]}
 
 
+def program_bind(source: str, target: str) -> dict[str, Any]:
+    """A program of the host's that the container may run, not change."""
+    options = ["bind", "ro", "nosuid", "nodev", "rprivate"]
+    return {"destination": target, "type": "bind", "source": source, "options": options}
+
+
 def check(entries: Iterable[types_pb2.MountSpec]) -> None:
     """Judge a spec's mounts: InvalidArgument (BAD_MOUNT) names the first that may not be."""
     seen: set[str] = set()

@@ -70,8 +70,7 @@ def container(spec: exec_pb2.ContainerSpec, runtimes: frozenset[str]) -> list[st
     if spec.seccomp.WhichOneof("profile") == "custom":
         raise _not_built("custom seccomp profiles", "spec.seccomp.custom")
     for name, present in (
-        ("domainname", spec.domainname), ("init", spec.init), ("sandbox_id", spec.sandbox_id),
-        ("cgroup_parent", spec.cgroup_parent),
+        ("domainname", spec.domainname), ("sandbox_id", spec.sandbox_id), ("cgroup_parent", spec.cgroup_parent),
     ):
         if present:
             raise _not_built(f"{name} in a container's spec", f"spec.{name}")

@@ -124,7 +124,7 @@ def test_no_annotation_under_a_reserved_prefix_gets_through(rest) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"init": True}, {"sandbox_id": "x"},
+        {"sandbox_id": "x"},
         {"seccomp": {"custom": b"{}"}},
         {"log": {"driver": "syslog"}}, {"cgroup_parent": "x"},
         {"namespaces": [{"kind": exec_pb2.NAMESPACE_KIND_PID, "container": ID}]},
@@ -134,6 +134,19 @@ def test_what_is_not_built_is_refused_by_name(fields) -> None:
     with pytest.raises(Unimplemented) as refused:
         validate.container(spec(**fields), RUNTIMES)
     assert refused.value.field.startswith("spec.")
+
+
+@pytest.mark.parametrize("shared, first", [
+    ([], [b"/sbin/docker-init", b"--", b"sh"]),
+    ([{"kind": exec_pb2.NAMESPACE_KIND_PID, "host": True}], [b"sh"]),
+])
+def test_an_init_is_the_first_process_of_a_pid_namespace_of_its_own(shared, first) -> None:
+    place = config.Place(ID, "/r", "pier/x", {}, {}, (), "/usr/bin/tini-static")
+    user = User(0, 0, (0,), "/root")
+    made = config.config(spec(init=True, namespaces=shared), place, user, frozenset(), config.Filter(None, {}))
+    assert [word.encode() for word in made["process"]["args"]][: len(first)] == first
+    found = [item for item in made["mounts"] if item["destination"] == "/sbin/docker-init"]
+    assert [item["source"] for item in found if "ro" in item["options"]] == ["/usr/bin/tini-static"] * (not shared)
 
 
 @pytest.mark.parametrize(

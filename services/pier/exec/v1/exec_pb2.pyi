@@ -537,7 +537,9 @@ class ContainerSpec(_message.Message):
     auto_remove: _builtins.bool
     """The manager removes it when it has ended: kept here, so that one that was away finds it."""
     init: _builtins.bool
-    """A small init as first process that forwards signals and reaps."""
+    """A small init as first process that forwards signals and reaps, at /sbin/docker-init. Of no effect in a pid namespace
+    that is not the container's own. FAILED_PRECONDITION (NO_INIT) where this node has none.
+    """
     sandbox_id: _builtins.str
     """Joins this sandbox's ipc, uts and pid namespaces; "" for none."""
     cgroup_parent: _builtins.str
