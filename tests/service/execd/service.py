@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,14 +94,20 @@ class Execd:
             return None
         try:
             return int(control.ask("describe")["pid"])
+        except (OSError, EOFError):  # it ends, as execd's own does with execd
+            return None
         finally:
             control.close()
 
     def kill_zygote(self) -> None:
         pid = self.zygote_pid()
         if pid is not None:
-            pidfd = os.pidfd_open(pid)
-            os.kill(pid, signal.SIGKILL)
+            try:
+                pidfd = os.pidfd_open(pid)
+            except ProcessLookupError:
+                return
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             assert select.select([pidfd], [], [], TIMEOUT)[0]
             os.close(pidfd)
 

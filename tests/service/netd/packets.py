@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,21 +52,31 @@ def _once(make: SocketMaker, address: str, port: int, server: socket.socket, sou
             client.bind((source, 0))
         if server.type == socket.SOCK_DGRAM:
             return _datagram(client, (address, port), server)
+        ping = os.urandom(8)
         try:
             client.connect((address, port))
+            client.sendall(ping)
+            while (peer := _served(server, ping)) is None:
+                pass  # an earlier try's, which gave up before it was accepted
+            assert client.recv(4) == b"pong"
         except OSError:
             return None
-        server.settimeout(REFUSED_SECONDS)
+        return peer
+
+
+def _served(server: socket.socket, ping: bytes) -> str | None:
+    """Answer the next connection where it is the one that said ``ping``; its address."""
+    server.settimeout(REFUSED_SECONDS)
+    served, peer = server.accept()
+    with served:
+        served.settimeout(REFUSED_SECONDS)
         try:
-            served, peer = server.accept()
-        except TimeoutError:
+            if served.recv(len(ping)) != ping:
+                return None
+        except OSError:
             return None
-        with served:
-            client.sendall(b"ping")
-            assert served.recv(4) == b"ping"
-            served.sendall(b"pong")
-            assert client.recv(4) == b"pong"
-            return str(peer[0])
+        served.sendall(b"pong")
+        return str(peer[0])
 
 
 def _datagram(client: socket.socket, target: tuple[str, int], server: socket.socket) -> str | None:
