@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,6 +12,7 @@ from google.protobuf import any_pb2
 from chassis.errors import InvalidArgument, NotFound
 from chassis.stages import stage
 from coordinator import image_config, volumes
+from coordinator.plans import PLAN
 from coordinator.saga import Saga
 from coordinator.services import NAMESPACE, Services
 from pier.engine.v1 import engine_pb2
@@ -18,8 +20,7 @@ from pier.exec.v1 import exec_pb2
 from pier.image.v1 import image_pb2
 from pier.types.v1 import types_pb2
 
-PLAN: Final = "pier.engine.v1.plan"
-"""Extension key of the ContainerPlan."""
+_PORT: Final = re.compile(r"[0-9]{1,5}(?:/(?:tcp|udp|sctp))?")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class NewContainer:
     """What is asked for. ``spec`` holds everything but what the image may give a default for.
 
     ``entrypoint`` and ``command`` are None where the image's count; an empty entrypoint takes the image's away.
+    ``volume_labels`` are those of the volumes that the image declares.
     """
 
     id: str
@@ -37,6 +39,7 @@ class NewContainer:
     entrypoint: tuple[bytes, ...] | None = None
     command: tuple[bytes, ...] | None = None
     extensions: Mapping[str, any_pb2.Any] = field(default_factory=dict)
+    volume_labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,10 +97,13 @@ async def find_image(services: Services, name: str) -> image_pb2.Image:
 
 
 def planned(new: NewContainer, image: image_pb2.Image) -> engine_pb2.ContainerPlan:
-    """The plan with the volumes that the image declares."""
+    """The plan with the volumes and ports that the image declares."""
     plan = engine_pb2.ContainerPlan()
     plan.CopyFrom(new.plan)
-    volumes.add_declared(plan, image_config.parse(image.config).volumes or (), new.spec.mounts)
+    config = image_config.parse(image.config)
+    volumes.add_declared(plan, config.volumes or (), new.spec.mounts, new.volume_labels)
+    ports = [port.lower() for port in config.exposed_ports or () if _PORT.fullmatch(port.lower())]
+    plan.exposed_ports.extend(sorted(port if "/" in port else f"{port}/tcp" for port in ports))
     return plan
 
 

@@ -6,10 +6,9 @@ from google.protobuf import any_pb2
 
 from chassis.errors import Conflict, PermissionDenied
 from chassis.stages import stage
-from coordinator.create import PLAN
+from coordinator.plans import PLAN, plan_of
 from coordinator.saga import Saga
 from coordinator.services import Services
-from coordinator.start import plan_of
 from pier.engine.v1 import engine_pb2
 from pier.exec.v1 import exec_pb2
 from pier.network.v1 import network_pb2

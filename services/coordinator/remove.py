@@ -6,9 +6,10 @@ from chassis.errors import InvalidArgument, NotFound
 from chassis.stages import stage
 from coordinator import volumes
 from coordinator.create import drop_snapshot
+from coordinator.plans import plan_of
 from coordinator.saga import teardown
 from coordinator.services import Services
-from coordinator.start import drop_sandbox, plan_of
+from coordinator.start import drop_sandbox
 from pier.exec.v1 import exec_pb2
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 
-from chassis.errors import Conflict, InvalidArgument, NotFound, NotModified
+from chassis.errors import Conflict, NotFound, NotModified
 from chassis.stages import stage
-from coordinator.create import PLAN
+from coordinator.plans import plan_of
 from coordinator.saga import Saga
 from coordinator.services import NAMESPACE, Services
 from pier.engine.v1 import engine_pb2
@@ -38,14 +38,6 @@ async def start(services: Services, container: exec_pb2.Container) -> exec_pb2.C
                 services.containers.StartContainer, request, timeout=START_TIMEOUT
             )
     return answer.container
-
-
-def plan_of(container: exec_pb2.Container) -> engine_pb2.ContainerPlan:
-    """The plan kept with the record. InvalidArgument for a container that another manager made without one."""
-    plan = engine_pb2.ContainerPlan()
-    if PLAN not in container.extensions or not container.extensions[PLAN].Unpack(plan):
-        raise InvalidArgument(f"container {container.id} has no network plan", reason="NO_PLAN", field="extensions")
-    return plan
 
 
 async def _connect(

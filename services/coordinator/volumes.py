@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import posixpath
+from collections.abc import Iterable, Mapping, Sequence
 
-from chassis.errors import NotFound
+from chassis.errors import InvalidArgument, NotFound
 from chassis.ids import new_id
 from chassis.stages import stage
 from coordinator.listing import containers
+from coordinator.plans import plan_of
 from coordinator.services import NAMESPACE, Services
 from pier.engine.v1 import engine_pb2
 from pier.exec.v1 import exec_pb2
@@ -15,13 +17,17 @@ from pier.image.v1 import image_pb2
 from pier.types.v1 import types_pb2
 
 
-def add_declared(plan: engine_pb2.ContainerPlan, targets: Iterable[str], mounts: Iterable[types_pb2.MountSpec]) -> None:
+def add_declared(
+    plan: engine_pb2.ContainerPlan, targets: Iterable[str], mounts: Iterable[types_pb2.MountSpec],
+    labels: Mapping[str, str],
+) -> None:
     """An anonymous volume for each path that the image declares one for, unless something else is mounted there."""
     taken = {mount.target for mount in mounts} | {volume.target for volume in plan.volumes}
     for target in sorted(targets):
-        path = b"/" + target.encode("utf-8", "surrogatepass").strip(b"/")
+        path = posixpath.normpath(b"/" + target.encode("utf-8", "surrogatepass").lstrip(b"/"))
         if path != b"/" and path not in taken:
-            plan.volumes.add(name=new_id(), target=path, anonymous=True)
+            taken.add(path)
+            plan.volumes.add(name=new_id(), target=path, anonymous=True, labels=labels)
 
 
 async def make(services: Services, id_: str, plan: engine_pb2.ContainerPlan) -> list[types_pb2.MountSpec]:
@@ -61,12 +67,21 @@ def own(plan: engine_pb2.ContainerPlan) -> list[str]:
 
 
 def users(volume: image_pb2.Volume, among: Iterable[exec_pb2.Container]) -> list[str]:
-    """Ids of the containers, running or not, that have the volume or a part of it mounted."""
+    """Ids of the containers, running or not, that have the volume or a part of it mounted, or that are being made
+    with it: what is copied into it meanwhile must not be taken away."""
     inside = volume.path.rstrip(b"/") + b"/"
     return [
         container.id for container in among
         if any((mount.source.rstrip(b"/") + b"/").startswith(inside) for mount in container.spec.mounts)
+        or volume.name in _planned(container)
     ]
+
+
+def _planned(container: exec_pb2.Container) -> set[str]:
+    try:
+        return {each.name for each in plan_of(container).volumes}
+    except InvalidArgument:
+        return set()
 
 
 async def remove(services: Services, id_: str, names: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """Volumes as containers use them: named, anonymous, declared by an image, filled at first use, removed by the rules."""
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -24,7 +25,8 @@ def data_image(engine):
     ])
     upper = layer([directory("data", 0o2775, uid=33, gid=33), File("data/.wh.gone"), File("data/sub/new", data=b"new")])
     image = Image([*busybox_image().layers, lower, upper],
-                  {"Cmd": ["sh"], "Env": ["PATH=/bin"], "Volumes": {"/data": {}, "/link/sub": {}}})
+                  {"Cmd": ["sh"], "Env": ["PATH=/bin"], "Volumes": {"/data": {}, "/link/sub": {}},
+                   "ExposedPorts": {"8080/tcp": {}, "53/udp": {}}})
     archive = docker_archive({IMAGE: image})
     engine.run([*engine.argv("pier"), "load"], input=archive, text=False, check=True)
     yield IMAGE
@@ -100,6 +102,15 @@ def test_an_empty_volume_gets_what_the_image_has_there(client, engine, data_imag
     assert os.listdir(declared["Source"]) == ["new"]
 
 
+def test_what_the_image_declares_is_shown(client, engine, data_image):
+    client.ok("create", "--name", "shown", "--expose", "99", data_image)
+    config = engine.inspect("shown")["Config"]
+    assert config["ExposedPorts"] == {"53/udp": {}, "8080/tcp": {}, "99/tcp": {}}
+    assert config["Volumes"] == {"/data": {}, "/link/sub": {}}
+    for mount in engine.inspect("shown")["Mounts"]:
+        assert "com.docker.volume.anonymous" in json.loads(engine.ok("volume", "inspect", mount["Name"]))[0]["Labels"]
+
+
 @pytest.mark.parametrize("options", [
     ("-v", "bare:/data:nocopy"), ("--mount", "type=volume,source=bare,target=/data,volume-nocopy"),
     ("-v", "bare:/nothing/there"),
@@ -129,7 +140,7 @@ def test_a_bad_name_or_driver_is_refused_and_leaves_nothing(client, engine):
     assert volumes(engine) == set()
 
 
-def test_a_create_that_dies_half_way_leaves_no_anonymous_volume(engine, client, data_image):
+def test_a_run_right_after_the_gateways_death_leaves_no_anonymous_volume(engine, client, data_image):
     engine.kill("gateway")
     engine.wait_serving()
     done = client.run("run", "--rm", "--name", "gone", data_image, "true")

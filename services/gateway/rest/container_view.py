@@ -9,7 +9,7 @@ from typing import Any, Final
 from google.protobuf import wrappers_pb2
 
 from chassis.errors import InvalidArgument, NotFound, PierError
-from coordinator.start import plan_of
+from coordinator.plans import plan_of
 from gateway.rest import wire
 from gateway.rest.body import Fields, decode
 from gateway.rest.call import Call
@@ -172,10 +172,12 @@ def list_ports(exposed: Iterable[str], ports: Iterable[network_pb2.PublishedPort
     return entries
 
 
-def exposed_ports(fields: Fields) -> list[str]:
-    """"80/tcp" for each exposed or published port of the request."""
+def exposed_ports(container: exec_pb2.Container) -> list[str]:
+    """"80/tcp" for each exposed or published port of the request, and each that the image exposes."""
+    fields = asked(container)
     names = [*fields.object("ExposedPorts"), *fields.object("HostConfig").object("PortBindings")]
-    return sorted({name.lower() if "/" in name else f"{name}/tcp" for name in names})
+    ports = {name.lower() if "/" in name else f"{name}/tcp" for name in names}
+    return sorted(ports | set(plan(container).exposed_ports))
 
 
 def endpoint_settings(

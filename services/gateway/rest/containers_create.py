@@ -15,6 +15,7 @@ from gateway.rest import container_names, inherited, networking, settings, wire
 from gateway.rest.body import Fields
 from gateway.rest.call import Call
 from gateway.rest.errors import bad
+from gateway.rest.mount_settings import ANONYMOUS
 from gateway.rest.routes import Routes
 
 REQUEST: Final = "docker.engine.create"
@@ -47,6 +48,7 @@ async def create(call: Call) -> web.StreamResponse:
     new = NewContainer(
         id=ids.new_id(), name=given or container_names.generate(), image=draft.image, spec=draft.spec, plan=plan,
         entrypoint=_words(draft.entrypoint), command=_words(draft.command), extensions={REQUEST: _kept(fields)},
+        volume_labels={ANONYMOUS: ""},
     )
     created = await _create(call, new, chosen=bool(given))
     return call.json({"Id": created.container.id, "Warnings": list(created.warnings)}, 201)

@@ -43,7 +43,7 @@ async def inspect(call: Call) -> web.StreamResponse:
         "ExecIDs": list(container.exec_ids) or None, "HostConfig": host_config.of(container, fields),
         "GraphDriver": _graph_driver(container), "Mounts": view.mount_points(container),
         "Config": _config(container, fields) | {"Entrypoint": entrypoint or None, "Cmd": command or None},
-        "NetworkSettings": _network_settings(call, container, sandbox, fields),
+        "NetworkSettings": _network_settings(call, container, sandbox),
     })
 
 
@@ -117,11 +117,11 @@ def _config(container: exec_pb2.Container, fields: Fields) -> dict[str, Any]:
         "AttachStdin": fields.boolean("AttachStdin"), "AttachStdout": fields.boolean("AttachStdout"),
         "AttachStderr": fields.boolean("AttachStderr"), "Tty": process.terminal, "OpenStdin": process.stdin_open,
         "StdinOnce": process.stdin_once, "Env": [wire.text(entry) for entry in process.env],
-        "Image": spec.image, "Volumes": None,
+        "Image": spec.image, "Volumes": {wire.text(target): {} for target in _anonymous(container)} or None,
         "WorkingDir": wire.text(process.cwd), "OnBuild": fields.optional_strings("OnBuild"),
         "Labels": dict(spec.labels),
     }
-    if ports := view.exposed_ports(fields):
+    if ports := view.exposed_ports(container):
         config["ExposedPorts"] = {port: {} for port in ports}
     if spec.health_check.test:
         config["Healthcheck"] = {"Test": [wire.text(word) for word in spec.health_check.test]} | {
@@ -135,13 +135,18 @@ def _config(container: exec_pb2.Container, fields: Fields) -> dict[str, Any]:
     return config
 
 
+def _anonymous(container: exec_pb2.Container) -> list[bytes]:
+    """Where volumes of its own are mounted."""
+    return sorted(volume.target for volume in view.plan(container).volumes if volume.anonymous)
+
+
 def _network_settings(
-    call: Call, container: exec_pb2.Container, sandbox: network_pb2.Sandbox | None, fields: Fields
+    call: Call, container: exec_pb2.Container, sandbox: network_pb2.Sandbox | None
 ) -> dict[str, Any]:
     networks = view.endpoint_settings(container, sandbox)
     ports: dict[str, Any] = {}
     if view.state(container) in ("running", "paused"):
-        ports = dict.fromkeys(view.exposed_ports(fields))
+        ports = dict.fromkeys(view.exposed_ports(container))
         for port in view.published(sandbox):
             entry = {"HostIp": port.host_ip or "0.0.0.0", "HostPort": str(port.host_port)}
             key = f"{port.container_port}/{port.protocol}"

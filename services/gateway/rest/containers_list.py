@@ -74,11 +74,10 @@ async def entries(
 def _entry(container: exec_pb2.Container, sandbox: network_pb2.Sandbox | None) -> dict[str, Any]:
     spec = container.spec
     command = [part.decode("utf-8", "replace") for part in spec.process.args]
-    fields = view.asked(container)
     return {
         "Id": container.id, "Names": [f"/{container.name}"], "Image": spec.image, "ImageID": spec.image_id,
         "Command": " ".join(_quoted(part) for part in command), "Created": container.created_at.seconds,
-        "Ports": view.list_ports(view.exposed_ports(fields), view.published(sandbox))
+        "Ports": view.list_ports(view.exposed_ports(container), view.published(sandbox))
         if view.state(container) in ("running", "paused") else [],
         "Labels": dict(spec.labels), "State": view.state(container), "Status": view.status_text(container),
         "HostConfig": {"NetworkMode": view.plan(container).network_mode},
@@ -135,7 +134,7 @@ async def _predicate(
                 _within(value, port.container_port, port.protocol) for port in view.published(sandbox)))
             and filters.any("expose", lambda value: any(
                 _within(value, int(name.partition("/")[0]), name.partition("/")[2])
-                for name in view.exposed_ports(view.asked(container))))
+                for name in view.exposed_ports(container)))
             and filters.exact("health", view.health(container))
             and filters.boolean("is-task", default=False) is False
             and filters.exact("isolation", "default", "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from chassis.errors import InvalidArgument, NotFound
 from coordinator import image_config
 from coordinator.create import find_image
-from coordinator.start import plan_of
+from coordinator.plans import plan_of
 from gateway.rest.call import Call
 from gateway.rest.draft import Draft
 from gateway.rest.errors import bad

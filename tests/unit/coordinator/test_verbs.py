@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from google.protobuf import any_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,7 +11,9 @@ from chassis.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, N
 from chassis.ids import new_id
 from coordinator.coordinator import Coordinator
 from coordinator.create import NewContainer, merged, planned
+from coordinator.plans import PLAN
 from coordinator.reconcile import keep_reconciled, reconcile
+from coordinator.volumes import users
 from pier.engine.v1 import engine_pb2
 from pier.exec.v1 import exec_pb2
 from pier.image.v1 import image_pb2
@@ -233,10 +236,24 @@ def test_nothing_to_run_is_refused():
 
 
 def test_each_declared_volume_is_made_unless_something_is_mounted_there():
-    image = config(b'{"config":{"Cmd":["x"],"Volumes":{"/data":{},"/b/":{},"/":{}}}}')
+    image = config(b'{"config":{"Cmd":["x"],"Volumes":{"/data":{},"/b/":{},"/":{},"/b/../b":{},"c/../../data":{}}}}')
     mounts = [types_pb2.MountSpec(type="bind", source=b"/host", target=b"/data")]
     (volume,) = planned(new(mounts=mounts), image).volumes
     assert (volume.target, volume.anonymous, len(volume.name)) == (b"/b", True, 64)
+
+
+def test_exposed_ports_are_taken_as_far_as_they_are_ports():
+    image = config(b'{"config":{"Cmd":["x"],"ExposedPorts":{"80":{},"53/UDP":{},"x/tcp":{},"1/tcp/tcp":{},"":{}}}}')
+    assert list(planned(new(), image).exposed_ports) == ["53/udp", "80/tcp"]
+
+
+async def test_a_volume_is_in_use_while_its_container_is_being_made(world, coordinator):
+    plan = engine_pb2.ContainerPlan(network_mode="none", volumes=[engine_pb2.VolumeMount(name="data", target=b"/d")])
+    extension = any_pb2.Any()
+    extension.Pack(plan)
+    being_made = exec_pb2.Container(id="1", extensions={PLAN: extension})
+    assert users(image_pb2.Volume(name="data", path=b"/volumes/data"), [being_made]) == ["1"]
+    assert users(image_pb2.Volume(name="other", path=b"/volumes/other"), [being_made]) == []
 
 
 @given(st.binary(max_size=60))

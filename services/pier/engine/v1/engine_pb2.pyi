@@ -34,6 +34,7 @@ class ContainerPlan(_message.Message):
     DNS_OPTIONS_FIELD_NUMBER: _builtins.int
     EXTRA_HOSTS_FIELD_NUMBER: _builtins.int
     VOLUMES_FIELD_NUMBER: _builtins.int
+    EXPOSED_PORTS_FIELD_NUMBER: _builtins.int
     network_mode: _builtins.str
     """"bridge" (any network by name or id), "host", "none", or "container:" and the full id of another container."""
     @_builtins.property
@@ -56,6 +57,10 @@ class ContainerPlan(_message.Message):
     def volumes(self) -> _containers.RepeatedCompositeFieldContainer[Global___VolumeMount]:
         """Volumes of imaged's that are mounted in it; their mounts are added to the record's when it is complete."""
 
+    @_builtins.property
+    def exposed_ports(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"80/tcp": ports that the image exposes. They publish nothing; clients are shown them."""
+
     def __init__(
         self,
         *,
@@ -66,10 +71,11 @@ class ContainerPlan(_message.Message):
         dns_options: _abc.Iterable[_builtins.str] | None = ...,
         extra_hosts: _abc.Iterable[_builtins.str] | None = ...,
         volumes: _abc.Iterable[Global___VolumeMount] | None = ...,
+        exposed_ports: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "dns", b"dns", "dns_options", b"dns_options", "dns_search", b"dns_search", "extra_hosts", b"extra_hosts", "network_mode", b"network_mode", "volumes", b"volumes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "dns", b"dns", "dns_options", b"dns_options", "dns_search", b"dns_search", "exposed_ports", b"exposed_ports", "extra_hosts", b"extra_hosts", "network_mode", b"network_mode", "volumes", b"volumes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
