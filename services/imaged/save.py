@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from imaged.blobs import BlobStore
 from imaged.catalog import ImageRow
 from imaged.reference import Reference
 from imaged.state import State
+from imaged.unbroken import unbroken
 from pier.image.v1 import image_pb2 as pb
 
 _PIECE: Final = 512 << 10
@@ -52,9 +54,9 @@ async def save(state: State, request: pb.SaveRequest) -> AsyncIterator[bytes]:
     blobs = list(dict.fromkeys(blob for saved in found for blob in saved.blobs()))
     async with state.gate.pinned(blobs), stage("save", images=len(found), blobs=len(blobs)):
         sizes = await state.files.run(_sizes, state.blobs, blobs)
-        pieces = _archive(state.blobs, found, sizes)
-        while (piece := await state.files.run(next, pieces, None)) is not None:
-            yield piece
+        with closing(_archive(state.blobs, found, sizes)) as pieces:
+            while (piece := await unbroken(state.files.run(next, pieces, None))) is not None:
+                yield piece
 
     def tell(connection: sqlite3.Connection) -> None:
         for saved in found:
@@ -95,7 +97,7 @@ def _sizes(blobs: BlobStore, wanted: list[Digest]) -> dict[Digest, int]:
     return {digest: blobs.size(digest) for digest in wanted}
 
 
-def _archive(blobs: BlobStore, found: list[_Saved], sizes: dict[Digest, int]) -> Iterator[bytes]:
+def _archive(blobs: BlobStore, found: list[_Saved], sizes: dict[Digest, int]) -> Generator[bytes, None, None]:
     for directory in (b"blobs", b"blobs/sha256"):
         yield from Writer.pieces(Entry(directory, Kind.DIRECTORY, mode=0o755))
     for digest in sorted(sizes):
@@ -108,7 +110,7 @@ def _archive(blobs: BlobStore, found: list[_Saved], sizes: dict[Digest, int]) ->
     yield END
 
 
-def _content(blobs: BlobStore, digest: Digest) -> Iterator[bytes]:
+def _content(blobs: BlobStore, digest: Digest) -> Generator[bytes, None, None]:
     fd = blobs.open(digest)
     try:
         while piece := os.read(fd, _PIECE):
