@@ -164,6 +164,20 @@ def test_the_users_ownership_is_given_on_request(engine, client, tmp_path):
     assert engine.ok("start", "-a", "owned").split() == ["33:44", "55:66"]
 
 
+def test_links_are_copied_as_links_or_followed_on_request(client, engine, tmp_path):
+    engine.ok("run", "--name", "linked", *sh("mkdir /d; echo inside > /d/real; ln -s real /d/link"))
+    client.ok("cp", "linked:/d/link", str(tmp_path / "link"))
+    assert os.readlink(tmp_path / "link") == "real"
+    client.ok("cp", "-L", "linked:/d/link", str(tmp_path / "followed"))
+    assert (tmp_path / "followed").read_text() == "inside\n"
+    (tmp_path / "real").write_text("outside")
+    client.ok("cp", str(tmp_path / "link"), "linked:/d/sent")
+    client.ok("cp", "-L", str(tmp_path / "link"), "linked:/d/resolved")
+    with tarfile.open(fileobj=io.BytesIO(engine.docker("cp", "linked:/d/.", "-", text=False).stdout)) as archive:
+        assert archive.getmember("./sent").issym()
+        assert archive.extractfile("./resolved").read() == b"outside"
+
+
 def test_a_stopped_container_is_not_started_while_it_is_read(engine, tmp_path):
     engine.ok("create", "--name", "big", *sh("cat /big | wc -c"))
     (tmp_path / "big").write_bytes(bytes(64 << 20))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ from chassis import kernel, trees
 from chassis.tar import Entry, Kind, Writer
 
 _PIECE: Final = 256 << 10
+_SWAPPED: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})
+"""What opening says where something else has taken a place since it was looked at."""
 _CAPABILITY: Final = "security.capability"
 _BENEATH: Final = kernel.RESOLVE_BENEATH | kernel.RESOLVE_NO_SYMLINKS | kernel.RESOLVE_NO_MAGICLINKS
 _KINDS: Final = {
@@ -21,7 +24,7 @@ _KINDS: Final = {
 
 
 class Packer:
-    """Writes one archive through ``write``. The tree may change meanwhile: what vanishes is passed over, a file that
+    """Writes one archive through ``write``. The tree may change meanwhile: what is swapped is passed over, a file that
     shrinks ends in zeros. File systems of ``hidden`` devices (st_dev) are shown as directories that are empty.
     """
 
@@ -58,7 +61,9 @@ class Packer:
             else:
                 device = (os.major(status.st_rdev), os.minor(status.st_rdev))
                 self._writer.add(replace(entry, device=device))
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError as error:
+            if error.errno not in _SWAPPED:
+                raise
             return
         if status.st_nlink > 1:
             self._seen[key] = name

@@ -12,5 +12,5 @@ descriptor that is passed on) or ``run_dir`` (a directory to mount at), ``rootfs
 words); for write also ``keep_kinds``, ``user`` (to whom all is to belong, or null) and ``read_only`` (the root file
 system may not be written to). Bytes that are no UTF-8 travel as Python's surrogate escapes. Standard output is the
 path's stat as one JSON line, then for read the archive; standard input is the archive for write. A failure is the last
-line of standard error: ``[class, reason, message]``.
+line of standard error: ``[gRPC code, reason, message, field]``.
 """

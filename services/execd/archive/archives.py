@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from chassis import errors
-from chassis.errors import Conflict, Internal, PierError
+from chassis.errors import Conflict, Internal
 from chassis.stages import stage
 from execd.oci import mounts
 from execd.places import Places
@@ -25,9 +25,6 @@ _PROGRAM: Final = Path(__file__).with_name("__main__.py")
 _PIECE: Final = 256 << 10
 _AT_ONCE: Final = 16
 _BUSY: Final = (exec_pb2.CONTAINER_STATE_CREATING, exec_pb2.CONTAINER_STATE_REMOVING, exec_pb2.CONTAINER_STATE_DEAD)
-_CLASSES: Final[Mapping[str, type[PierError]]] = {
-    each.__name__: each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, PierError)
-}
 
 
 class Archives:
@@ -51,7 +48,8 @@ class Archives:
         """The stat, then the archive in pieces."""
         entry = self._records.need(request.id)
         async with self._program(entry, "read", request.path) as program:
-            found = await _described(program)
+            async with stage("archive.read"):
+                found = await _described(program)
             note = Note("archive-path", {"path": os.fsdecode(request.path)})
             await self._records.tell(entry, "archive.event", note)  # now: many a client hangs up at the archive's end
             yield exec_pb2.ReadArchiveResponse(stat=found)
@@ -158,8 +156,7 @@ async def _finished(program: asyncio.subprocess.Process) -> None:
     if await program.wait() == 0:
         return
     try:
-        name, reason, message = json.loads(said.splitlines()[-1])
-        error = _CLASSES[name](message, reason=reason)
-    except (ValueError, IndexError, KeyError):
-        error = Internal(f"archive: the program failed: {said.decode(errors='replace')[-500:]}")
-    raise error
+        code, reason, message, field = json.loads(said.splitlines()[-1])
+    except (ValueError, IndexError):
+        raise Internal(f"archive: the program failed: {said.decode(errors='replace')[-500:]}") from None
+    raise errors.from_grpc(code, message, reason=reason, field=field)

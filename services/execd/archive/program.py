@@ -47,7 +47,7 @@ def main(text: str) -> int:
         found = Internal(f"archive: {error}")
     else:
         return 0
-    print(json.dumps([type(found).__name__, found.reason, found.message]), file=sys.stderr)
+    print(json.dumps([found.grpc_code, found.reason, found.message, found.field]), file=sys.stderr)
     return 1
 
 

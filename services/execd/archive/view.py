@@ -10,7 +10,7 @@ from typing import Any, Final
 from chassis import jail, kernel
 from execd.oci.rootfs import Rootfs
 from execd.shim import mounts
-from execd.shim.protocol import MountEntry
+from execd.shim.protocol import mount_entries
 
 _CAPABILITIES: Final = jail.OF_FILES
 _MEMORY: Final = 1 << 30
@@ -58,10 +58,9 @@ def _mount(request: Mapping[str, Any]) -> None:
     mounts.enter()
     kernel.mount(None, b"/", None, kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount(b"tmpfs", os.fsencode(run_dir), b"tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV)
-    mounts.mount_all([_entry(each) for each in request["rootfs"]], {}, run_dir)
+    mounts.mount_all(mount_entries({"mounts": request["rootfs"]}), {}, run_dir)
     root = os.path.join(run_dir, "rootfs")
-    binds = [_entry(each) for each in request["binds"]]
-    for bind in binds:
+    for bind in mount_entries({"mounts": request["binds"]}):
         with Rootfs.of(os.getpid(), os.fsencode(root)) as rootfs:
             if stat.S_ISDIR(os.stat(bind.source).st_mode):
                 rootfs.make_directory(os.fsencode(bind.target))
@@ -70,7 +69,3 @@ def _mount(request: Mapping[str, Any]) -> None:
         mounts.mount_all([bind], {}, run_dir)
     os.chdir(root)
     jail.enter_working_directory()
-
-
-def _entry(raw: Mapping[str, Any]) -> MountEntry:
-    return MountEntry(raw["type"], raw["source"], raw["target"], tuple(raw["options"]))
