@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import grpc
 from grpc_health.v1 import _async as health_aio
@@ -23,10 +23,12 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from chassis import context, stages
-from chassis.errors import Internal, PierError, Unimplemented
+from chassis.errors import Internal, InvalidArgument, PierError, Unimplemented
 from chassis.logs import logger
 from chassis.metrics import RPC_IN_FLIGHT, RPC_SECONDS
 from chassis.status import to_status
+
+T = TypeVar("T")
 
 OPTIONS: Final = (
     ("grpc.so_reuseport", 0),
@@ -227,3 +229,10 @@ def service_names(*descriptors: Any) -> Sequence[str]:
     return [
         service.full_name for module in descriptors for service in module.DESCRIPTOR.services_by_name.values()
     ]
+
+
+async def first_of(stream: AsyncIterator[T]) -> T:
+    """The first message of a request stream. InvalidArgument (NO_MESSAGE) where there is none."""
+    async for message in stream:
+        return message
+    raise InvalidArgument("the stream ended before its first message", reason="NO_MESSAGE")

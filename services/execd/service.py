@@ -13,6 +13,7 @@ from chassis.blocking import Pool
 from chassis.errors import Conflict, InvalidArgument, Unimplemented
 from chassis.events import EventLog
 from chassis.operations import Operations
+from chassis.server import first_of
 from chassis.store import Store
 from execd import attachment, logs, processes
 from execd.archive.archives import Archives
@@ -247,9 +248,7 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
     async def WriteArchive(
         self, request_iterator: AsyncIterator[exec_pb2.WriteArchiveRequest], context: Any
     ) -> exec_pb2.WriteArchiveResponse:
-        first = await anext(request_iterator, None)
-        if first is None:
-            raise InvalidArgument("the stream has no message", reason="BAD_FIELD", field="id")
+        first = await first_of(request_iterator)
 
         async def data() -> AsyncIterator[bytes]:
             yield first.data

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from chassis.errors import InvalidArgument, Unimplemented
 from chassis.ids import namespace as check_namespace
+from chassis.server import first_of
 from imaged import catalog, content, gc, images, importing, load, save, snapshots, untag, volumes
 from imaged.pull import Pull
 from imaged.push import Push
@@ -36,7 +37,7 @@ class Images(rpc.ImageServiceServicer):
     async def Load(
         self, request_iterator: AsyncIterator[pb.LoadRequest], context: Any
     ) -> AsyncIterator[pb.LoadResponse]:
-        first = await _first(request_iterator)
+        first = await first_of(request_iterator)
 
         async def data() -> AsyncIterator[bytes]:
             yield first.data
@@ -47,7 +48,7 @@ class Images(rpc.ImageServiceServicer):
             yield message
 
     async def Import(self, request_iterator: AsyncIterator[pb.ImportRequest], context: Any) -> pb.ImportResponse:
-        first = await _first(request_iterator)
+        first = await first_of(request_iterator)
 
         async def data() -> AsyncIterator[bytes]:
             yield first.data
@@ -155,7 +156,7 @@ class Content(rpc.ContentServiceServicer):
     async def WriteBlob(
         self, request_iterator: AsyncIterator[pb.WriteBlobRequest], context: Any
     ) -> pb.WriteBlobResponse:
-        first = await _first(request_iterator)
+        first = await first_of(request_iterator)
 
         async def data() -> AsyncIterator[bytes]:
             yield first.data
@@ -200,10 +201,3 @@ class Volumes(rpc.VolumeServiceServicer):
 
 def _not_built(what: str) -> Unimplemented:
     return Unimplemented(f"imaged: {what}: not supported yet", reason="NOT_BUILT")
-
-
-async def _first(stream: AsyncIterator[Any]) -> Any:
-    """The first message of a request stream."""
-    async for message in stream:
-        return message
-    raise InvalidArgument("the stream ended before its first message", reason="NO_MESSAGE")

@@ -162,6 +162,9 @@ def test_the_users_ownership_is_given_on_request(engine, client, tmp_path):
     client.ok("cp", "-a", str(tmp_path / "file"), "owned:/tmp-a")
     client.ok("cp", str(tmp_path / "file"), "owned:/tmp-b")
     assert engine.ok("start", "-a", "owned").split() == ["33:44", "55:66"]
+    engine.ok("create", "--name", "no-user", *sh("stat -c %u:%g /tmp-a"))
+    client.ok("cp", "-a", str(tmp_path / "file"), "no-user:/tmp-a")
+    assert engine.ok("start", "-a", "no-user") == "55:66"
 
 
 def test_links_are_copied_as_links_or_followed_on_request(client, engine, tmp_path):
