@@ -45,17 +45,18 @@ def boundaries(engine):
 
 def expect_clean(engine, subject):
     """fsck finds nothing, soon; what it found last is told."""
-    found = None
+    told = ""
 
     def clean():
-        nonlocal found
+        nonlocal told
         found = engine.pier("system", "fsck")
+        told = found.stdout + found.stderr
         return found.returncode == 0
 
     try:
         wait_until(clean)
     except AssertionError:
-        raise AssertionError(f"{subject}: {found.stdout}{found.stderr}") from None
+        raise AssertionError(f"{subject}: {told}") from None
 
 
 def settled(engine, name):

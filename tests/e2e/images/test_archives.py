@@ -113,7 +113,7 @@ def test_a_client_that_breaks_off_leaves_no_image(engine, api, path):
 
 def members(data):
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        return {entry.name: tar.extractfile(entry).read() if entry.isreg() else b"" for entry in tar}
+        return {entry.name: member.read() if (member := tar.extractfile(entry)) else b"" for entry in tar}
 
 
 def saved(client, *names):
