@@ -26,7 +26,7 @@ from netd.settings import NetdSettings
 from tests import leaks, tools, world
 from tests.leaks import Kept
 
-PROGRAMS: Final = ("zygote", *SERVICES)
+PROGRAMS: Final = ("zygote", "resolver", *SERVICES)
 _PAUSE: Final = 0.02
 _LOOKS: Final = 3
 _SPARES_WITHIN: Final = 2.0

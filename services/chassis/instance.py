@@ -81,6 +81,15 @@ class Instance:
     def zygote_socket(self) -> Path:
         return self.run / "zygote.sock"
 
+    @property
+    def resolver_socket(self) -> Path:
+        return self.run / "resolver.sock"
+
+    @property
+    def resolver_counters(self) -> Path:
+        """What the resolver has done, for netd's metrics."""
+        return self.run / "resolver.counters"
+
     def state(self, service: str) -> Path:
         """A service's own state directory below root (mode 0700)."""
         return self.root / service

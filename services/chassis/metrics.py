@@ -6,11 +6,11 @@ codes; never an id. Python's and the process's own collectors are the client lib
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_server
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from chassis.errors import Unavailable
@@ -50,6 +50,31 @@ REGISTRY.register(_gauges)
 def gauge(name: str, text: str, read: Callable[[], float]) -> None:
     """A gauge ``name`` whose value is ``read()`` at each scrape, on the scrape's thread: keep it pure."""
     _gauges.sources[name] = (text, read)
+
+
+class _Counters(Collector):
+    """Counters that another program keeps, read at scrape time."""
+
+    def __init__(self) -> None:
+        self.sources: dict[str, tuple[str, str, Callable[[], Mapping[str, int]]]] = {}
+
+    def collect(self) -> list[CounterMetricFamily]:
+        found = []
+        for name, (text, label, read) in self.sources.items():
+            family = CounterMetricFamily(name, text, labels=[label])
+            for value, count in read().items():
+                family.add_metric([value], count)
+            found.append(family)
+        return found
+
+
+_counters = _Counters()
+REGISTRY.register(_counters)
+
+
+def counter(name: str, text: str, label: str, read: Callable[[], Mapping[str, int]]) -> None:
+    """A counter ``name`` whose values, by ``label``, are ``read()`` at each scrape, on the scrape's thread."""
+    _counters.sources[name] = (text, label, read)
 
 
 def serve(service: str, instance: str, port: int) -> None:

@@ -16,7 +16,7 @@ from chassis import stages
 from chassis.errors import PierError
 from chassis.logs import logger
 from chassis.operations import Operations
-from coordinator import networks
+from coordinator import names, networks
 from coordinator.create import Created, NewContainer, create
 from coordinator.remove import remove
 from coordinator.services import NAMESPACE, Services
@@ -106,6 +106,14 @@ class Coordinator:
             await networks.disconnect(self.services, await self.get(id_), network)
 
         await self._run("disconnect", id_, work)
+
+    async def rename(self, id_: str, name: str) -> None:
+        """Give it another name, live; AlreadyExists where another container has it."""
+
+        async def work() -> None:
+            await names.rename(self.services, await self.get(id_), name)
+
+        await self._run("rename", id_, work)
 
     async def settle(self, id_: str) -> bool:
         """Bring a container that no verb is working on to where its state says it belongs; True where that took work.

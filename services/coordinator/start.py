@@ -6,6 +6,7 @@ import secrets
 
 from chassis.errors import Conflict, NotFound, NotModified
 from chassis.stages import stage
+from coordinator.names import names_of
 from coordinator.plans import plan_of
 from coordinator.saga import Saga
 from coordinator.services import NAMESPACE, Services
@@ -61,6 +62,7 @@ async def _connect(
                 dns_search=plan.dns_search,
                 dns_options=plan.dns_options,
                 attachments=plan.attachments,
+                names=names_of(container),
             ),
         )
     _use_sandbox(made.sandbox, made.files, request)

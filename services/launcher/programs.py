@@ -21,15 +21,20 @@ _SOURCES: Final = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Program:
-    """A program of the instance. ``listens``: it is handed the Engine API's listening socket as descriptor 3."""
+    """A program of the instance. ``listens``: it is handed the Engine API's listening socket as descriptor 3.
+    ``stays``: told to stop, it may go on, and its successor sends it away."""
 
     name: str
     argv: tuple[str, ...]
     listens: bool = False
+    stays: bool = False
 
 
 def programs(instance: Instance, config: str | None) -> tuple[Program, ...]:
-    """The zygote first, since execd would start it otherwise; the gateway last, since it calls all others."""
+    """The zygote first, since execd would start it otherwise; the gateway last, since it calls all others.
+
+    The resolver answers for containers that go on when the instance is brought down.
+    """
     common = ["--instance", instance.name, "--root", str(instance.root), "--run", str(instance.run)]
     if config:
         common += ["--config", config]
@@ -37,11 +42,15 @@ def programs(instance: Instance, config: str | None) -> tuple[Program, ...]:
         sys.executable, "-I", "-S", "-E", str(_SOURCES / "execd" / "zygote" / "__main__.py"),
         "--socket", str(instance.zygote_socket), "--cgroup-parent", instance.cgroup_parent,
     )
+    resolver = (
+        sys.executable, "-I", "-S", "-E", str(_SOURCES / "netd" / "resolver" / "__main__.py"),
+        "--socket", str(instance.resolver_socket), "--counters", str(instance.resolver_counters), "--stays",
+    )
     services = [
         Program(name, (sys.executable, "-m", name, *common), listens=name == "gateway")
         for name in ("imaged", "netd", "execd", "gateway")
     ]
-    return (Program("zygote", zygote), *services)
+    return (Program("zygote", zygote), Program("resolver", resolver, stays=True), *services)
 
 
 def environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """The supervisor: keeps an instance's programs running, with back-off, until it is told to stop.
 
 A program that ends is started again after 0.1, 0.2, 0.4, … seconds, at most 10; one that ran for 10 seconds begins at
-0.1 again. SIGTERM or SIGINT stops them in reverse order: SIGTERM, and SIGKILL after 10 seconds. Containers belong to
-their shims and notice nothing.
+0.1 again. SIGTERM or SIGINT stops them in reverse order: SIGTERM, and SIGKILL after 10 seconds; one that ``stays`` is
+left where it does not end within half a second. Containers belong to their shims and notice nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from launcher.spawn import spawn
 _FIRST_DELAY: Final = 0.1
 _LONGEST_DELAY: Final = 10.0
 _STOP_TIMEOUT: Final = 10.0
+_STAY_TIMEOUT: Final = 0.5
 _LOG_LIMIT: Final = 10 << 20
 _LOG_CHECK: Final = 60.0
 
@@ -102,11 +103,13 @@ class Supervisor:
             if not child.pid:
                 continue
             os.kill(child.pid, signal.SIGTERM)
-            deadline = time.monotonic() + _STOP_TIMEOUT
+            deadline = time.monotonic() + (_STAY_TIMEOUT if child.program.stays else _STOP_TIMEOUT)
             while child.pid and time.monotonic() < deadline:
                 self._sleep(deadline - time.monotonic())
                 self._reap()
-            if child.pid:
+            if child.pid and child.program.stays:
+                _say(f"{child.program.name} stays, pid {child.pid}")
+            elif child.pid:
                 _say(f"{child.program.name} did not stop within {_STOP_TIMEOUT:.0f} s: killed")
                 os.kill(child.pid, signal.SIGKILL)
                 os.waitpid(child.pid, 0)

@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from chassis.blocking import Pool
 from chassis.events import EventLog
 from chassis.instance import make_private
-from chassis.metrics import gauge
+from chassis.metrics import counter, gauge
 from chassis.operations import Operations
 from chassis.service import Runtime, main
 from chassis.store import Store
+from netd.dns import Dns
 from netd.endpoints import Endpoints
 from netd.firewall import Firewall
 from netd.fsck import Fsck
@@ -19,6 +20,7 @@ from netd.ipam import parse_subnet
 from netd.netlink import NetlinkSocket
 from netd.networks import Networks
 from netd.records import MIGRATIONS
+from netd.resolver import counters
 from netd.sandboxes import Sandboxes
 from netd.service import NetworkService
 from netd.settings import NetdSettings, pools_of
@@ -44,14 +46,16 @@ async def build(runtime: Runtime[NetdSettings]) -> AsyncIterator[None]:
     networks = Networks(store, events, host, threads, firewall, instance, pools_of(settings))
     spares = Spares(directory, settings.spare_namespaces, threads, operations)
     sandboxes = Sandboxes(store, threads, spares, networks.marks, directory, runtime.boot_id)
-    endpoints = Endpoints(store, events, host, threads, firewall, operations, instance, networks, sandboxes)
-    fsck = Fsck(store, host, threads, firewall, networks, sandboxes, endpoints, spares)
+    dns = Dns(instance.resolver_socket, threads, operations, directory.joinpath)
+    endpoints = Endpoints(store, events, host, threads, firewall, operations, instance, networks, sandboxes, dns)
+    fsck = Fsck(store, host, threads, firewall, networks, sandboxes, endpoints, spares, dns)
 
     await sandboxes.forget_other_boots()
     await fsck.load_table()
     subnet = parse_subnet(settings.default_subnet, "default_subnet") if settings.default_subnet else None
     await networks.start(subnet)
     await fsck.adopt()
+    await dns.start(await fsck.served())
     spares.fill()
 
     service = NetworkService(store, events, operations, threads, networks, sandboxes, endpoints, fsck)
@@ -60,12 +64,16 @@ async def build(runtime: Runtime[NetdSettings]) -> AsyncIterator[None]:
     gauge("pier_netd_addresses_in_use", "Addresses of all networks that endpoints hold.", lambda: networks.in_use)
     gauge("pier_netd_spare_namespaces", "Network namespaces kept ready.", lambda: len(spares.pins))
     gauge("pier_netd_table_repairs", "Times that the nft table was repaired since the start.", lambda: firewall.repairs)
+    gauge("pier_netd_resolver_up", "1 while the resolver is connected.", lambda: dns.is_there)
+    counter("pier_netd_dns_queries_total", "DNS queries of sandboxes, by what became of them.", "result",
+            lambda: counters.read(instance.resolver_counters))
     runtime.server.add(
         network_pb2_grpc.add_NetworkServiceServicer_to_server, service, "pier.network.v1.NetworkService"
     )
     try:
         yield
     finally:
+        dns.close()
         await operations.close()
         await spares.close()
         await firewall.close(await networks.used_links())

@@ -24,6 +24,7 @@ from chassis.operations import Operations
 from chassis.stages import stage, trace
 from chassis.store import Store
 from netd import records, requests, wiring
+from netd.dns import Dns
 from netd.firewall import Firewall
 from netd.netlink import NetlinkSocket
 from netd.networks import Networks
@@ -44,7 +45,7 @@ class Endpoints:
 
     def __init__(
         self, store: Store, events: EventLog, host: NetlinkSocket, threads: Threads, firewall: Firewall,
-        operations: Operations, instance: Instance, networks: Networks, sandboxes: Sandboxes,
+        operations: Operations, instance: Instance, networks: Networks, sandboxes: Sandboxes, dns: Dns,
     ) -> None:
         self._store = store
         self._events = events
@@ -55,6 +56,7 @@ class Endpoints:
         self._instance = instance
         self._networks = networks
         self._sandboxes = sandboxes
+        self._dns = dns
         self.ports = HostPorts()
         self.reaping: set[str] = set()
         """Links of removed sandboxes that the kernel may still have."""
@@ -106,6 +108,7 @@ class Endpoints:
         except BaseException:
             async with stage("attach.undo"):
                 await self._strike("attach.strike", [endpoint], [network], view.sandbox)
+                await self._dns.settle(view, before)
                 if endpoint.link:
                     await self._take_down(endpoint, view)
                     await self._reroute(before, before.endpoints)
@@ -124,6 +127,9 @@ class Endpoints:
                                         reason="ALREADY_ATTACHED", field="network")
                 return endpoint, False
         _check_driver(view, network, wanted, fixed)
+        if network.predefined and (attachment.spec.aliases or attachment.spec.links):
+            raise InvalidArgument("network-scoped aliases are only supported for user-defined networks",
+                                  field="spec.aliases", expected="none")
         if network.driver != "bridge":
             return self._plan(attachment, view.sandbox, network, "", None, []), True
         interface = attachment.spec.interface or _free_interface(view.endpoints)
@@ -153,7 +159,8 @@ class Endpoints:
     async def _bring_up(self, view: View, made: Sequence[Endpoint]) -> None:
         """Make what was recorded, all at the same time. ``view`` has the new ones in it."""
         chosen = provider(view.endpoints, view.networks)
-        steps: list[Coroutine[Any, Any, None]] = []
+        before = replace(view, endpoints=tuple(e for e in view.endpoints if e not in made))
+        steps: list[Coroutine[Any, Any, None]] = [self._dns.settle(before, view)]
         for endpoint in made:
             if endpoint.link:
                 wire = self.wire_of(endpoint, view.sandbox, view.networks[endpoint.network_id], chosen)
@@ -168,9 +175,18 @@ class Endpoints:
         if not gone:
             return
         await self._strike("detach.record", gone, [network], sandbox)
+        left = replace(view, endpoints=tuple(endpoint for endpoint in view.endpoints if endpoint not in gone))
+        await self._dns.settle(view, left)
         if network.driver == "bridge":
             await self._take_down(gone[0], view)
-            await self._reroute(view, [endpoint for endpoint in view.endpoints if endpoint not in gone])
+            await self._reroute(view, left.endpoints)
+
+    async def set_names(self, sandbox_id: str, names: Sequence[str]) -> None:
+        """Find the sandbox by these names from now on."""
+        view = await self._sandboxes.view(sandbox_id)
+        renamed = replace(view, sandbox=self._sandboxes.renamed(view.sandbox, names))
+        await self._store.write("set_names.record", lambda c: records.update_sandbox(c, renamed.sandbox))
+        await self._dns.settle(view, renamed)
 
     async def remove_sandbox(self, sandbox_id: str) -> None:
         """Strike a sandbox and all its endpoints, and take them down: traffic ends here, the kernel's tidying later."""
@@ -186,7 +202,7 @@ class Endpoints:
         await self._store.write("remove_sandbox.record", strike)
         names = [endpoint.link for endpoint in present if endpoint.link]
         self.reaping.update(names)
-        steps: list[Coroutine[Any, Any, None]] = []
+        steps: list[Coroutine[Any, Any, None]] = [self._dns.drop(sandbox.id)]
         if any(endpoint.ports for endpoint in present):
             steps.append(self._unpublish("remove_sandbox.unpublish", [e.id for e in present]))
         if names:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from netd import requests
+from netd.resolver import protocol
+from netd.resolver.hosts import nameservers
 from pier.network.v1 import network_pb2
 
 FALLBACK_RESOLVERS: Final = ("8.8.8.8", "8.8.4.4")
@@ -45,20 +47,21 @@ class HostNames:
 def host_names(etc: Path = Path("/etc")) -> HostNames:
     """Read the host's. Where resolv.conf names systemd-resolved's stub alone, the list behind it is taken."""
     resolv = _read(etc / "resolv.conf")
-    if _resolvers(resolv) == ["127.0.0.53"] and _SYSTEMD_RESOLVED.exists():
+    if nameservers(resolv) == ["127.0.0.53"] and _SYSTEMD_RESOLVED.exists():
         resolv = _read(_SYSTEMD_RESOLVED)
     return HostNames(resolv, _read(etc / "hosts"), socket.gethostname())
 
 
 def render(
     request: network_pb2.CreateSandboxRequest, addresses: Sequence[IPv4Address], gateway: IPv4Address | None,
-    host: HostNames,
+    host: HostNames, named: bool = False,
 ) -> network_pb2.NameFiles:
-    """The three files. ``addresses``: the sandbox's own; ``gateway``: what "host-gateway" stands for, None: nothing."""
+    """The three files. ``addresses``: the sandbox's own; ``gateway``: what "host-gateway" stands for, None: nothing;
+    ``named``: the resolver answers in the sandbox."""
     hostname = request.hostname or (host.hostname if request.host else request.id[:_SHORT])
     return network_pb2.NameFiles(
         hosts=_hosts(request, hostname, addresses, gateway, host).encode(),
-        resolv_conf=_resolv_conf(request, host).encode(),
+        resolv_conf=_resolv_conf(request, host, named).encode(),
         hostname=f"{hostname}\n".encode(),
     )
 
@@ -80,14 +83,18 @@ def _hosts(
     return "".join(lines)
 
 
-def _resolv_conf(request: network_pb2.CreateSandboxRequest, host: HostNames) -> str:
+def _resolv_conf(request: network_pb2.CreateSandboxRequest, host: HostNames, named: bool) -> str:
     if request.host and not (request.dns or request.dns_search or request.dns_options):
         return host.resolv_conf
-    resolvers = list(request.dns) or _resolvers(host.resolv_conf)
-    if not request.host and not request.dns:
+    resolvers = list(request.dns) or nameservers(host.resolv_conf)
+    if named:
+        resolvers = [protocol.ADDRESS]
+    elif not request.host and not request.dns:
         resolvers = [r for r in resolvers if not _is_loopback(r)] or list(FALLBACK_RESOLVERS)
     search = list(request.dns_search) or _words(host.resolv_conf, "search", "domain")
     options = list(request.dns_options) or _words(host.resolv_conf, "options")
+    if named and not any(option.startswith("ndots:") for option in options):
+        options.append("ndots:0")  # a container's name has no dot, and is none of the search domain's
     lines = [f"nameserver {resolver}" for resolver in resolvers]
     # "." alone asks for no search domain, as Docker's --dns-search=. does.
     if search and search != ["."]:
@@ -95,15 +102,6 @@ def _resolv_conf(request: network_pb2.CreateSandboxRequest, host: HostNames) -> 
     if options:
         lines.append(f"options {' '.join(options)}")
     return "\n".join(lines) + "\n"
-
-
-def _resolvers(text: str) -> list[str]:
-    found = []
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) >= 2 and words[0] == "nameserver" and _is_address(words[1]):
-            found.append(words[1])
-    return found
 
 
 def _words(text: str, *keys: str) -> list[str]:
@@ -114,14 +112,6 @@ def _words(text: str, *keys: str) -> list[str]:
         if words and words[0] in keys:
             found = words[1:]
     return found
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return False
-    return True
 
 
 def _is_loopback(text: str) -> bool:

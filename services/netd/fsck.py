@@ -20,12 +20,14 @@ from chassis.logs import logger
 from chassis.stages import stage
 from chassis.store import Store
 from netd import bridge, links, netns, records, wiring
+from netd.dns import Dns, served
 from netd.endpoints import Endpoints, provider, published
 from netd.firewall import Firewall
 from netd.netlink import NetlinkSocket
 from netd.networks import Networks
 from netd.ports import HostPort
-from netd.records import Endpoint, Network, Sandbox
+from netd.records import Endpoint, Network, Sandbox, View
+from netd.resolver.protocol import Served
 from netd.sandboxes import Sandboxes
 from netd.spares import Spares
 from netd.table import Bridge, PublishedPort
@@ -75,7 +77,7 @@ class Fsck:
 
     def __init__(
         self, store: Store, host: NetlinkSocket, threads: Threads, firewall: Firewall, networks: Networks,
-        sandboxes: Sandboxes, endpoints: Endpoints, spares: Spares,
+        sandboxes: Sandboxes, endpoints: Endpoints, spares: Spares, dns: Dns,
     ) -> None:
         self._store = store
         self._host = host
@@ -85,6 +87,7 @@ class Fsck:
         self._sandboxes = sandboxes
         self._endpoints = endpoints
         self._spares = spares
+        self._dns = dns
 
     async def adopt(self) -> None:
         """Finish and undo what an earlier life left. What cannot be set right is logged, and stays a finding."""
@@ -128,7 +131,24 @@ class Fsck:
         found += self._ports_differ(recorded)
         async with stage("fsck.table"):
             found += [item async for item in self._table_differs(recorded)]
+        async with stage("fsck.dns"):
+            found += [
+                Difference("NAMES_DIFFER", "resolver", message, _NOBODY, self._dns.repair)
+                for message in await self._dns.differences()
+            ]
         return found
+
+    async def served(self) -> list[Served]:
+        """What the resolver should serve."""
+        recorded = await self._store.read(_read)
+        endpoints: dict[str, list[Endpoint]] = {}
+        for endpoint in recorded.endpoints:
+            endpoints.setdefault(endpoint.sandbox_id, []).append(endpoint)
+        views = (
+            View(sandbox, tuple(endpoints.get(sandbox.id, ())), recorded.networks)
+            for sandbox in recorded.sandboxes.values()
+        )
+        return [item for item in map(served, views) if item is not None]
 
     def _observe(self, recorded: _Records) -> _Kernel:
         by_name = {link.name: link for link in links.all_links(self._host)}
@@ -155,6 +175,7 @@ class Fsck:
 
             async def strike(lost: Sandbox = sandbox) -> None:
                 await self._store.write("fsck.strike", lambda c: records.delete_sandbox(c, lost.id))
+                await self._dns.drop(lost.id)
 
             yield Difference(
                 "SANDBOX_WITHOUT_NETNS", sandbox.id,

@@ -207,6 +207,11 @@ def insert_sandbox(connection: sqlite3.Connection, s: Sandbox) -> None:
     )
 
 
+def update_sandbox(connection: sqlite3.Connection, s: Sandbox) -> None:
+    """Replace its request."""
+    connection.execute("UPDATE sandboxes SET request=? WHERE id=?", (s.request.SerializeToString(), s.id))
+
+
 def delete_sandbox(connection: sqlite3.Connection, sandbox_id: str) -> None:
     """The sandbox and its endpoints."""
     connection.execute("DELETE FROM endpoints WHERE sandbox_id=?", (sandbox_id,))

@@ -26,6 +26,9 @@ OPTION_MTU: Final = "com.docker.network.driver.mtu"
 OPTION_ICC: Final = "com.docker.network.bridge.enable_icc"
 HOST_GATEWAY: Final = "host-gateway"
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?")
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
+"""What containers are called; a name that DNS cannot carry is simply never asked for."""
+_NAME_WORDS: Final = "letters, digits, '.', '_', '-', 255 at most"
 _WORD: Final = re.compile(r"[!-~]{1,255}")
 _INTERFACE: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,14}")
 _MAC: Final = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
@@ -33,6 +36,7 @@ _MANAGER: Final = re.compile(r"[A-Za-z0-9._-]{1,63}")
 _PORT_MAX: Final = 65535
 _PORTS_MAX: Final = 4096
 _MTU_MIN: Final = 576
+_NAMES_MAX: Final = 256
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,18 @@ def sandbox(request: network_pb2.CreateSandboxRequest) -> None:
     for name in request.dns_search:
         if name != ".":
             host_name(name, "dns_search")
+    names(request.names)
     for word in request.dns_options:
         _match(_WORD, word, "dns_options", "a word without white space")
+
+
+def names(values: Sequence[str]) -> Sequence[str]:
+    """Check the names of a sandbox."""
+    if len(values) > _NAMES_MAX:
+        raise InvalidArgument(f"{len(values)} names are too many", field="names", expected=f"{_NAMES_MAX} at most")
+    for value in values:
+        _match(_NAME, value, "names", _NAME_WORDS)
+    return values
 
 
 def extra_host(entry: str) -> tuple[str, str]:
@@ -142,8 +156,13 @@ def endpoint(spec: network_pb2.EndpointSpec) -> IPv4Address | None:
     """Check an endpoint's spec; the address that it asks for."""
     if spec.ipv6:
         raise Unimplemented("networks have no IPv6 yet", field="spec.ipv6", expected='""')
-    if spec.aliases:
-        raise Unimplemented("names of containers are not resolved yet", field="spec.aliases", expected="none")
+    if len(spec.aliases) > _NAMES_MAX or len(spec.links) > _NAMES_MAX:
+        raise InvalidArgument("too many aliases or links", field="spec.aliases", expected=f"{_NAMES_MAX} at most")
+    for alias in spec.aliases:
+        _match(_NAME, alias, "spec.aliases", _NAME_WORDS)
+    for link in spec.links:
+        for part in link.partition(":")[::2]:
+            _match(_NAME, part, "spec.links", _NAME_WORDS)
     if spec.driver_options:
         raise Unimplemented(f"endpoint option {ascii(min(spec.driver_options))[:80]} is not built",
                             field="spec.driver_options", expected="none")

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from chassis import ids
@@ -14,7 +15,7 @@ from chassis.errors import AlreadyExists, NotFound
 from chassis.logs import logger
 from chassis.stages import stage
 from chassis.store import Store
-from netd import links, netns, records
+from netd import links, netns, records, requests
 from netd.netlink import NetlinkSocket
 from netd.records import Marks, Sandbox, View
 from netd.spares import Spares
@@ -70,6 +71,14 @@ class Sandboxes:
         pin = "" if request.host else request.id
         sandbox = Sandbox(ids.sandbox_id(request.id), time.time_ns(), request, pin, self._boot_id)
         return View(sandbox, (), {network.id: network for network in await self._store.read(records.networks)})
+
+    @staticmethod
+    def renamed(sandbox: Sandbox, names: Sequence[str]) -> Sandbox:
+        """The sandbox as it would be had it been made with these names."""
+        request = network_pb2.CreateSandboxRequest()
+        request.CopyFrom(sandbox.request)
+        request.names[:] = requests.names(names)
+        return replace(sandbox, request=request)
 
     @asynccontextmanager
     async def made(self, sandbox: Sandbox) -> AsyncIterator[None]:

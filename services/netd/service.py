@@ -15,6 +15,7 @@ from chassis.events import EventLog
 from chassis.operations import Operations
 from chassis.store import Store
 from netd import files, messages, records, requests
+from netd.dns import served
 from netd.endpoints import Endpoints
 from netd.fsck import Fsck
 from netd.locks import Gate, Locks
@@ -158,6 +159,12 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
     async def SetPorts(self, request: network_pb2.SetPortsRequest, context: Any) -> network_pb2.SetPortsResponse:
         raise Unimplemented("published ports of an attached endpoint cannot be changed yet", reason="NOT_BUILT")
 
+    async def SetNames(self, request: network_pb2.SetNamesRequest, context: Any) -> network_pb2.SetNamesResponse:
+        ids.sandbox_id(request.sandbox_id)
+        await self._do("set_names", request.sandbox_id, request, [request.sandbox_id],
+                       lambda: self._endpoints.set_names(request.sandbox_id, request.names))
+        return network_pb2.SetNamesResponse()
+
     async def RenderFiles(
         self, request: network_pb2.RenderFilesRequest, context: Any
     ) -> network_pb2.RenderFilesResponse:
@@ -191,7 +198,8 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
     async def _files(self, view: View) -> network_pb2.NameFiles:
         host = await self._threads.run(files.host_names)
         addresses = [endpoint.address.ip for endpoint in view.endpoints if endpoint.address is not None]
-        return files.render(view.sandbox.request, addresses, view.pick("bridge").gateway, host)
+        named = served(view) is not None
+        return files.render(view.sandbox.request, addresses, view.pick("bridge").gateway, host, named)
 
     def _describe(self, view: View) -> network_pb2.Sandbox:
         return messages.sandbox(view.sandbox, view.endpoints, view.networks, self._sandboxes.directory)

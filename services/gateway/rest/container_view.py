@@ -9,6 +9,7 @@ from typing import Any, Final
 from google.protobuf import wrappers_pb2
 
 from chassis.errors import InvalidArgument, NotFound, PierError
+from coordinator.names import names_of
 from coordinator.plans import plan_of
 from gateway.rest import wire
 from gateway.rest.body import Fields, decode
@@ -188,28 +189,37 @@ def endpoint_settings(
     live = {endpoint.network_name: endpoint for endpoint in container_sandbox.endpoints} if container_sandbox else {}
     networks = {}
     for attachment in made.attachments:
-        networks[attachment.network] = _endpoint(container, attachment.spec, live.pop(attachment.network, None))
+        name = attachment.network
+        networks[name] = _endpoint(name, container, attachment.spec, live.pop(name, None))
     for name, endpoint in live.items():
-        networks[name] = _endpoint(container, endpoint.spec, endpoint)
+        networks[name] = _endpoint(name, container, endpoint.spec, endpoint)
     if made.network_mode in ("host", "none"):
-        networks[made.network_mode] = _endpoint(container, network_pb2.EndpointSpec(), None)
+        networks[made.network_mode] = _endpoint(made.network_mode, container, network_pb2.EndpointSpec(), None)
     return networks
 
 
+_WITHOUT_NAMES: Final = ("bridge", "host", "none")
+
+
+def _dns_names(container: exec_pb2.Container, spec: network_pb2.EndpointSpec) -> list[str]:
+    name, *others = names_of(container)
+    return list(dict.fromkeys([name, *spec.aliases, *others]))
+
+
 def _endpoint(
-    container: exec_pb2.Container, spec: network_pb2.EndpointSpec, endpoint: network_pb2.Endpoint | None
+    network: str, container: exec_pb2.Container, spec: network_pb2.EndpointSpec, endpoint: network_pb2.Endpoint | None
 ) -> dict[str, Any]:
     now = endpoint or network_pb2.Endpoint()
     address, _, prefix = now.ipv4.partition("/")
     address6, _, prefix6 = now.ipv6.partition("/")
     fixed = {key: value for key, value in (("IPv4Address", spec.ipv4), ("IPv6Address", spec.ipv6)) if value}
     return {
-        "IPAMConfig": fixed or None, "Links": None, "Aliases": list(spec.aliases) or None,
+        "IPAMConfig": fixed or None, "Links": list(spec.links) or None, "Aliases": list(spec.aliases) or None,
         "MacAddress": now.mac or spec.mac, "DriverOpts": dict(spec.driver_options) or None,
         "GwPriority": spec.gateway_priority, "NetworkID": now.network_id, "EndpointID": now.id,
         "Gateway": now.gateway_ipv4, "IPAddress": address, "IPPrefixLen": int(prefix or 0),
         "IPv6Gateway": now.gateway_ipv6, "GlobalIPv6Address": address6, "GlobalIPv6PrefixLen": int(prefix6 or 0),
-        "DNSNames": [container.name, *spec.aliases, container.id[:12]] if spec.aliases else None,
+        "DNSNames": None if network in _WITHOUT_NAMES else _dns_names(container, spec),
     }
 
 

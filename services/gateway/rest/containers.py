@@ -143,11 +143,8 @@ async def rename(call: Call) -> web.StreamResponse:
         raise bad("Neither old nor new names may be empty", field="name")
     if new == container.name:
         raise bad("Renaming a container with the same name as its current name", field="name")
-    services = call.engine.services
     try:
-        await services.execd.call(
-            services.containers.RenameContainer, exec_pb2.RenameContainerRequest(id=container.id, name=new)
-        )
+        await call.engine.coordinator.rename(container.id, new)
     except InvalidArgument as error:
         raise (invalid_name(new) if error.reason == "BAD_ID" else error) from error
     return call.empty()

@@ -87,18 +87,27 @@ def endpoint(draft: Draft, fields: Fields) -> network_pb2.EndpointSpec:
     if addresses.strings("LinkLocalIPs"):
         raise bad(f"{addresses.path('LinkLocalIPs')}: link-local addresses cannot be asked for")
     for name, given in (
-        ("Aliases", fields.strings("Aliases")), ("DriverOpts", fields.string_map("DriverOpts")),
+        ("DriverOpts", fields.string_map("DriverOpts")),
         ("IPAMConfig.IPv6Address", addresses.text("IPv6Address")),
     ):
         if given:
             raise Unimplemented(f"{fields.path(name)}: not built yet", reason="NOT_BUILT", field=fields.path(name))
     spec = network_pb2.EndpointSpec(
         ipv4=_address(addresses, "IPv4Address"), ipv6=_address(addresses, "IPv6Address"), mac=fields.text("MacAddress"),
-        aliases=fields.strings("Aliases"), driver_options=fields.string_map("DriverOpts"),
+        aliases=fields.strings("Aliases"), links=map(_link, fields.strings("Links")),
+        driver_options=fields.string_map("DriverOpts"),
     )
     if draft.version >= Version(1, 48):
         spec.gateway_priority = fields.integer("GwPriority")
     return spec
+
+
+def _link(text: str) -> str:
+    """``name:alias``; a name alone is its own alias."""
+    name, _, alias = text.partition(":")
+    if not name or ":" in alias:
+        raise bad(f"bad format for links: {text[:80]}", field="Links", expected="name:alias")
+    return f"{name}:{alias or name}"
 
 
 def _address(fields: Fields, key: str) -> str:

@@ -159,7 +159,7 @@ ENDPOINT_READ_ONLY: Final = frozenset({
 
 ENDPOINT: Final = (
     _row("IPAMConfig", "EndpointSpec.ipv4", read.nothing),
-    _refused("Links", "links are not built"),
+    _row("Links", "EndpointSpec.links", read.nothing),
     _row("MacAddress", "EndpointSpec.mac", read.nothing),
     _row("Aliases", "EndpointSpec.aliases", read.nothing),
     _row("DriverOpts", "EndpointSpec.driver_options", read.nothing),

@@ -20,15 +20,17 @@ from typing import Any
 
 from chassis import stages
 from chassis.client import Peer
-from chassis.instance import Instance, instance
+from chassis.instance import Instance, instance, make_private
 from netd import links, netns
 from netd.netlink import NetlinkSocket
+from netd.resolver import program
 from pier.network.v1 import network_pb2 as net
 from pier.network.v1 import network_pb2_grpc
 from pier.system.v1 import system_pb2, system_pb2_grpc
 from pier.types.v1 import types_pb2
 
 START_SECONDS = 20.0
+RESOLVER = str(Path(program.__file__).with_name("__main__.py"))
 
 
 def container(number: int) -> str:
@@ -60,6 +62,7 @@ class Netd:
         self._options = options
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
+        self.resolver: subprocess.Popen[bytes] | None = None
         self._peer: Peer | None = None
 
     async def start(self, faults: str = "", spare_namespaces: int = 0, wait: bool = True) -> None:
@@ -68,6 +71,7 @@ class Netd:
         Spare namespaces come and go by themselves; without them counts are exact.
         """
         environ = {**os.environ, "PIER_FAULT": faults, "PYTHONDONTWRITEBYTECODE": "1"}
+        self.start_resolver()
         self._process = self._spawn(environ, spare_namespaces)
         if not wait:
             await asyncio.wait_for(asyncio.to_thread(self._process.wait), START_SECONDS)
@@ -84,6 +88,24 @@ class Netd:
                  "--log-level", "debug", "--spare-namespaces", str(spare_namespaces)],
                 env=environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             )
+
+    def start_resolver(self) -> None:
+        """Run the instance's resolver, unless it runs."""
+        if self.resolver is not None and self.resolver.poll() is None:
+            return
+        make_private(self.instance.run)
+        with self._log.open("ab") as log:
+            self.resolver = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-E", RESOLVER, "--socket", str(self.instance.resolver_socket),
+                 "--counters", str(self.instance.resolver_counters)],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            )
+
+    def kill_resolver(self) -> None:
+        """SIGKILL, and its end."""
+        assert self.resolver is not None
+        self.resolver.kill()
+        self.resolver.wait()
 
     async def _serving(self) -> bool:
         assert self._peer is not None
@@ -231,6 +253,7 @@ class Netd:
         self._forget()
 
     def _forget(self) -> None:
+        self.kill_resolver()
         table = self.instance.nft_table
         with NetlinkSocket() as sock:
             for link in links.all_links(sock):

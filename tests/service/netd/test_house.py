@@ -35,6 +35,7 @@ async def test_netd_never_forks(tmp_path: Path) -> None:
     await netd.fsck(repair=True)
     await netd.remove(1)
     await netd.stop()
+    netd.kill_resolver()
     lines = trace.read_text().splitlines()
     assert len([line for line in lines if "execve" in line]) == 1, "its own start"
     made = [line for line in lines if re.search(r"\b(clone|clone3|fork|vfork)\(", line)]

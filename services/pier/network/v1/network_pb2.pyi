@@ -14,6 +14,10 @@ Idempotency. The caller gives the ids. The same call with the same content again
 joined to it while it runs); other content under the same id is ALREADY_EXISTS. Detach and Remove of what is not there
 succeed. A call that its client left goes on to its end.
 
+Names. On a network that a client made, a sandbox's names and its endpoint's aliases are answered at 127.0.0.11 inside
+every sandbox of that network, by the instance's resolver process, which answers on while netd is away. Queries for
+other names go on to the sandbox's resolvers, unless all its networks are internal.
+
 Example. CreateSandbox{id: C, owner: {gateway, docker, C}, attachments: [{network: "bridge", ports: [{container_port: 80,
 host_port: 8080}]}]} answers netns_path /run/pier/netd/ns/…, an endpoint 172.17.0.2/16 at eth0, and the name files.
 """
@@ -370,6 +374,7 @@ class EndpointSpec(_message.Message):
     DRIVER_OPTIONS_FIELD_NUMBER: _builtins.int
     GATEWAY_PRIORITY_FIELD_NUMBER: _builtins.int
     INTERFACE_FIELD_NUMBER: _builtins.int
+    LINKS_FIELD_NUMBER: _builtins.int
     ipv4: _builtins.str
     """A fixed address; "" for any."""
     ipv6: _builtins.str
@@ -380,9 +385,17 @@ class EndpointSpec(_message.Message):
     interface: _builtins.str
     """Name of the link inside; "" for eth0, eth1, … in the order of attachment."""
     @_builtins.property
-    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Further names of the sandbox on this network, of the same grammar as CreateSandboxRequest.names. Several sandboxes
+        may have the same one: all their addresses are answered. INVALID_ARGUMENT on a network without names (predefined).
+        """
+
     @_builtins.property
     def driver_options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def links(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"name:alias": what `name` answers on this network is answered for `alias` too, to this sandbox alone."""
+
     def __init__(
         self,
         *,
@@ -393,10 +406,11 @@ class EndpointSpec(_message.Message):
         driver_options: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         gateway_priority: _builtins.int = ...,
         interface: _builtins.str = ...,
+        links: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "driver_options", b"driver_options", "gateway_priority", b"gateway_priority", "interface", b"interface", "ipv4", b"ipv4", "ipv6", b"ipv6", "mac", b"mac"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "driver_options", b"driver_options", "gateway_priority", b"gateway_priority", "interface", b"interface", "ipv4", b"ipv4", "ipv6", b"ipv6", "links", b"links", "mac", b"mac"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -636,6 +650,7 @@ class CreateSandboxRequest(_message.Message):
     DNS_SEARCH_FIELD_NUMBER: _builtins.int
     DNS_OPTIONS_FIELD_NUMBER: _builtins.int
     ATTACHMENTS_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     host: _builtins.bool
     """The host's own network namespace: nothing is made, the record alone is kept."""
@@ -650,7 +665,9 @@ class CreateSandboxRequest(_message.Message):
 
     @_builtins.property
     def dns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Resolvers, search domains and options in place of the host's."""
+        """Resolvers, search domains and options in place of the host's. On a network that a client made the instance's
+        resolver asks `dns`, from the host's network namespace.
+        """
 
     @_builtins.property
     def dns_search(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
@@ -660,6 +677,12 @@ class CreateSandboxRequest(_message.Message):
     def attachments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attachment]:
         """Networks that it is joined to with its making, in the order of its interfaces: all of them or none, and no sandbox
         either. Repeated with the same request, what lacks is joined.
+        """
+
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names by which it is found on every network that a client made: letters, digits, '.', '_', '-'. A reverse query
+        answers the first, with the network's name after it. One that DNS cannot carry is never answered.
         """
 
     def __init__(
@@ -675,10 +698,11 @@ class CreateSandboxRequest(_message.Message):
         dns_search: _abc.Iterable[_builtins.str] | None = ...,
         dns_options: _abc.Iterable[_builtins.str] | None = ...,
         attachments: _abc.Iterable[Global___Attachment] | None = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "dns", b"dns", "dns_options", b"dns_options", "dns_search", b"dns_search", "domainname", b"domainname", "extra_hosts", b"extra_hosts", "host", b"host", "hostname", b"hostname", "id", b"id", "owner", b"owner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "dns", b"dns", "dns_options", b"dns_options", "dns_search", b"dns_search", "domainname", b"domainname", "extra_hosts", b"extra_hosts", "host", b"host", "hostname", b"hostname", "id", b"id", "names", b"names", "owner", b"owner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -992,6 +1016,44 @@ class SetPortsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetPortsResponse: _TypeAlias = SetPortsResponse  # noqa: Y015
+
+@_typing.final
+class SetNamesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SANDBOX_ID_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    sandbox_id: _builtins.str
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        sandbox_id: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "sandbox_id", b"sandbox_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetNamesRequest: _TypeAlias = SetNamesRequest  # noqa: Y015
+
+@_typing.final
+class SetNamesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetNamesResponse: _TypeAlias = SetNamesResponse  # noqa: Y015
 
 @_typing.final
 class RenderFilesRequest(_message.Message):

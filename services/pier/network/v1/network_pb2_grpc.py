@@ -89,6 +89,11 @@ class NetworkServiceStub:
                 request_serializer=pier_dot_network_dot_v1_dot_network__pb2.SetPortsRequest.SerializeToString,
                 response_deserializer=pier_dot_network_dot_v1_dot_network__pb2.SetPortsResponse.FromString,
                 _registered_method=True)
+        self.SetNames = channel.unary_unary(
+                '/pier.network.v1.NetworkService/SetNames',
+                request_serializer=pier_dot_network_dot_v1_dot_network__pb2.SetNamesRequest.SerializeToString,
+                response_deserializer=pier_dot_network_dot_v1_dot_network__pb2.SetNamesResponse.FromString,
+                _registered_method=True)
         self.RenderFiles = channel.unary_unary(
                 '/pier.network.v1.NetworkService/RenderFiles',
                 request_serializer=pier_dot_network_dot_v1_dot_network__pb2.RenderFilesRequest.SerializeToString,
@@ -178,6 +183,13 @@ class NetworkServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetNames(self, request, context):
+        """Replaces the names by which a sandbox is found on its networks (CreateSandboxRequest.names), live.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RenderFiles(self, request, context):
         """Contents of /etc/hosts, /etc/resolv.conf and /etc/hostname for a sandbox as it is attached now.
         """
@@ -249,6 +261,11 @@ def add_NetworkServiceServicer_to_server(servicer, server):
                     servicer.SetPorts,
                     request_deserializer=pier_dot_network_dot_v1_dot_network__pb2.SetPortsRequest.FromString,
                     response_serializer=pier_dot_network_dot_v1_dot_network__pb2.SetPortsResponse.SerializeToString,
+            ),
+            'SetNames': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetNames,
+                    request_deserializer=pier_dot_network_dot_v1_dot_network__pb2.SetNamesRequest.FromString,
+                    response_serializer=pier_dot_network_dot_v1_dot_network__pb2.SetNamesResponse.SerializeToString,
             ),
             'RenderFiles': grpc.unary_unary_rpc_method_handler(
                     servicer.RenderFiles,
@@ -558,6 +575,33 @@ class NetworkService:
             '/pier.network.v1.NetworkService/SetPorts',
             pier_dot_network_dot_v1_dot_network__pb2.SetPortsRequest.SerializeToString,
             pier_dot_network_dot_v1_dot_network__pb2.SetPortsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetNames(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pier.network.v1.NetworkService/SetNames',
+            pier_dot_network_dot_v1_dot_network__pb2.SetNamesRequest.SerializeToString,
+            pier_dot_network_dot_v1_dot_network__pb2.SetNamesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -14,6 +14,10 @@ Idempotency. The caller gives the ids. The same call with the same content again
 joined to it while it runs); other content under the same id is ALREADY_EXISTS. Detach and Remove of what is not there
 succeed. A call that its client left goes on to its end.
 
+Names. On a network that a client made, a sandbox's names and its endpoint's aliases are answered at 127.0.0.11 inside
+every sandbox of that network, by the instance's resolver process, which answers on while netd is away. Queries for
+other names go on to the sandbox's resolvers, unless all its networks are internal.
+
 Example. CreateSandbox{id: C, owner: {gateway, docker, C}, attachments: [{network: "bridge", ports: [{container_port: 80,
 host_port: 8080}]}]} answers netns_path /run/pier/netd/ns/…, an endpoint 172.17.0.2/16 at eth0, and the name files.
 """
@@ -66,6 +70,8 @@ class NetworkServiceStub:
     Detach: _grpc.UnaryUnaryMultiCallable[_network_pb2.DetachRequest, _network_pb2.DetachResponse]
     SetPorts: _grpc.UnaryUnaryMultiCallable[_network_pb2.SetPortsRequest, _network_pb2.SetPortsResponse]
     """Replaces the published ports of an attached endpoint, live. All or nothing."""
+    SetNames: _grpc.UnaryUnaryMultiCallable[_network_pb2.SetNamesRequest, _network_pb2.SetNamesResponse]
+    """Replaces the names by which a sandbox is found on its networks (CreateSandboxRequest.names), live."""
     RenderFiles: _grpc.UnaryUnaryMultiCallable[_network_pb2.RenderFilesRequest, _network_pb2.RenderFilesResponse]
     """Contents of /etc/hosts, /etc/resolv.conf and /etc/hostname for a sandbox as it is attached now."""
     Events: _grpc.UnaryStreamMultiCallable[_network_pb2.EventsRequest, _network_pb2.EventsResponse]
@@ -94,6 +100,8 @@ class NetworkServiceAsyncStub(NetworkServiceStub):
     Detach: _aio.UnaryUnaryMultiCallable[_network_pb2.DetachRequest, _network_pb2.DetachResponse]  # type: ignore[assignment]
     SetPorts: _aio.UnaryUnaryMultiCallable[_network_pb2.SetPortsRequest, _network_pb2.SetPortsResponse]  # type: ignore[assignment]
     """Replaces the published ports of an attached endpoint, live. All or nothing."""
+    SetNames: _aio.UnaryUnaryMultiCallable[_network_pb2.SetNamesRequest, _network_pb2.SetNamesResponse]  # type: ignore[assignment]
+    """Replaces the names by which a sandbox is found on its networks (CreateSandboxRequest.names), live."""
     RenderFiles: _aio.UnaryUnaryMultiCallable[_network_pb2.RenderFilesRequest, _network_pb2.RenderFilesResponse]  # type: ignore[assignment]
     """Contents of /etc/hosts, /etc/resolv.conf and /etc/hostname for a sandbox as it is attached now."""
     Events: _aio.UnaryStreamMultiCallable[_network_pb2.EventsRequest, _network_pb2.EventsResponse]  # type: ignore[assignment]
@@ -185,6 +193,14 @@ class NetworkServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_network_pb2.SetPortsResponse, _abc.Awaitable[_network_pb2.SetPortsResponse]]:
         """Replaces the published ports of an attached endpoint, live. All or nothing."""
+
+    @_abc_1.abstractmethod
+    def SetNames(
+        self,
+        request: _network_pb2.SetNamesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_network_pb2.SetNamesResponse, _abc.Awaitable[_network_pb2.SetNamesResponse]]:
+        """Replaces the names by which a sandbox is found on its networks (CreateSandboxRequest.names), live."""
 
     @_abc_1.abstractmethod
     def RenderFiles(

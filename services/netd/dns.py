@@ -1,0 +1,300 @@
+"""netd's side of the resolver: what each sandbox is answered, and the sockets inside it.
+
+A sandbox on a network that a client made has two sockets at 127.0.0.11, on ports of the kernel's choice, and a nat
+table of its own that leads port 53 there: binding port 53 itself would take it from the sandbox's programs. The sockets
+are opened here, inside the namespace, and handed over; the resolver needs no privilege. When it is lost, all of it is
+done anew for its successor; when netd is lost, it goes on as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import socket
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from chassis.blocking import Pool as Threads
+from chassis.errors import Internal, Unavailable
+from chassis.logs import logger
+from chassis.operations import Operations
+from chassis.stages import stage, trace
+from netd import netns
+from netd.nft import Nft
+from netd.records import View
+from netd.resolver import protocol
+from netd.resolver.protocol import Join, Served
+
+_ANSWER_SECONDS: Final = 2.0
+_AWAY_SECONDS: Final = 5.0
+"""How long a verb waits for a resolver that is being started again."""
+_START_SECONDS: Final = 1.0
+_FIRST_DELAY: Final = 0.05
+_LONGEST_DELAY: Final = 2.0
+_TABLE: Final = "pier-dns"
+_RULES: Final = """
+add table ip {table}
+delete table ip {table}
+table ip {table} {{
+    chain output {{
+        type nat hook output priority -100; policy accept;
+        ip daddr {address} udp dport 53 dnat to {address}:{udp}
+        ip daddr {address} tcp dport 53 dnat to {address}:{tcp}
+    }}
+}}
+"""
+
+
+def served(view: View) -> Served | None:
+    """What the sandbox is answered; None where none of its networks has names."""
+    joins, forward = [], False
+    for endpoint in view.endpoints:
+        network = view.networks[endpoint.network_id]
+        if endpoint.address is None:
+            continue
+        forward = forward or not network.internal
+        if network.predefined:
+            continue
+        spec = endpoint.request.spec
+        links = (link.partition(":") for link in spec.links)
+        joins.append(Join(
+            network.id, network.name, tuple(dict.fromkeys([*view.sandbox.request.names, *spec.aliases])),
+            (str(endpoint.address.ip),), tuple((alias, name) for name, _, alias in links),
+        ))
+    return Served(view.sandbox.id, tuple(view.sandbox.request.dns), forward, tuple(joins)) if joins else None
+
+
+class Dns:
+    """The resolver, as far as netd knows of it. ``put`` and ``drop`` say what should be; the rest follows."""
+
+    def __init__(
+        self, path: Path, threads: Threads, operations: Operations, pin_of: Callable[[str], Path]
+    ) -> None:
+        self._path = path
+        self._threads = threads
+        self._operations = operations
+        self._pin_of = pin_of
+        self._wanted: dict[str, Served] = {}
+        self._link: _Link | None = None
+        self._there = asyncio.Event()
+        self._connecting = False
+        self._closed = False
+
+    @property
+    def is_there(self) -> bool:
+        return self._link is not None
+
+    async def start(self, wanted: Iterable[Served]) -> None:
+        """Take that for what should be, and tell the resolver, at once if it is there."""
+        self._wanted = {item.id: item for item in wanted}
+        self._connect()
+        if self._wanted:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_START_SECONDS):
+                    await self._there.wait()
+
+    def close(self) -> None:
+        """Leave the resolver to itself."""
+        self._closed = True
+        if self._link is not None:
+            self._link.close()
+
+    async def settle(self, before: View, after: View) -> None:
+        """Serve the sandbox as it is ``after``, where that differs from ``before``. Raises Unavailable."""
+        was, now = served(before), served(after)
+        if now is not None and now != was:
+            await self.put(now)
+        elif now is None and was is not None:
+            await self.drop(was.id)
+
+    async def put(self, item: Served) -> None:
+        """Serve a sandbox so. Raises Unavailable where there is no resolver."""
+        fresh = item.id not in self._wanted
+        link = await self._found()
+        self._wanted[item.id] = item
+        async with stage("dns.put", sandbox=item.id):
+            await self._put(link, item, fresh)
+
+    async def drop(self, id_: str) -> None:
+        """Serve a sandbox no longer. A resolver that is away is told when it is back."""
+        if self._wanted.pop(id_, None) is None or self._link is None:
+            return
+        async with stage("dns.drop", sandbox=id_):
+            try:
+                await self._link.ask("drop", id=id_)
+            except (Unavailable, Internal) as error:
+                logger().warning("the resolver was not told that a sandbox is gone", error=error.message)
+
+    async def differences(self) -> list[str]:
+        """How what the resolver serves differs from what it should, a sentence each."""
+        if self._link is None:
+            return ["the resolver is not there"] if self._wanted else []
+        there = set((await self._link.ask("hello", version=protocol.VERSION))["served"])
+        found = [f"the resolver does not serve sandbox {id_}" for id_ in sorted(set(self._wanted) - there)]
+        return found + [f"the resolver serves sandbox {id_}, which is nobody's"
+                        for id_ in sorted(there - set(self._wanted))]
+
+    async def repair(self) -> None:
+        if self._link is not None:
+            await self._tell_all(self._link)
+
+    async def _found(self) -> _Link:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_AWAY_SECONDS):
+                await self._there.wait()
+        if self._link is None:
+            raise Unavailable("the resolver is not there: names of containers cannot be answered",
+                              reason="NO_RESOLVER")
+        return self._link
+
+    async def _put(self, link: _Link, item: Served, fresh: bool) -> None:
+        sockets: tuple[socket.socket, ...] = ()
+        try:
+            if fresh:
+                sockets = await self._threads.run(open_sockets, self._pin_of(item.id))
+            await link.ask("put", [sock.fileno() for sock in sockets], sandbox=item.to_json())
+        finally:
+            for sock in sockets:
+                sock.close()
+
+    def _connect(self) -> None:
+        if not self._connecting and not self._closed:
+            self._connecting = True
+            self._operations.spawn("resolver", self._connect_until_there)
+
+    async def _connect_until_there(self) -> None:
+        delay = _FIRST_DELAY
+        try:
+            while True:
+                link = _Link(self._lost)
+                try:
+                    with trace("resolver"):
+                        await link.connect(self._path)
+                        await self._tell_all(link)
+                    self._link = link
+                    self._there.set()
+                    return
+                except (OSError, Unavailable, Internal) as error:
+                    link.close()
+                    if not isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
+                        logger().warning("the resolver cannot be told what to serve", error=str(error))
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, _LONGEST_DELAY)
+        finally:
+            self._connecting = False
+
+    async def _tell_all(self, link: _Link) -> None:
+        """Bring what it serves to what it should serve."""
+        async with stage("dns.sync", sandboxes=len(self._wanted)):
+            there = set((await link.ask("hello", version=protocol.VERSION))["served"])
+            for item in list(self._wanted.values()):
+                try:
+                    await self._put(link, item, fresh=item.id not in there)
+                except OSError as error:  # its namespace is lost: another finding of fsck's
+                    logger().warning("no sockets for DNS in a sandbox", sandbox=item.id, error=str(error))
+                there.add(item.id)
+            for id_ in there - set(self._wanted):  # dropped meanwhile
+                await link.ask("drop", id=id_)
+
+    def _lost(self) -> None:
+        self._link = None
+        self._there.clear()
+        if not self._closed:
+            logger().warning("the resolver is gone; its successor is told all of it")
+            self._connect()
+
+
+def open_sockets(pin: Path) -> tuple[socket.socket, ...]:
+    """The UDP and the TCP socket inside a sandbox, with port 53 led there. Blocks. What was there is replaced."""
+    def work() -> tuple[socket.socket, ...]:
+        kinds = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
+        sockets = tuple(socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC) for kind in kinds)
+        try:
+            for sock in sockets:
+                sock.bind((protocol.ADDRESS, 0))
+            udp, tcp = sockets
+            tcp.listen(16)
+            nft = Nft()
+            try:
+                nft.run_text(_RULES.format(
+                    table=_TABLE, address=protocol.ADDRESS, udp=udp.getsockname()[1], tcp=tcp.getsockname()[1]
+                ))
+            finally:
+                nft.close()
+        except BaseException:
+            for sock in sockets:
+                sock.close()
+            raise
+        return sockets
+
+    return netns.inside(pin, work)
+
+
+class _Link:
+    """A connection to the resolver. ``lost`` is called at its end, unless ``close`` made it."""
+
+    def __init__(self, lost: Callable[[], None]) -> None:
+        self._lost = lost
+        self._socket: socket.socket | None = None
+        self._sequence = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+
+    async def connect(self, path: Path) -> None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * protocol.MESSAGE_MAX)
+            sock.connect(str(path))
+        except BaseException:
+            sock.close()
+            raise
+        self._socket = sock
+        asyncio.get_running_loop().add_reader(sock, self._readable)
+
+    def close(self) -> None:
+        """The same again does nothing."""
+        sock, self._socket = self._socket, None
+        if sock is not None:
+            asyncio.get_running_loop().remove_reader(sock)
+            sock.close()
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(Unavailable("the resolver is gone", reason="NO_RESOLVER"))
+        self._waiting.clear()
+
+    async def ask(self, verb: str, fds: Iterable[int] = (), **message: object) -> dict[str, Any]:
+        """The answer. Raises Unavailable where it is gone or does not answer, Internal where it refuses."""
+        if self._socket is None:
+            raise Unavailable("the resolver is gone", reason="NO_RESOLVER")
+        sequence = next(self._sequence)
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._waiting[sequence] = future
+        try:
+            socket.send_fds(self._socket, [protocol.pack(seq=sequence, verb=verb, **message)], list(fds))
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                answer = await future
+        except (OSError, ValueError) as error:  # TimeoutError is an OSError
+            raise Unavailable(f"the resolver does not answer: {error!r}", reason="NO_RESOLVER") from error
+        finally:
+            self._waiting.pop(sequence, None)
+        if not answer.get("ok"):
+            raise Internal(f"the resolver refuses {verb}: {answer.get('error')}", reason="RESOLVER_REFUSED")
+        return answer
+
+    def _readable(self) -> None:
+        assert self._socket is not None
+        try:
+            data = self._socket.recv(protocol.MESSAGE_MAX)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            self._lost()
+            return
+        answer = protocol.unpack(data)
+        future = self._waiting.get(answer.get("seq") or 0)
+        if future is not None and not future.done():
+            future.set_result(answer)

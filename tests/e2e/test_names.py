@@ -1,0 +1,102 @@
+"""Containers that find each other by name, as compose and testcontainers rely on it."""
+
+import json
+import time
+
+import pytest
+
+from tests.engine import sh, wait_until
+
+
+@pytest.fixture(autouse=True)
+def network(engine):
+    engine.ok("network", "create", "blue")
+    yield
+    engine.remove_everything()
+    engine.ok("network", "rm", "blue")
+
+
+def address(engine, name, network="blue"):
+    return engine.inspect(name)["NetworkSettings"]["Networks"][network]["IPAddress"]
+
+
+def resolved(engine, inside, name):
+    """What the C library in the container makes of the name: its address, or "" for none."""
+    done = engine.docker("exec", inside, "ping", "-c", "1", "-w", "3", name)
+    return done.stdout.partition("(")[2].partition(")")[0] if done.returncode == 0 else ""
+
+
+def test_containers_reach_each_other_by_name_alias_short_id_and_host_name(client, engine):
+    client.ok("run", "-d", "--name", "web", "--network", "blue", *sh("sleep 1000"))
+    id_ = client.ok(
+        "run", "-d", "--name", "db", "--network", "blue", "--network-alias", "store", "--hostname", "vault",
+        *sh("echo hello > /index.html; httpd -f -p 80 -h /"))
+    for name in ("db", "store", id_[:12], "vault", "db.blue", "DB"):
+        assert resolved(engine, "web", name) == address(engine, "db"), name
+    assert engine.ok("exec", "web", "wget", "-q", "-O", "-", "http://store/") == "hello"
+    assert "db.blue" in engine.ok("exec", "web", "nslookup", address(engine, "db"))
+    shown = engine.inspect("db")["NetworkSettings"]["Networks"]["blue"]
+    assert shown["Aliases"] == ["store"]
+    assert shown["DNSNames"] == ["db", "store", id_[:12], "vault"]
+    assert engine.ok("exec", "web", "cat", "/etc/resolv.conf").splitlines()[0] == "nameserver 127.0.0.11"
+
+
+def test_a_name_follows_its_container(client, engine):
+    engine.ok("run", "-d", "--name", "web", "--network", "blue", *sh("sleep 1000"))
+    engine.ok("run", "-d", "--name", "db", "--network", "blue", *sh("sleep 1000"))
+    client.ok("rename", "db", "store")
+    assert resolved(engine, "web", "store") == address(engine, "store")
+    assert resolved(engine, "web", "db") == ""
+    engine.ok("restart", "-t", "0", "store")
+    assert resolved(engine, "web", "store") == address(engine, "store")
+    engine.ok("stop", "-t", "0", "store")
+    assert resolved(engine, "web", "store") == ""
+    engine.ok("start", "store")
+    client.ok("network", "disconnect", "blue", "store")
+    assert resolved(engine, "web", "store") == ""
+    client.ok("network", "connect", "--alias", "again", "--link", "web:peer", "blue", "store")
+    assert resolved(engine, "web", "again") == address(engine, "store")
+    assert resolved(engine, "store", "peer") == address(engine, "web")
+    assert resolved(engine, "web", "peer") == "", "a link is its container's own"
+
+
+def test_several_containers_share_an_alias(client, engine):
+    for number in range(3):
+        client.ok("run", "-d", "--name", f"w{number}", "--network", "blue", "--network-alias", "all", *sh("sleep 1000"))
+    found = engine.ok("exec", "w0", "nslookup", "all")
+    assert all(address(engine, f"w{number}") in found for number in range(3))
+
+
+def test_aliases_need_a_network_with_names(client, engine):
+    done = engine.pier("run", "--rm", "--network-alias", "x", *sh("true"))
+    assert done.returncode == 125
+    assert "network-scoped aliases are only supported for user-defined networks" in done.stderr
+    engine.ok("run", "-d", "--name", "plain", *sh("sleep 1000"))
+    done = client.run("network", "connect", "--alias", "x", "bridge", "plain")
+    assert done.returncode == 1
+
+
+def test_containers_find_each_other_while_the_engine_is_dead_and_down(engine):
+    engine.ok("run", "-d", "--name", "db", "--network", "blue", *sh("sleep 1000"))
+    script = "while :; do ping -c 1 -w 2 db > /dev/null && echo ok || echo lost; sleep 0.1; done"
+    engine.ok("run", "-d", "--name", "web", "--network", "blue", *sh(script))
+
+    def seen():
+        return engine.ok("logs", "web").split()
+
+    wait_until(lambda: seen().count("ok") > 3)
+    engine.kill("netd", "execd", "imaged", "gateway", "zygote")
+    engine.wait_supervised()
+    before = len(seen())
+    wait_until(lambda: len(seen()) > before + 3)
+    engine.down()
+    time.sleep(1)  # containers go on asking while nothing is up
+    engine.up()
+    before = len(seen())
+    wait_until(lambda: len(seen()) > before + 5, within=20)
+    assert seen()[-3:] == ["ok"] * 3
+    assert seen().count("lost") == 0, "the resolver's successor is handed all of it"
+    engine.kill("resolver")
+    engine.wait_supervised()
+    wait_until(lambda: seen()[-1] == "ok")
+    assert json.loads(engine.pier("system", "fsck", "--json").stdout or "[]") in ([], {"findings": []})
