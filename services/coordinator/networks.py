@@ -42,6 +42,7 @@ async def connect(
                     services.networks.Attach,
                     network_pb2.AttachRequest(sandbox_id=container.id, attachment=attachment),
                 )
+            await _refresh_files(services, container.id)
 
 
 async def disconnect(services: Services, container: exec_pb2.Container, network: network_pb2.Network) -> None:
@@ -61,8 +62,24 @@ async def disconnect(services: Services, container: exec_pb2.Container, network:
             await services.netd.call(
                 services.networks.Detach, network_pb2.DetachRequest(sandbox_id=container.id, network=network.id)
             )
+        await _refresh_files(services, container.id)
     async with stage("disconnect.plan", network=network.name):
         await _keep(services, container.id, plan)
+
+
+async def _refresh_files(services: Services, id_: str) -> None:
+    """Its /etc/hosts and /etc/resolv.conf as they are to be on the networks that it has now."""
+    async with stage("network.files"):
+        rendered: network_pb2.RenderFilesResponse = await services.netd.call(
+            services.networks.RenderFiles, network_pb2.RenderFilesRequest(sandbox_id=id_)
+        )
+        files = rendered.files
+        try:
+            await services.execd.call(services.containers.SetNameFiles, exec_pb2.SetNameFilesRequest(
+                id=id_, hosts=files.hosts, resolv_conf=files.resolv_conf))
+        except Conflict as error:
+            if error.reason != "NOT_RUNNING":  # it has ended meanwhile
+                raise
 
 
 def _check_own(plan: engine_pb2.ContainerPlan) -> None:

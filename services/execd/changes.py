@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from typing import Final
 
@@ -9,13 +10,15 @@ from chassis import ids
 from chassis.blocking import Pool
 from chassis.errors import Conflict
 from chassis.stages import stage
+from execd import name_files
 from execd.freezer import Freezer
-from execd.places import Places
+from execd.places import Places, write_file
 from execd.records import Entry, Note, Records
 from pier.exec.v1 import exec_pb2
 
 RUNNING: Final = exec_pb2.CONTAINER_STATE_RUNNING
 PAUSED: Final = exec_pb2.CONTAINER_STATE_PAUSED
+RESTARTING: Final = exec_pb2.CONTAINER_STATE_RESTARTING
 
 
 class Changes:
@@ -74,6 +77,34 @@ class Changes:
 
         async with entry.lock:
             await self._records.change(entry, "set_extension.record", edit)
+
+    async def set_name_files(self, request: exec_pb2.SetNameFilesRequest) -> None:
+        """Change the engine's files, for this life and those of its restart policy. Conflict (NOT_RUNNING)."""
+        entry = self._records.need(request.id)
+        async with entry.lock:
+            if not entry.is_running() and entry.state != RESTARTING:
+                raise Conflict(f"Container {entry.id} is not running", reason="NOT_RUNNING", field="id")
+            start = exec_pb2.StartContainerRequest.FromString(entry.start)
+            async with stage("set_name_files.write"):
+                await self._pool.run(self._write_name_files, start, request)
+            start.hosts, start.resolv_conf = request.hosts, request.resolv_conf
+            kept = start.SerializeToString()
+
+            def also(connection: sqlite3.Connection) -> None:
+                connection.execute("UPDATE containers SET start=? WHERE id=?", (kept, entry.id))
+
+            await self._records.change(entry, "set_name_files.record", lambda _container: None, also=also)
+            entry.start = kept
+
+    def _write_name_files(
+        self, before: exec_pb2.StartContainerRequest, after: exec_pb2.SetNameFilesRequest
+    ) -> None:
+        for name, merged in (("hosts", name_files.hosts), ("resolv_conf", name_files.resolv_conf)):
+            path = self._places.file(after.id, name.replace("_", "."))
+            now = path.read_bytes()
+            wanted = merged(getattr(before, name), getattr(after, name), now)
+            if wanted != now:
+                write_file(path, wanted)
 
     async def _thaw(self, entry: Entry, verb: str) -> None:
         async with stage(f"{verb}.thaw"):

@@ -137,6 +137,12 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
         await self._do_each("set_extension", request, self._changes.set_extension)
         return exec_pb2.SetExtensionResponse()
 
+    async def SetNameFiles(
+        self, request: exec_pb2.SetNameFilesRequest, context: Any
+    ) -> exec_pb2.SetNameFilesResponse:
+        await self._do_each("set_name_files", request, self._changes.set_name_files)
+        return exec_pb2.SetNameFilesResponse()
+
     async def ResizeTerminal(
         self, request: exec_pb2.ResizeTerminalRequest, context: Any
     ) -> exec_pb2.ResizeTerminalResponse:

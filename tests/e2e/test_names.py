@@ -100,3 +100,25 @@ def test_containers_find_each_other_while_the_engine_is_dead_and_down(engine):
     engine.wait_supervised()
     wait_until(lambda: seen()[-1] == "ok")
     assert json.loads(engine.pier("system", "fsck", "--json").stdout or "[]") in ([], {"findings": []})
+
+
+def test_the_files_of_a_running_container_follow_its_networks(client, engine):
+    script = "echo 10.1.1.1 own >> /etc/hosts; trap 'exit 1' USR1; while :; do sleep 0.1; done"
+    engine.ok("run", "-d", "--name", "web", "--restart", "always", *sh(script))
+    before = engine.ok("exec", "web", "cat", "/etc/resolv.conf")
+    wait_until(lambda: "own" in engine.ok("exec", "web", "cat", "/etc/hosts"))
+    plain = engine.ok("exec", "web", "cat", "/etc/hosts")
+    client.ok("network", "connect", "blue", "web")
+    hosts = engine.ok("exec", "web", "cat", "/etc/hosts")
+    assert "10.1.1.1 own" in hosts
+    assert f"{address(engine, 'web')}\t" in hosts
+    assert engine.ok("exec", "web", "cat", "/etc/resolv.conf").startswith("nameserver 127.0.0.11")
+    assert resolved(engine, "web", "web") == address(engine, "web")
+    pid = engine.inspect("web")["State"]["Pid"]
+    engine.ok("kill", "-s", "USR1", "web")
+    wait_until(lambda: engine.inspect("web")["State"]["Pid"] not in (0, pid))
+    assert engine.ok("exec", "web", "cat", "/etc/resolv.conf").startswith("nameserver 127.0.0.11"), "its next life too"
+    client.ok("network", "disconnect", "blue", "web")
+    assert engine.ok("exec", "web", "cat", "/etc/resolv.conf") == before
+    wait_until(lambda: "own" in engine.ok("exec", "web", "cat", "/etc/hosts"))
+    assert engine.ok("exec", "web", "cat", "/etc/hosts") == plain

@@ -1247,6 +1247,48 @@ class StartContainerRequest(_message.Message):
 Global___StartContainerRequest: _TypeAlias = StartContainerRequest  # noqa: Y015
 
 @_typing.final
+class SetNameFilesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    RESOLV_CONF_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    hosts: _builtins.bytes
+    """Lines that an earlier one of the engine's had and this one lacks go; new ones are appended."""
+    resolv_conf: _builtins.bytes
+    """Replaces the earlier one where the container has left that as it was."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        hosts: _builtins.bytes = ...,
+        resolv_conf: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "id", b"id", "resolv_conf", b"resolv_conf"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetNameFilesRequest: _TypeAlias = SetNameFilesRequest  # noqa: Y015
+
+@_typing.final
+class SetNameFilesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetNameFilesResponse: _TypeAlias = SetNameFilesResponse  # noqa: Y015
+
+@_typing.final
 class StartContainerResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -84,6 +84,11 @@ class ContainerServiceStub:
                 request_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.SetExtensionRequest.SerializeToString,
                 response_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.SetExtensionResponse.FromString,
                 _registered_method=True)
+        self.SetNameFiles = channel.unary_unary(
+                '/pier.exec.v1.ContainerService/SetNameFiles',
+                request_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.SetNameFilesRequest.SerializeToString,
+                response_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.SetNameFilesResponse.FromString,
+                _registered_method=True)
         self.ResizeTerminal = channel.unary_unary(
                 '/pier.exec.v1.ContainerService/ResizeTerminal',
                 request_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.ResizeTerminalRequest.SerializeToString,
@@ -261,6 +266,14 @@ class ContainerServiceServicer:
 
     def SetExtension(self, request, context):
         """Replaces one of the record's extensions, which execd keeps unread.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetNameFiles(self, request, context):
+        """Brings the generated files of a running container to what they would be at a start now. What its processes have
+        written into them stays. FAILED_PRECONDITION, reason NOT_RUNNING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -472,6 +485,11 @@ def add_ContainerServiceServicer_to_server(servicer, server):
                     servicer.SetExtension,
                     request_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.SetExtensionRequest.FromString,
                     response_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.SetExtensionResponse.SerializeToString,
+            ),
+            'SetNameFiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetNameFiles,
+                    request_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.SetNameFilesRequest.FromString,
+                    response_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.SetNameFilesResponse.SerializeToString,
             ),
             'ResizeTerminal': grpc.unary_unary_rpc_method_handler(
                     servicer.ResizeTerminal,
@@ -854,6 +872,33 @@ class ContainerService:
             '/pier.exec.v1.ContainerService/SetExtension',
             pier_dot_exec_dot_v1_dot_exec__pb2.SetExtensionRequest.SerializeToString,
             pier_dot_exec_dot_v1_dot_exec__pb2.SetExtensionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetNameFiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pier.exec.v1.ContainerService/SetNameFiles',
+            pier_dot_exec_dot_v1_dot_exec__pb2.SetNameFilesRequest.SerializeToString,
+            pier_dot_exec_dot_v1_dot_exec__pb2.SetNameFilesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -79,6 +79,10 @@ class ContainerServiceStub:
     """Changes limits and restart policy of a container, live where it runs."""
     SetExtension: _grpc.UnaryUnaryMultiCallable[_exec_pb2.SetExtensionRequest, _exec_pb2.SetExtensionResponse]
     """Replaces one of the record's extensions, which execd keeps unread."""
+    SetNameFiles: _grpc.UnaryUnaryMultiCallable[_exec_pb2.SetNameFilesRequest, _exec_pb2.SetNameFilesResponse]
+    """Brings the generated files of a running container to what they would be at a start now. What its processes have
+    written into them stays. FAILED_PRECONDITION, reason NOT_RUNNING.
+    """
     ResizeTerminal: _grpc.UnaryUnaryMultiCallable[_exec_pb2.ResizeTerminalRequest, _exec_pb2.ResizeTerminalResponse]
     BeginRemove: _grpc.UnaryUnaryMultiCallable[_exec_pb2.BeginRemoveRequest, _exec_pb2.BeginRemoveResponse]
     """First half of a removal: the name is free again when FinishRemove has answered."""
@@ -149,6 +153,10 @@ class ContainerServiceAsyncStub(ContainerServiceStub):
     """Changes limits and restart policy of a container, live where it runs."""
     SetExtension: _aio.UnaryUnaryMultiCallable[_exec_pb2.SetExtensionRequest, _exec_pb2.SetExtensionResponse]  # type: ignore[assignment]
     """Replaces one of the record's extensions, which execd keeps unread."""
+    SetNameFiles: _aio.UnaryUnaryMultiCallable[_exec_pb2.SetNameFilesRequest, _exec_pb2.SetNameFilesResponse]  # type: ignore[assignment]
+    """Brings the generated files of a running container to what they would be at a start now. What its processes have
+    written into them stays. FAILED_PRECONDITION, reason NOT_RUNNING.
+    """
     ResizeTerminal: _aio.UnaryUnaryMultiCallable[_exec_pb2.ResizeTerminalRequest, _exec_pb2.ResizeTerminalResponse]  # type: ignore[assignment]
     BeginRemove: _aio.UnaryUnaryMultiCallable[_exec_pb2.BeginRemoveRequest, _exec_pb2.BeginRemoveResponse]  # type: ignore[assignment]
     """First half of a removal: the name is free again when FinishRemove has answered."""
@@ -276,6 +284,16 @@ class ContainerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_exec_pb2.SetExtensionResponse, _abc.Awaitable[_exec_pb2.SetExtensionResponse]]:
         """Replaces one of the record's extensions, which execd keeps unread."""
+
+    @_abc_1.abstractmethod
+    def SetNameFiles(
+        self,
+        request: _exec_pb2.SetNameFilesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_exec_pb2.SetNameFilesResponse, _abc.Awaitable[_exec_pb2.SetNameFilesResponse]]:
+        """Brings the generated files of a running container to what they would be at a start now. What its processes have
+        written into them stays. FAILED_PRECONDITION, reason NOT_RUNNING.
+        """
 
     @_abc_1.abstractmethod
     def ResizeTerminal(
