@@ -66,7 +66,7 @@ async def build(runtime: Runtime[NetdSettings]) -> AsyncIterator[None]:
     gauge("pier_netd_table_repairs", "Times that the nft table was repaired since the start.", lambda: firewall.repairs)
     gauge("pier_netd_resolver_up", "1 while the resolver is connected.", lambda: dns.is_there)
     counter("pier_netd_dns_queries_total", "DNS queries of sandboxes, by what became of them.", "result",
-            lambda: counters.read(instance.resolver_counters))
+            lambda: counters.read(str(instance.resolver_counters)))
     runtime.server.add(
         network_pb2_grpc.add_NetworkServiceServicer_to_server, service, "pier.network.v1.NetworkService"
     )

@@ -6,7 +6,6 @@ import mmap
 import os
 import struct
 import threading
-from pathlib import Path
 from typing import Final
 
 NAMES: Final = ("own", "forwarded", "failed", "refused", "malformed")
@@ -33,9 +32,10 @@ class Counters:
             self._words[NAMES.index(name)] += 1
 
 
-def read(path: Path) -> dict[str, int]:
+def read(path: str) -> dict[str, int]:
     """The counts; all 0 where no resolver has run."""
     try:
-        return dict(zip(NAMES, _WORDS.unpack(path.read_bytes()), strict=True))
+        with open(path, "rb") as file:
+            return dict(zip(NAMES, _WORDS.unpack(file.read()), strict=True))
     except (OSError, struct.error):
         return dict.fromkeys(NAMES, 0)

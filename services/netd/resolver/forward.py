@@ -9,7 +9,7 @@ own, so from a random port, under a random id: whoever wants to forge an answer 
 from __future__ import annotations
 
 import functools
-import secrets
+import os
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +24,10 @@ _NEXT_AFTER: Final = 1.5
 _GIVE_UP_AFTER: Final = 4.5
 _RESOLVERS_MAX: Final = 3
 _PASSED_OVER: Final = (wire.SERVFAIL, wire.NOTIMP, wire.REFUSED)
+
+
+def _random_id() -> int:
+    return int.from_bytes(os.urandom(2), "big")
 
 
 def family_of(address: str) -> socket.AddressFamily:
@@ -61,7 +65,7 @@ class Exchange:
         """Ask the next resolver that can be asked at all; with none left, the answer is what those asked give."""
         while self._waiting:
             address = self._waiting.pop(0)
-            identity = secrets.randbits(16)
+            identity = _random_id()
             try:
                 sock = socket.socket(family_of(address), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
             except OSError:
@@ -118,7 +122,7 @@ def over_tcp(query: Query, packet: bytes, resolvers: Sequence[str]) -> bytes | N
         its_end = until if address is asked[-1] else min(until, now + _NEXT_AFTER)
         if its_end <= now:
             break
-        identity = secrets.randbits(16)
+        identity = _random_id()
         try:
             with socket.socket(family_of(address), socket.SOCK_STREAM) as sock:
                 sock.settimeout(its_end - now)

@@ -12,16 +12,14 @@ Requests carry ``seq`` and ``verb``; the answer has the same ``seq`` and ``ok``,
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 VERSION: Final = 1
 MESSAGE_MAX: Final = 128 * 1024
 ADDRESS: Final = "127.0.0.11"
 
 
-@dataclass(frozen=True)
-class Join:
+class Join(NamedTuple):
     """A sandbox on a network. ``names``: the first one answers a reverse query. ``links``: alias → name."""
 
     network: str
@@ -31,14 +29,13 @@ class Join:
     links: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True)
-class Served:
+class Served(NamedTuple):
     """What a sandbox is answered. ``resolvers`` are addresses, () for the host's; joins in the order of look-up."""
 
     id: str
     resolvers: tuple[str, ...]
     forward: bool
-    joins: tuple[Join, ...] = field(default=())
+    joins: tuple[Join, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         return {

@@ -10,8 +10,7 @@ from __future__ import annotations
 import ipaddress
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 A: Final = 1
 PTR: Final = 12
@@ -53,8 +52,7 @@ class Malformed(ValueError):
         self.rcode = rcode
 
 
-@dataclass(frozen=True)
-class Query:
+class Query(NamedTuple):
     """A question. ``name`` in lower case; ``section`` as it came. ``size``: bytes that an answer over UDP may have."""
 
     id: int
