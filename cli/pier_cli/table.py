@@ -40,6 +40,7 @@ COMMANDS = {
     "container stop": ("stop", "Stop one or more running containers"),
     "container top": ("top", "Display the running processes of a container"),
     "container unpause": ("pause:UNPAUSE", "Unpause all processes within one or more containers"),
+    "container update": ("update", "Update configuration of one or more containers"),
     "container wait": ("wait", "Block until one or more containers stop, then print their exit codes"),
     "image history": ("history", "Show the history of an image"),
     "image import": ("import_", "Import the contents from a tarball to create a filesystem image"),
@@ -109,6 +110,7 @@ COMMANDS = {
     "tag": ("tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
     "top": ("top", "Display the running processes of a container"),
     "unpause": ("pause:UNPAUSE", "Unpause all processes within one or more containers"),
+    "update": ("update", "Update configuration of one or more containers"),
     "version": ("version", "Show the version information"),
     "wait": ("wait", "Block until one or more containers stop, then print their exit codes"),
 }

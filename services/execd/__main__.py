@@ -29,6 +29,7 @@ from execd.service import ContainerService, SandboxService
 from execd.settings import ExecdSettings
 from execd.shims import Zygote
 from execd.start import Starts, shim_mount
+from execd.updates import Updates
 from pier.exec.v1 import exec_pb2_grpc
 
 
@@ -53,11 +54,11 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     execs = Execs(store, records, places, runtimes, operations, pool)
     await execs.load()
     lives.on_exec_exit, lives.on_unseen_end = execs.ended, execs.container_ended
-    changes = Changes(records, places, pool)
+    changes, updates = Changes(records, places, pool), Updates(records, places, pool)
     restarts = Restarts(starts, operations)
     lives.on_another = restarts.schedule
     restart = Restart(
-        store, records, lives, starts, changes, execs, restarts, places, operations, runtimes, runtime.boot_id
+        store, records, lives, starts, changes, updates, execs, restarts, places, operations, runtimes, runtime.boot_id
     )
     probes = Probes(records, execs, operations)
     await restart.carry_on()
@@ -72,7 +73,7 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     runtime.server.add(
         exec_pb2_grpc.add_ContainerServiceServicer_to_server,
         ContainerService(  # type: ignore[abstract]  # an rpc that is not built is refused by its name
-            store, events, records, containers, changes, starts, execs, lives, places, operations, pool,
+            store, events, records, containers, changes, updates, starts, execs, lives, places, operations, pool,
             CgroupLock(operations, pool), Archives(records, places, shim_mount),
         ),
         "pier.exec.v1.ContainerService",

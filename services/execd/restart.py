@@ -13,6 +13,7 @@ from chassis.logs import logger
 from chassis.operations import Operations
 from chassis.stages import stage
 from chassis.store import Store
+from execd import updates
 from execd.changes import Changes
 from execd.execs import Execs
 from execd.lives import EXITED, RESTARTING, Lives
@@ -23,6 +24,7 @@ from execd.runtimes import Runtimes
 from execd.shim import cgroups, protocol, record
 from execd.shims import ShimGone, is_alive
 from execd.start import VERB, Starts
+from execd.updates import Updates
 from pier.exec.v1 import exec_pb2
 
 
@@ -30,14 +32,15 @@ class Restart:
     """``carry_on`` runs once, before the service serves."""
 
     def __init__(
-        self, store_: Store, records: Records, lives: Lives, starts: Starts, changes: Changes, execs: Execs,
-        restarts: Restarts, places: Places, operations: Operations, runtimes: Runtimes, boot_id: str,
+        self, store_: Store, records: Records, lives: Lives, starts: Starts, changes: Changes, updates_: Updates,
+        execs: Execs, restarts: Restarts, places: Places, operations: Operations, runtimes: Runtimes, boot_id: str,
     ) -> None:
         self._store = store_
         self._records = records
         self._lives = lives
         self._starts = starts
         self._changes = changes
+        self._updates = updates_
         self._execs = execs
         self._restarts = restarts
         self._places = places
@@ -52,6 +55,8 @@ class Restart:
                 entry = self._records.get(intent.key.partition(":")[2])
                 if intent.verb == VERB and entry is not None:
                     await self._starts.settle(entry, int(intent.body))
+                elif intent.verb == updates.VERB and entry is not None:
+                    await self._updates.settle(entry, intent.body)
         async with stage("restart.containers"):
             for entry in self._records:
                 try:

@@ -26,6 +26,7 @@ from execd.oci import validate
 from execd.places import Places
 from execd.records import Records
 from execd.start import Starts
+from execd.updates import Updates
 from execd.usage import Usage
 from pier.exec.v1 import exec_pb2, exec_pb2_grpc
 from pier.types.v1 import types_pb2
@@ -39,14 +40,15 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
 
     def __init__(
         self, store: Store, events: EventLog, records: Records, containers: Containers, changes: Changes,
-        starts: Starts, execs: Execs, lives: Lives, places: Places, operations: Operations, pool: Pool,
-        cgroup_lock: CgroupLock, archives: Archives,
+        updates: Updates, starts: Starts, execs: Execs, lives: Lives, places: Places, operations: Operations,
+        pool: Pool, cgroup_lock: CgroupLock, archives: Archives,
     ) -> None:
         self._store = store
         self._events = events
         self._records = records
         self._containers = containers
         self._changes = changes
+        self._updates = updates
         self._starts = starts
         self._execs = execs
         self._lives = lives
@@ -130,6 +132,11 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
     ) -> exec_pb2.RenameContainerResponse:
         await self._do_each("rename", request, self._changes.rename)
         return exec_pb2.RenameContainerResponse()
+
+    async def UpdateContainer(
+        self, request: exec_pb2.UpdateContainerRequest, context: Any
+    ) -> exec_pb2.UpdateContainerResponse:
+        return exec_pb2.UpdateContainerResponse(warnings=await self._do_each("update", request, self._updates.update))
 
     async def SetExtension(
         self, request: exec_pb2.SetExtensionRequest, context: Any

@@ -15,15 +15,18 @@ if TYPE_CHECKING:
     from pier_cli.flags import Options
 
 # flag: (key of HostConfig, how it is read)
+LIMITS = {
+    "blkio-weight": ("BlkioWeight", "number"), "cpuset-cpus": ("CpusetCpus", "text"),
+    "cpuset-mems": ("CpusetMems", "text"), "memory": ("Memory", "number"), "memory-swap": ("MemorySwap", "number"),
+    "memory-reservation": ("MemoryReservation", "number"), "cpus": ("NanoCpus", "number"),
+    "cpu-shares": ("CpuShares", "number"), "cpu-period": ("CpuPeriod", "number"), "cpu-quota": ("CpuQuota", "number"),
+    "pids-limit": ("PidsLimit", "number"),
+}
 _HOST_SETTINGS = {
     "ipc": ("IpcMode", "text"), "pid": ("PidMode", "text"), "uts": ("UTSMode", "text"),
     "cgroupns": ("CgroupnsMode", "text"), "userns": ("UsernsMode", "text"), "runtime": ("Runtime", "text"),
     "volume-driver": ("VolumeDriver", "text"),
-    "cpuset-cpus": ("CpusetCpus", "text"), "cpuset-mems": ("CpusetMems", "text"),
-    "memory": ("Memory", "number"), "memory-swap": ("MemorySwap", "number"),
-    "memory-reservation": ("MemoryReservation", "number"), "cpus": ("NanoCpus", "number"),
-    "cpu-shares": ("CpuShares", "number"), "cpu-period": ("CpuPeriod", "number"), "cpu-quota": ("CpuQuota", "number"),
-    "pids-limit": ("PidsLimit", "number"), "shm-size": ("ShmSize", "number"),
+    **LIMITS, "shm-size": ("ShmSize", "number"),
     "oom-score-adj": ("OomScoreAdj", "number"),
     "rm": ("AutoRemove", "flag"), "privileged": ("Privileged", "flag"), "read-only": ("ReadonlyRootfs", "flag"),
     "publish-all": ("PublishAllPorts", "flag"), "init": ("Init", "flag"),
@@ -204,7 +207,14 @@ def _logging(options: Options, host: dict[str, Any]) -> None:
 def _restart(options: Options, host: dict[str, Any]) -> None:
     if not options.given("restart"):
         return
-    name, colon, count = options.text("restart").partition(":")
+    host["RestartPolicy"] = policy = restart_policy(options.text("restart"))
+    if options.flag("rm") and policy["Name"] not in ("", "no"):
+        raise Failure("conflicting options: cannot specify both --restart and --rm")
+
+
+def restart_policy(text: str) -> dict[str, Any]:
+    """``no``, ``always``, ``unless-stopped``, ``on-failure[:COUNT]`` as the API has it."""
+    name, colon, count = text.partition(":")
     retries = 0
     if not name and colon:
         raise Failure("invalid restart policy format: no policy provided before colon")
@@ -212,9 +222,7 @@ def _restart(options: Options, host: dict[str, Any]) -> None:
         if not (count.isascii() and count.lstrip("-").isdigit()):
             raise Failure("invalid restart policy format: maximum retry count must be an integer")
         retries = int(count)
-    if options.flag("rm") and name not in ("", "no"):
-        raise Failure("conflicting options: cannot specify both --restart and --rm")
-    host["RestartPolicy"] = {"Name": name, "MaximumRetryCount": retries}
+    return {"Name": name, "MaximumRetryCount": retries}
 
 
 def _health(options: Options) -> dict[str, Any]:
@@ -267,6 +275,8 @@ def _networks(options: Options, host: dict[str, Any]) -> dict[str, Any]:
     own: dict[str, Any] = dict(given[0]) if given else {"name": "default"}
     if options.items("network-alias"):
         own["alias"] = [*own.get("alias", []), *options.items("network-alias")]
+    if options.items("link") and mode not in _PREDEFINED and not mode.startswith("container:"):
+        own["link"] = host.pop("Links")  # on a network with names a link is the endpoint's
     for name in ("ip", "ip6", "mac-address"):
         if options.text(name):
             if own.get(name):

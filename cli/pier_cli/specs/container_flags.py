@@ -17,6 +17,7 @@ FLAGS = (
     Flag("annotation", "", "map", "Add an annotation to the container (passed through to the OCI runtime)",
          check=values.pair),
     Flag("attach", "a", "list", "Attach to STDIN, STDOUT or STDERR", check=values.attach),
+    Flag("blkio-weight", "", "int", "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)"),
     Flag("cap-add", "", "list", "Add Linux capabilities"),
     Flag("cap-drop", "", "list", "Drop Linux capabilities"),
     Flag("cgroupns", "", "string", "Cgroup namespace to use (host|private)"),

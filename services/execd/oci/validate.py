@@ -53,11 +53,7 @@ def container(spec: exec_pb2.ContainerSpec, runtimes: frozenset[str]) -> list[st
         if key.lower().startswith(RESERVED_ANNOTATIONS) or not key:
             raise InvalidArgument(f"annotation {key[:80]!a} is reserved", reason="RESERVED_ANNOTATION",
                                   field="spec.annotations")
-    if spec.restart_policy.name not in policy.NAMES:
-        raise InvalidArgument(
-            f"unknown restart policy {ascii(spec.restart_policy.name)[:80]}", reason="BAD_POLICY",
-            field="spec.restart_policy.name", expected=", ".join(policy.NAMES[1:]),
-        )
+    restart_policy(spec.restart_policy, "spec.restart_policy")
     sysctls.check(spec.sysctls, spec.namespaces, "spec.sysctls")
     for number, device in enumerate(spec.devices):
         devices.check(device, f"spec.devices[{number}]")
@@ -75,6 +71,13 @@ def container(spec: exec_pb2.ContainerSpec, runtimes: frozenset[str]) -> list[st
         if present:
             raise _not_built(f"{name} in a container's spec", f"spec.{name}")
     return warnings
+
+
+def restart_policy(value: exec_pb2.RestartPolicy, field: str) -> None:
+    """InvalidArgument (BAD_POLICY)."""
+    if value.name not in policy.NAMES:
+        raise InvalidArgument(f"unknown restart policy {ascii(value.name)[:80]}", reason="BAD_POLICY",
+                              field=f"{field}.name", expected=", ".join(policy.NAMES[1:]))
 
 
 def process(spec: exec_pb2.Process, field: str) -> None:

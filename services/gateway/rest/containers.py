@@ -1,4 +1,4 @@
-"""The verbs on one container: start, stop, restart, kill, remove, rename, pause, update, resize."""
+"""The verbs on one container: start, stop, restart, kill, remove, rename, pause, resize."""
 
 from __future__ import annotations
 
@@ -164,12 +164,6 @@ async def unpause(call: Call) -> web.StreamResponse:
     services = call.engine.services
     await services.execd.call(services.containers.UnpauseContainer, exec_pb2.UnpauseContainerRequest(id=container.id))
     return call.empty()
-
-
-@routes.post("/containers/{name}/update")
-async def update(call: Call) -> web.StreamResponse:
-    await find_container(call, call.path["name"])
-    raise Unimplemented("changing a container's limits is not built yet", reason="NOT_BUILT")
 
 
 @routes.post("/containers/{name}/resize")

@@ -47,7 +47,7 @@ async def create(call: Call) -> web.StreamResponse:
     draft.spec.image = draft.image
     new = NewContainer(
         id=ids.new_id(), name=given or container_names.generate(), image=draft.image, spec=draft.spec, plan=plan,
-        entrypoint=_words(draft.entrypoint), command=_words(draft.command), extensions={REQUEST: _kept(fields)},
+        entrypoint=_words(draft.entrypoint), command=_words(draft.command), extensions={REQUEST: kept(fields)},
         volume_labels={ANONYMOUS: ""},
     )
     created = await _create(call, new, chosen=bool(given))
@@ -97,7 +97,8 @@ def _words(words: list[str] | None) -> tuple[bytes, ...] | None:
     return None if words is None else tuple(word.encode("utf-8", "surrogatepass") for word in words)
 
 
-def _kept(fields: Fields) -> any_pb2.Any:
+def kept(fields: Fields) -> any_pb2.Any:
+    """The request as an extension of the record."""
     packed = any_pb2.Any()
     packed.Pack(wrappers_pb2.BytesValue(value=wire.encode(dict(fields.document))))
     return packed

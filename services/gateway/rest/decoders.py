@@ -156,8 +156,8 @@ def oom_kill_disable(draft: Draft, fields: Fields, key: str) -> None:
 
 
 def pids_limit(draft: Draft, fields: Fields, key: str) -> None:
-    if (value := fields.integer(key)) > 0:
-        draft.spec.resources.pids = value
+    """0 and −1 are no limit."""
+    _set(draft.spec.resources, "pids", fields.integer(key) or -1, fields.path(key))
 
 
 def shm_size(draft: Draft, fields: Fields, key: str) -> None:

@@ -169,6 +169,28 @@ ENDPOINT: Final = (
 """EndpointSettings; ``networking`` reads them, since a row needs the network that it stands under."""
 
 
+CHANGEABLE: Final = (
+    *(setting.name for setting in HOST_CONFIG if setting.target.startswith("resources.")), "RestartPolicy",
+)
+"""What can be changed in a container that is made."""
+
+_SENT_BY_UPDATE: Final = frozenset({"MemorySwappiness", "KernelMemory"})
+"""What docker's command sends along with every update, unset."""
+
+
+def update(request: Fields, version: Version) -> Draft:
+    """The limits and the restart policy that ``request``, an update of a container, asks for."""
+    made = Draft(version)
+    for setting in HOST_CONFIG:
+        if setting.name in CHANGEABLE and request.raw(setting.name) is not None:
+            apply(made, request, [setting])
+        elif setting.name in request and request.raw(setting.name) and setting.name not in _SENT_BY_UPDATE:
+            where = request.path(setting.name)
+            raise Unimplemented(f"{where}: it cannot be changed in a container that is made", reason="NOT_BUILT",
+                                field=where)
+    return made
+
+
 def draft(request: Fields, version: Version) -> Draft:
     """The container that ``request`` asks for. InvalidArgument or Unimplemented names the setting."""
     made = Draft(version)

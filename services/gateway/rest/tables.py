@@ -10,6 +10,7 @@ from gateway.rest import (
     containers_create,
     containers_inspect,
     containers_list,
+    containers_update,
     containers_use,
     events,
     exec,  # noqa: A004 - Docker's name for it
@@ -27,6 +28,7 @@ from gateway.rest.routes import Routes
 
 TABLES: Final[tuple[Routes, ...]] = (
     containers_list.routes, containers_create.routes, containers_inspect.routes, containers_use.routes,
-    containers_archive.routes, containers.routes, streams.routes, exec.routes, traces.routes, events.routes,
+    containers_archive.routes, containers.routes, containers_update.routes, streams.routes, exec.routes,
+    traces.routes, events.routes,
     image_transfer.routes, images.routes, system.routes, prune.routes, networks.routes, volumes.routes, later.routes,
 )

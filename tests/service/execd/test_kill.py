@@ -169,13 +169,15 @@ async def test_stop_and_remove_work_without_a_shim(service: Execd) -> None:
 
 
 async def story(service: Execd, container: str) -> None:
-    """A container's create, start, exec, end and removal; whatever dies in between is for the caller to see."""
+    """A container's create, start and update; whatever dies in between is for the caller to see."""
     spec = exec_pb2.ContainerSpec(process=exec_pb2.Process(args=[b"/bin/sleep", b"1000"]))
     await service.call("CreateContainer", exec_pb2.CreateContainerRequest(
         id=container, name=f"n{container[:8]}", owner=OWNER, spec=spec
     ))
     await service.complete(container)
     await service.begin(container, hosts=b"127.0.0.1 localhost\n")
+    await service.call("UpdateContainer", exec_pb2.UpdateContainerRequest(
+        id=container, resources=exec_pb2.Resources(pids=77)))
 
 
 async def ending(service: Execd, container: str) -> None:
@@ -196,6 +198,13 @@ def stages_logged(service: Execd) -> list[str]:
     return list(names)
 
 
+def pids_limit(pid: int) -> str:
+    """As the kernel has it."""
+    memberships = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    (path,) = (line.split(":", 2)[2] for line in memberships if line.split(":")[1] == "pids")
+    return Path(f"/sys/fs/cgroup/pids{path}/pids.max").read_text().strip()
+
+
 async def settled(service: Execd, container: str) -> exec_pb2.ContainerState.ValueType:
     """The state of the container after a restart, each of which is whole: a record with what belongs to it, or none."""
     assert await service.fsck() == []
@@ -205,6 +214,7 @@ async def settled(service: Execd, container: str) -> exec_pb2.ContainerState.Val
     state = found[0].status.state
     if state == RUNNING:
         assert open_status(found[0].status.pid)["Name"] in ("sleep", "crun")
+        assert pids_limit(found[0].status.pid) == str(found[0].spec.resources.pids or "max")
     return state
 
 
@@ -213,7 +223,7 @@ async def test_a_kill_at_any_stage_leaves_it_done_or_undone(service: Execd) -> N
     await story(service, container)
     await ending(service, container)
     points = [name for name in stages_logged(service) if not name.startswith("restart.")]
-    assert {"create.record", "start.record_intent", "start.runtime_run", "exit.record"} <= set(points)
+    assert {"create.record", "start.record_intent", "start.runtime_run", "update.limits", "exit.record"} <= set(points)
     await service.stop()
     tried = 0
     for point in [spelt for name in points for spelt in (name, f"{name}@end")]:
