@@ -5,13 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
-import signal
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from chassis import kernel
-from chassis.errors import Conflict, Internal, InvalidArgument, PierError, ResourceExhausted
+from chassis import program
+from chassis.errors import Conflict, InvalidArgument, PierError
 from chassis.tar import Reader
 from chassis.tar.extract import Extractor, Rules
 from chassis.tar.pack import Packer
@@ -28,30 +26,17 @@ _HEAD: Final = 6
 
 def main(text: str) -> int:
     """Exit status 0, or 1 with the error as the last line of standard error."""
-    try:
-        request = json.loads(text)
-        # With execd it goes too: nobody else knows that it has mounted what a start would mount.
-        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != request["execd"]:
-            return 1
-        _run(request)
-    except PierError as error:
-        found = error
-    except ProtocolError as error:
-        found = Conflict(str(error), reason=error.reason)
-    except OSError as error:
-        if error.errno == errno.EPIPE:
-            return 1  # nobody reads any more
-        found = _of_os(error)
-    except ValueError as error:
-        found = Internal(f"archive: {error}")
-    else:
-        return 0
-    print(json.dumps([found.grpc_code, found.reason, found.message, found.field]), file=sys.stderr)
-    return 1
+    return program.main(text, _run, _of_os)
 
 
 def _run(request: Mapping[str, Any]) -> None:
+    try:
+        _work(request)
+    except ProtocolError as error:
+        raise Conflict(str(error), reason=error.reason) from error
+
+
+def _work(request: Mapping[str, Any]) -> None:
     archive = _archive() if request["verb"] == "write" else iter(())
     view = View(request)
     path = os.fsencode(request["path"])
@@ -59,9 +44,9 @@ def _run(request: Mapping[str, Any]) -> None:
         _unpack(view, path, archive, request)
         return
     place = paths.Place(view, path)
-    _write(json.dumps(place.described()).encode() + b"\n")
+    program.write(json.dumps(place.described()).encode() + b"\n")
     if request["verb"] == "read":
-        Packer(_write, view.hidden).pack(place.parent, place.name, place.base)
+        Packer(program.write, view.hidden).pack(place.parent, place.name, place.base)
 
 
 def _archive() -> Iterator[bytes]:
@@ -105,16 +90,8 @@ def _unpack(view: View, path: bytes, archive: Iterator[bytes], request: Mapping[
 
 
 def _of_os(error: OSError) -> PierError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ResourceExhausted("no space left on device", reason="NO_SPACE")
     if error.errno == errno.EROFS:
         return InvalidArgument("mounted volume is marked read-only", reason="READ_ONLY", field="path")
     if error.errno in (errno.EBUSY, errno.ESRCH, errno.ESTALE):
         return Conflict(f"archive: {error.strerror}", reason="BUSY", field="path")
-    return Internal(f"archive: {error}")
-
-
-def _write(data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(1, view) :]
+    return program.of_os(error)

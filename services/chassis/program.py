@@ -1,0 +1,56 @@
+"""The inside of a helper program (see programs.py): its request, its errors, its output. No asyncio is imported."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from chassis import kernel
+from chassis.errors import Internal, PierError, ResourceExhausted
+
+PARENT: Final = "parent"
+"""Key of the request: the pid of who started the program."""
+
+
+def of_os(error: OSError) -> PierError:
+    """What the kernel said, as one of our errors."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ResourceExhausted("no space left on device", reason="NO_SPACE")
+    return Internal(str(error))
+
+
+def main(
+    text: str, work: Callable[[dict[str, Any]], None], of_os: Callable[[OSError], PierError] = of_os
+) -> int:
+    """Do ``work`` on the request in ``text``. The exit status: 0, or 1 with the error as the last line of standard
+    error. It ends with whoever started it: nobody else knows of it."""
+    try:
+        request = json.loads(text)
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != request[PARENT]:
+            return 1
+        work(request)
+    except PierError as error:
+        found = error
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            return 1  # nobody reads any more
+        found = of_os(error)
+    except ValueError as error:
+        found = Internal(str(error))
+    else:
+        return 0
+    print(json.dumps([found.grpc_code, found.reason, found.message, found.field]), file=sys.stderr)
+    return 1
+
+
+def write(data: bytes) -> None:
+    """To standard output, all of it."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(1, view):]

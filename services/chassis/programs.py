@@ -1,0 +1,58 @@
+"""Helpers: one thing done in a process of its own, which streams what it reads or writes and says what it failed with.
+
+A program file gets a JSON object as its argument and ends with ``sys.exit(program.main(sys.argv[1], work))``. Example
+of its caller::
+
+    async with programs.running(FILE, {"verb": "read"}) as process:
+        ...  # process.stdin, process.stdout
+        await programs.finished(process, "archive")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from chassis import errors
+from chassis.errors import Internal
+from chassis.program import PARENT
+
+PIECE: Final = 256 << 10
+
+
+@asynccontextmanager
+async def running(
+    file: Path, request: Mapping[str, Any], fds: Sequence[int] = ()
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The program at work on ``request``, with the descriptors ``fds``; it has ended when the block is left."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", str(file), json.dumps({**request, PARENT: os.getpid()}), stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=PIECE, pass_fds=fds,
+        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGKILL)
+        await process.wait()
+
+
+async def finished(process: asyncio.subprocess.Process, what: str) -> None:
+    """Wait for its end, and raise what it failed with, if it did."""
+    assert process.stderr is not None
+    said = await process.stderr.read()
+    if await process.wait() == 0:
+        return
+    try:
+        code, reason, message, field = json.loads(said.splitlines()[-1])
+    except (ValueError, IndexError):
+        raise Internal(f"{what}: the program failed: {said.decode(errors='replace')[-500:]}") from None
+    raise errors.from_grpc(code, message, reason=reason, field=field)
