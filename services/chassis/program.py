@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from chassis import kernel
-from chassis.errors import Internal, PierError, ResourceExhausted
+from chassis.errors import Internal, InvalidArgument, PierError, ResourceExhausted
 
 PARENT: Final = "parent"
 """Key of the request: the pid of who started the program."""
@@ -21,6 +21,8 @@ def of_os(error: OSError) -> PierError:
     """What the kernel said, as one of our errors."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ResourceExhausted("no space left on device", reason="NO_SPACE")
+    if error.errno == errno.ENAMETOOLONG:
+        return InvalidArgument("a path in this tree is longer than the kernel's 4096 bytes", reason="NAME_TOO_LONG")
     return Internal(str(error))
 
 

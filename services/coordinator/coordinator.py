@@ -17,11 +17,13 @@ from chassis.errors import PierError
 from chassis.logs import logger
 from chassis.operations import Operations
 from coordinator import names, networks
+from coordinator.commit import NewImage, commit
 from coordinator.create import Created, NewContainer, create
 from coordinator.remove import remove
 from coordinator.services import NAMESPACE, Services
 from coordinator.start import drop_sandbox, start
 from pier.exec.v1 import exec_pb2
+from pier.image.v1 import image_pb2
 from pier.network.v1 import network_pb2
 
 T = TypeVar("T")
@@ -106,6 +108,14 @@ class Coordinator:
             await networks.disconnect(self.services, await self.get(id_), network)
 
         await self._run("disconnect", id_, work)
+
+    async def commit(self, id_: str, new: NewImage) -> image_pb2.Image:
+        """Make an image of it."""
+
+        async def work() -> image_pb2.Image:
+            return await commit(self.services, await self.get(id_), new)
+
+        return await self._run("commit", id_, work)
 
     async def rename(self, id_: str, name: str) -> None:
         """Give it another name, live; AlreadyExists where another container has it."""

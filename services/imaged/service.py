@@ -1,17 +1,18 @@
 """pier.image.v1 on the wire: requests in, one call each, messages out.
 
-Save, CommitSnapshot, Diff, Apply and Hash are not built yet and answer UNIMPLEMENTED.
+CommitSnapshot, Apply and Hash are not built yet and answer UNIMPLEMENTED.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any, Final
 
 from chassis.errors import InvalidArgument, Unimplemented
 from chassis.ids import namespace as check_namespace
 from chassis.server import first_of
-from imaged import catalog, content, gc, images, importing, load, save, snapshots, untag, volumes
+from imaged import catalog, commit, content, differences, gc, images, importing, load, save, snapshots, untag, volumes
 from imaged.pull import Pull
 from imaged.push import Push
 from imaged.state import State
@@ -56,6 +57,9 @@ class Images(rpc.ImageServiceServicer):
                 yield request.data
 
         return pb.ImportResponse(image=await importing.import_image(self._state, first.options, data()))
+
+    async def Commit(self, request: pb.CommitRequest, context: Any) -> pb.CommitResponse:
+        return pb.CommitResponse(image=await commit.commit(self._state, request))
 
     async def GetImage(self, request: pb.GetImageRequest, context: Any) -> pb.GetImageResponse:
         namespace = check_namespace(request.namespace)
@@ -135,8 +139,21 @@ class Snapshots(rpc.SnapshotServiceServicer):
     async def CommitSnapshot(self, request: pb.CommitSnapshotRequest, context: Any) -> pb.CommitSnapshotResponse:
         raise _not_built("commit")
 
-    def Diff(self, request: pb.DiffRequest, context: Any) -> AsyncIterator[pb.DiffResponse]:
-        raise _not_built("diff")
+    async def Diff(self, request: pb.DiffRequest, context: Any) -> AsyncIterator[pb.DiffResponse]:
+        key = differences.check_diff(request)
+        async with aclosing(differences.layer(self._state, key, request.mount_points)) as parts:
+            async for part in parts:
+                yield pb.DiffResponse(data=part)
+
+    async def Changes(self, request: pb.ChangesRequest, context: Any) -> AsyncIterator[pb.ChangesResponse]:
+        async with aclosing(differences.changes(self._state, request)) as batches:
+            async for batch in batches:
+                yield pb.ChangesResponse(changes=batch)
+
+    async def Export(self, request: pb.ExportRequest, context: Any) -> AsyncIterator[pb.ExportResponse]:
+        async with aclosing(differences.export(self._state, request.key)) as parts:
+            async for part in parts:
+                yield pb.ExportResponse(data=part)
 
     async def Apply(self, request_iterator: AsyncIterator[pb.ApplyRequest], context: Any) -> pb.ApplyResponse:
         raise _not_built("apply")

@@ -1,4 +1,5 @@
-"""A file or a directory tree as a tar archive: with its hard links and file capabilities, without sockets."""
+"""A file or a directory tree as a tar archive: with its hard links, file capabilities and attributes of users, without
+sockets."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ _PIECE: Final = 256 << 10
 _SWAPPED: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})
 """What opening says where something else has taken a place since it was looked at."""
 _CAPABILITY: Final = "security.capability"
+_OVERLAY: Final = "user.overlay."
 _BENEATH: Final = kernel.RESOLVE_BENEATH | kernel.RESOLVE_NO_SYMLINKS | kernel.RESOLVE_NO_MAGICLINKS
 _KINDS: Final = {
     stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.DIRECTORY, stat.S_IFLNK: Kind.SYMLINK, stat.S_IFCHR: Kind.CHAR,
@@ -37,13 +39,14 @@ class Packer:
         """The archive of ``name`` in the directory ``parent`` (a descriptor), whose own name in it is ``base``."""
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)
         if not stat.S_ISDIR(status.st_mode):
-            self._add(parent, name, base, status)
+            self.add(parent, name, base, status)
         else:
             for below, each in trees.walk(parent, name, self._hidden):
-                self._add(parent, _joined(name, below), _joined(base, below), each)
-        self._writer.close()
+                self.add(parent, _joined(name, below), _joined(base, below), each)
+        self.close()
 
-    def _add(self, top: int, path: bytes, name: bytes, status: os.stat_result) -> None:
+    def add(self, top: int, path: bytes, name: bytes, status: os.stat_result) -> None:
+        """What stands at ``path`` below the directory ``top``, without what is in it, as ``name``."""
         kind = _KINDS.get(stat.S_IFMT(status.st_mode))
         if kind is None:
             return
@@ -58,6 +61,8 @@ class Packer:
                 self._add_file(top, path, name, status)
             elif kind is Kind.SYMLINK:
                 self._writer.add(replace(entry, link=_readlink(top, path)))
+            elif kind is Kind.DIRECTORY:
+                self._writer.add(replace(entry, xattrs=_of_directory(top, path)))
             else:
                 device = (os.major(status.st_rdev), os.minor(status.st_rdev))
                 self._writer.add(replace(entry, device=device))
@@ -68,6 +73,14 @@ class Packer:
         if status.st_nlink > 1:
             self._seen[key] = name
 
+    def mark(self, name: bytes) -> None:
+        """An empty file, whose name is what it says."""
+        self._writer.add(Entry(name, Kind.FILE))
+
+    def close(self) -> None:
+        """The archive's end."""
+        self._writer.close()
+
     def _add_file(self, top: int, path: bytes, name: bytes, status: os.stat_result) -> None:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
         fd = kernel.openat2(top, path, flags, _BENEATH)
@@ -77,7 +90,7 @@ class Packer:
                 return  # it was swapped for something that must not be read
             entry = Entry(
                 name, Kind.FILE, mode=stat.S_IMODE(now.st_mode), uid=now.st_uid, gid=now.st_gid, size=now.st_size,
-                mtime_ns=now.st_mtime_ns, xattrs=_capability(fd),
+                mtime_ns=now.st_mtime_ns, xattrs=_attributes(fd),
             )
             self._writer.add(entry, _content(fd, now.st_size))
         finally:
@@ -92,11 +105,24 @@ def _content(fd: int, size: int) -> Iterator[bytes]:
         yield part
 
 
-def _capability(fd: int) -> dict[bytes, bytes]:
+def _of_directory(top: int, path: bytes) -> dict[bytes, bytes]:
+    fd = kernel.openat2(top, path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, _BENEATH)
     try:
-        return {_CAPABILITY.encode(): os.getxattr(fd, _CAPABILITY)}
+        return _attributes(fd)
+    finally:
+        os.close(fd)
+
+
+def _attributes(fd: int) -> dict[bytes, bytes]:
+    """Those that belong into an image: overlayfs's own would steer who unpacks them, others are the host's matter."""
+    found = {}
+    try:
+        for name in os.listxattr(fd):
+            if name == _CAPABILITY or (name.startswith("user.") and not name.startswith(_OVERLAY) and "=" not in name):
+                found[os.fsencode(name)] = os.getxattr(fd, name)
     except OSError:
-        return {}
+        pass  # this file system has none, or it has gone
+    return found
 
 
 def _readlink(top: int, path: bytes) -> bytes:

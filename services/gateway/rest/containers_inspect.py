@@ -32,7 +32,6 @@ async def inspect(call: Call) -> web.StreamResponse:
     sandbox = await view.sandbox(call, container.id)
     fields = view.asked(container)
     arguments = [wire.text(part) for part in container.spec.process.args]
-    entrypoint, command = await _split(call, container, fields, arguments)
     return call.json({
         "Id": container.id, "Created": wire.rfc3339(container.created_at), "Path": arguments[0] if arguments else "",
         "Args": arguments[1:], "State": _state(container), "Image": container.spec.image_id,
@@ -42,9 +41,17 @@ async def inspect(call: Call) -> web.StreamResponse:
         "Platform": "linux", "MountLabel": "", "ProcessLabel": "", "AppArmorProfile": "",
         "ExecIDs": list(container.exec_ids) or None, "HostConfig": host_config.of(container, fields),
         "GraphDriver": _graph_driver(container), "Mounts": view.mount_points(container),
-        "Config": _config(container, fields) | {"Entrypoint": entrypoint or None, "Cmd": command or None},
+        "Config": await config_of(call, container),
         "NetworkSettings": _network_settings(call, container, sandbox),
     })
+
+
+async def config_of(call: Call, container: exec_pb2.Container) -> dict[str, Any]:
+    """`Config`: what the container was made with, the image's defaults included."""
+    fields = view.asked(container)
+    arguments = [wire.text(part) for part in container.spec.process.args]
+    entrypoint, command = await _split(call, container, fields, arguments)
+    return _config(container, fields) | {"Entrypoint": entrypoint or None, "Cmd": command or None}
 
 
 def _state(container: exec_pb2.Container) -> dict[str, Any]:

@@ -23,8 +23,9 @@ from chassis.errors import (
     Unimplemented,
 )
 from chassis.stages import stage
+from coordinator.dockerfile import config as dockerfile
 from coordinator.services import NAMESPACE
-from gateway.rest import names, progress, registry_auth
+from gateway.rest import names, progress, registry_auth, wire
 from gateway.rest.call import Call
 from gateway.rest.errors import bad
 from gateway.rest.progress import Message
@@ -128,7 +129,7 @@ def _import_options(call: Call) -> pb.ImportOptions:
         raise bad("cannot import digest reference", field="repo")
     return pb.ImportOptions(
         namespace=NAMESPACE, reference=names.joined(repository, call.query.text("tag")) if repository else "",
-        message=call.query.text("message"), changes=call.query.all("changes"),
+        message=call.query.text("message"), config=wire.encode(dockerfile.apply({}, call.query.all("changes"))),
         platform=platform_of(call.query.text("platform")),
     )
 

@@ -16,10 +16,7 @@ from gateway.rest.routes import Handler, Routes
 routes: Final = Routes()
 
 _LATER: Final = (
-    ("GET", "/containers/{name}/export", "export"),
-    ("GET", "/containers/{name}/changes", "diff"),
     ("GET", "/containers/{name}/attach/ws", "attach by websocket"),
-    ("POST", "/commit", "commit"),
     ("POST", "/auth", "login"),
     ("GET", "/images/search", "search"),
     ("GET", "/distribution/{name:.*}/json", "distribution"),

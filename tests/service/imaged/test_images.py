@@ -214,8 +214,11 @@ async def test_a_root_file_system_is_imported(imaged: Served) -> None:
     assert shown(await imaged.prepare("a", "imported:v1"))["data/kept"] == b"first"
     unnamed = await imaged.import_(tar)
     assert list(unnamed.familiar) == []
-    with pytest.raises(Unimplemented):
-        await imaged.import_(tar, changes=["CMD sh"])
+    configured = await imaged.import_(tar, config=b'{"Cmd": ["sh"]}')
+    assert json.loads(configured.config)["config"] == {"Cmd": ["sh"]}
+    for bad in (b"[]", b"{", b'{"Cmd": 1}'):
+        with pytest.raises(InvalidArgument):
+            await imaged.import_(tar, config=bad)
     assert await imaged.fsck() == []
 
 

@@ -59,6 +59,11 @@ class ImageServiceStub:
                 request_serializer=pier_dot_image_dot_v1_dot_image__pb2.ImportRequest.SerializeToString,
                 response_deserializer=pier_dot_image_dot_v1_dot_image__pb2.ImportResponse.FromString,
                 _registered_method=True)
+        self.Commit = channel.unary_unary(
+                '/pier.image.v1.ImageService/Commit',
+                request_serializer=pier_dot_image_dot_v1_dot_image__pb2.CommitRequest.SerializeToString,
+                response_deserializer=pier_dot_image_dot_v1_dot_image__pb2.CommitResponse.FromString,
+                _registered_method=True)
         self.GetImage = channel.unary_unary(
                 '/pier.image.v1.ImageService/GetImage',
                 request_serializer=pier_dot_image_dot_v1_dot_image__pb2.GetImageRequest.SerializeToString,
@@ -124,6 +129,14 @@ class ImageServiceServicer:
 
     def Import(self, request_iterator, context):
         """Makes an image of one layer from a tar of a root file system.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Commit(self, request, context):
+        """Makes an image of a writable snapshot: the layers that it stands on, and one of what it has changed. The snapshot
+        may be in use: whoever wants it whole sees to it that nothing is written meanwhile.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -197,6 +210,11 @@ def add_ImageServiceServicer_to_server(servicer, server):
                     servicer.Import,
                     request_deserializer=pier_dot_image_dot_v1_dot_image__pb2.ImportRequest.FromString,
                     response_serializer=pier_dot_image_dot_v1_dot_image__pb2.ImportResponse.SerializeToString,
+            ),
+            'Commit': grpc.unary_unary_rpc_method_handler(
+                    servicer.Commit,
+                    request_deserializer=pier_dot_image_dot_v1_dot_image__pb2.CommitRequest.FromString,
+                    response_serializer=pier_dot_image_dot_v1_dot_image__pb2.CommitResponse.SerializeToString,
             ),
             'GetImage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetImage,
@@ -364,6 +382,33 @@ class ImageService:
             '/pier.image.v1.ImageService/Import',
             pier_dot_image_dot_v1_dot_image__pb2.ImportRequest.SerializeToString,
             pier_dot_image_dot_v1_dot_image__pb2.ImportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Commit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pier.image.v1.ImageService/Commit',
+            pier_dot_image_dot_v1_dot_image__pb2.CommitRequest.SerializeToString,
+            pier_dot_image_dot_v1_dot_image__pb2.CommitResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -586,6 +631,16 @@ class SnapshotServiceStub:
                 request_serializer=pier_dot_image_dot_v1_dot_image__pb2.DiffRequest.SerializeToString,
                 response_deserializer=pier_dot_image_dot_v1_dot_image__pb2.DiffResponse.FromString,
                 _registered_method=True)
+        self.Changes = channel.unary_stream(
+                '/pier.image.v1.SnapshotService/Changes',
+                request_serializer=pier_dot_image_dot_v1_dot_image__pb2.ChangesRequest.SerializeToString,
+                response_deserializer=pier_dot_image_dot_v1_dot_image__pb2.ChangesResponse.FromString,
+                _registered_method=True)
+        self.Export = channel.unary_stream(
+                '/pier.image.v1.SnapshotService/Export',
+                request_serializer=pier_dot_image_dot_v1_dot_image__pb2.ExportRequest.SerializeToString,
+                response_deserializer=pier_dot_image_dot_v1_dot_image__pb2.ExportResponse.FromString,
+                _registered_method=True)
         self.Apply = channel.stream_unary(
                 '/pier.image.v1.SnapshotService/Apply',
                 request_serializer=pier_dot_image_dot_v1_dot_image__pb2.ApplyRequest.SerializeToString,
@@ -655,6 +710,20 @@ class SnapshotServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Changes(self, request, context):
+        """What a writable snapshot has changed, a directory before what is in it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Export(self, request, context):
+        """A tar of all that a snapshot shows, without what is mounted in it elsewhere. It may be in use.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Apply(self, request_iterator, context):
         """Applies a layer tar to a writable snapshot that nothing has mounted.
         """
@@ -711,6 +780,16 @@ def add_SnapshotServiceServicer_to_server(servicer, server):
                     servicer.Diff,
                     request_deserializer=pier_dot_image_dot_v1_dot_image__pb2.DiffRequest.FromString,
                     response_serializer=pier_dot_image_dot_v1_dot_image__pb2.DiffResponse.SerializeToString,
+            ),
+            'Changes': grpc.unary_stream_rpc_method_handler(
+                    servicer.Changes,
+                    request_deserializer=pier_dot_image_dot_v1_dot_image__pb2.ChangesRequest.FromString,
+                    response_serializer=pier_dot_image_dot_v1_dot_image__pb2.ChangesResponse.SerializeToString,
+            ),
+            'Export': grpc.unary_stream_rpc_method_handler(
+                    servicer.Export,
+                    request_deserializer=pier_dot_image_dot_v1_dot_image__pb2.ExportRequest.FromString,
+                    response_serializer=pier_dot_image_dot_v1_dot_image__pb2.ExportResponse.SerializeToString,
             ),
             'Apply': grpc.stream_unary_rpc_method_handler(
                     servicer.Apply,
@@ -939,6 +1018,60 @@ class SnapshotService:
             '/pier.image.v1.SnapshotService/Diff',
             pier_dot_image_dot_v1_dot_image__pb2.DiffRequest.SerializeToString,
             pier_dot_image_dot_v1_dot_image__pb2.DiffResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Changes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/pier.image.v1.SnapshotService/Changes',
+            pier_dot_image_dot_v1_dot_image__pb2.ChangesRequest.SerializeToString,
+            pier_dot_image_dot_v1_dot_image__pb2.ChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Export(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/pier.image.v1.SnapshotService/Export',
+            pier_dot_image_dot_v1_dot_image__pb2.ExportRequest.SerializeToString,
+            pier_dot_image_dot_v1_dot_image__pb2.ExportResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -63,6 +63,10 @@ class ImageServiceStub:
     """Writes images as one archive that is both a docker-archive and an OCI layout."""
     Import: _grpc.StreamUnaryMultiCallable[_image_pb2.ImportRequest, _image_pb2.ImportResponse]
     """Makes an image of one layer from a tar of a root file system."""
+    Commit: _grpc.UnaryUnaryMultiCallable[_image_pb2.CommitRequest, _image_pb2.CommitResponse]
+    """Makes an image of a writable snapshot: the layers that it stands on, and one of what it has changed. The snapshot
+    may be in use: whoever wants it whole sees to it that nothing is written meanwhile.
+    """
     GetImage: _grpc.UnaryUnaryMultiCallable[_image_pb2.GetImageRequest, _image_pb2.GetImageResponse]
     """By reference, id, unique prefix of the id (with or without "sha256:") or digest reference; references go first."""
     ListImages: _grpc.UnaryUnaryMultiCallable[_image_pb2.ListImagesRequest, _image_pb2.ListImagesResponse]
@@ -88,6 +92,10 @@ class ImageServiceAsyncStub(ImageServiceStub):
     """Writes images as one archive that is both a docker-archive and an OCI layout."""
     Import: _aio.StreamUnaryMultiCallable[_image_pb2.ImportRequest, _image_pb2.ImportResponse]  # type: ignore[assignment]
     """Makes an image of one layer from a tar of a root file system."""
+    Commit: _aio.UnaryUnaryMultiCallable[_image_pb2.CommitRequest, _image_pb2.CommitResponse]  # type: ignore[assignment]
+    """Makes an image of a writable snapshot: the layers that it stands on, and one of what it has changed. The snapshot
+    may be in use: whoever wants it whole sees to it that nothing is written meanwhile.
+    """
     GetImage: _aio.UnaryUnaryMultiCallable[_image_pb2.GetImageRequest, _image_pb2.GetImageResponse]  # type: ignore[assignment]
     """By reference, id, unique prefix of the id (with or without "sha256:") or digest reference; references go first."""
     ListImages: _aio.UnaryUnaryMultiCallable[_image_pb2.ListImagesRequest, _image_pb2.ListImagesResponse]  # type: ignore[assignment]
@@ -140,6 +148,16 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_image_pb2.ImportResponse, _abc.Awaitable[_image_pb2.ImportResponse]]:
         """Makes an image of one layer from a tar of a root file system."""
+
+    @_abc_1.abstractmethod
+    def Commit(
+        self,
+        request: _image_pb2.CommitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_image_pb2.CommitResponse, _abc.Awaitable[_image_pb2.CommitResponse]]:
+        """Makes an image of a writable snapshot: the layers that it stands on, and one of what it has changed. The snapshot
+        may be in use: whoever wants it whole sees to it that nothing is written meanwhile.
+        """
 
     @_abc_1.abstractmethod
     def GetImage(
@@ -209,6 +227,10 @@ class SnapshotServiceStub:
     """Makes the writable layer a committed one with a layer blob."""
     Diff: _grpc.UnaryStreamMultiCallable[_image_pb2.DiffRequest, _image_pb2.DiffResponse]
     """The differences between two snapshots as a layer tar."""
+    Changes: _grpc.UnaryStreamMultiCallable[_image_pb2.ChangesRequest, _image_pb2.ChangesResponse]
+    """What a writable snapshot has changed, a directory before what is in it."""
+    Export: _grpc.UnaryStreamMultiCallable[_image_pb2.ExportRequest, _image_pb2.ExportResponse]
+    """A tar of all that a snapshot shows, without what is mounted in it elsewhere. It may be in use."""
     Apply: _grpc.StreamUnaryMultiCallable[_image_pb2.ApplyRequest, _image_pb2.ApplyResponse]
     """Applies a layer tar to a writable snapshot that nothing has mounted."""
     Hash: _grpc.UnaryUnaryMultiCallable[_image_pb2.HashRequest, _image_pb2.HashResponse]
@@ -231,6 +253,10 @@ class SnapshotServiceAsyncStub(SnapshotServiceStub):
     """Makes the writable layer a committed one with a layer blob."""
     Diff: _aio.UnaryStreamMultiCallable[_image_pb2.DiffRequest, _image_pb2.DiffResponse]  # type: ignore[assignment]
     """The differences between two snapshots as a layer tar."""
+    Changes: _aio.UnaryStreamMultiCallable[_image_pb2.ChangesRequest, _image_pb2.ChangesResponse]  # type: ignore[assignment]
+    """What a writable snapshot has changed, a directory before what is in it."""
+    Export: _aio.UnaryStreamMultiCallable[_image_pb2.ExportRequest, _image_pb2.ExportResponse]  # type: ignore[assignment]
+    """A tar of all that a snapshot shows, without what is mounted in it elsewhere. It may be in use."""
     Apply: _aio.StreamUnaryMultiCallable[_image_pb2.ApplyRequest, _image_pb2.ApplyResponse]  # type: ignore[assignment]
     """Applies a layer tar to a writable snapshot that nothing has mounted."""
     Hash: _aio.UnaryUnaryMultiCallable[_image_pb2.HashRequest, _image_pb2.HashResponse]  # type: ignore[assignment]
@@ -298,6 +324,22 @@ class SnapshotServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_image_pb2.DiffResponse], _abc.AsyncIterator[_image_pb2.DiffResponse]]:
         """The differences between two snapshots as a layer tar."""
+
+    @_abc_1.abstractmethod
+    def Changes(
+        self,
+        request: _image_pb2.ChangesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_image_pb2.ChangesResponse], _abc.AsyncIterator[_image_pb2.ChangesResponse]]:
+        """What a writable snapshot has changed, a directory before what is in it."""
+
+    @_abc_1.abstractmethod
+    def Export(
+        self,
+        request: _image_pb2.ExportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_image_pb2.ExportResponse], _abc.AsyncIterator[_image_pb2.ExportResponse]]:
+        """A tar of all that a snapshot shows, without what is mounted in it elsewhere. It may be in use."""
 
     @_abc_1.abstractmethod
     def Apply(

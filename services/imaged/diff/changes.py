@@ -1,0 +1,115 @@
+"""The difference between a snapshot's merged tree and its base, as Docker counts it.
+
+Only what is in the upper directory can differ. A directory counts as changed where its mode or owner is another one, or
+where something in it has changed; its time alone does not count. A file counts where anything that stat(2) tells, its
+capabilities aside, is another; its content is not compared.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from chassis import kernel, trees
+
+ADDED: Final = "A"
+CHANGED: Final = "C"
+DELETED: Final = "D"
+_BENEATH: Final = kernel.RESOLVE_BENEATH | kernel.RESOLVE_NO_SYMLINKS | kernel.RESOLVE_NO_MAGICLINKS
+_NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV})
+
+
+class Change(NamedTuple):
+    """``path`` has no slash at its ends; ``status`` is the upper's, None for what is deleted."""
+
+    kind: str
+    path: bytes
+    status: os.stat_result | None
+
+
+class Trees(NamedTuple):
+    """Descriptors of three root directories; ``upper`` is the directory that holds one called ``upper``."""
+
+    upper: int
+    base: int
+    merged: int
+
+
+def changes(trees_: Trees, mount_points: frozenset[bytes]) -> Iterator[Change]:
+    """All, a directory before what is in it. An empty file or directory that was added at one of ``mount_points`` was
+    made for a mount."""
+    pending: list[Change] = []
+    for path, status in trees.walk(trees_.upper, b"upper"):
+        while pending and not path.startswith(pending[-1].path + b"/"):
+            pending.pop()
+        if is_whiteout(status):
+            continue  # seen from the directory that it stands in
+        if not path:
+            for name in _deleted(trees_, b""):
+                yield Change(DELETED, name, None)
+            continue
+        before = _status(trees_.base, path)
+        if before is None:
+            kind = "" if path in mount_points and _is_empty(trees_, path, status) else ADDED
+        elif _differ(before, status):
+            kind = CHANGED
+        else:
+            kind = ""
+        if kind:
+            yield from pending
+            pending.clear()
+            yield Change(kind, path, status)
+        elif before is not None and stat.S_ISDIR(status.st_mode):
+            pending.append(Change(CHANGED, path, status))
+        if before is not None and stat.S_ISDIR(before.st_mode) and stat.S_ISDIR(status.st_mode):
+            for name in _deleted(trees_, path):
+                yield from pending
+                pending.clear()
+                yield Change(DELETED, path + b"/" + name, None)
+
+
+def is_whiteout(status: os.stat_result) -> bool:
+    """overlayfs's mark of a name that is no more."""
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+
+
+def _is_empty(trees_: Trees, path: bytes, status: os.stat_result) -> bool:
+    return (stat.S_ISREG(status.st_mode) and not status.st_size) or (
+        stat.S_ISDIR(status.st_mode) and not _names(trees_.merged, path))
+
+
+def _deleted(trees_: Trees, path: bytes) -> list[bytes]:
+    """Names in the directory that the base has and the merged tree has not."""
+    return sorted(set(_names(trees_.base, path)) - set(_names(trees_.merged, path)))
+
+
+def _names(root: int, path: bytes) -> list[bytes]:
+    fd = kernel.openat2(root, path or b".", os.O_RDONLY | os.O_DIRECTORY, _BENEATH)
+    try:
+        return [os.fsencode(name) for name in os.listdir(fd)]
+    finally:
+        os.close(fd)
+
+
+def _status(root: int, path: bytes) -> os.stat_result | None:
+    try:
+        fd = kernel.openat2(root, path, os.O_PATH | os.O_NOFOLLOW, _BENEATH)
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return None
+        raise
+    try:
+        return os.fstat(fd)
+    finally:
+        os.close(fd)
+
+
+def _differ(before: os.stat_result, now: os.stat_result) -> bool:
+    if (before.st_mode, before.st_uid, before.st_gid) != (now.st_mode, now.st_uid, now.st_gid):
+        return True
+    if stat.S_ISDIR(now.st_mode):
+        return False
+    return (before.st_size, before.st_mtime_ns, before.st_rdev) != (now.st_size, now.st_mtime_ns, now.st_rdev)
