@@ -22,6 +22,9 @@ from tests import tools
 from tests.images import Packed
 
 _START_WITHIN: Final = 20.0  # seconds
+USER: Final = "me"
+PASSWORD: Final = "secret pass"
+_PASSWORD_HASH: Final = "$2b$04$.9oICNA.cEAaXhMUVqjJf.DvqO2N27i3zJI7Idospe9a1gwbmeLcS"
 _LISTENING: Final = re.compile(rb"listening on 127\.0\.0\.1:(\d+)")
 
 
@@ -85,12 +88,17 @@ def _push_manifest(connection: http.client.HTTPConnection, repository: str, refe
 
 
 @contextmanager
-def running(directory: Path) -> Iterator[Registry]:
-    """A registry for as long as the block lasts; ``directory`` takes its data, configuration and log."""
+def running(directory: Path, *, locked: bool = False) -> Iterator[Registry]:
+    """A registry for as long as the block lasts; ``directory`` takes its data, configuration and log. A ``locked`` one
+    lets USER with PASSWORD in, and nobody else."""
     data, log, config = directory / "data", directory / "registry.log", directory / "registry.yml"
     data.mkdir()
     # JSON is YAML. With port 0 the registry says in its log which one it got.
+    users = directory / "users"
+    users.write_text(f"{USER}:{_PASSWORD_HASH}\n")
+    auth = {"auth": {"htpasswd": {"realm": "a test", "path": str(users)}}} if locked else {}
     config.write_text(json.dumps({
+        **auth,
         "version": 0.1,
         "log": {"accesslog": {"disabled": False}, "level": "info", "formatter": "text"},
         "storage": {"filesystem": {"rootdirectory": str(data)}, "delete": {"enabled": True}},

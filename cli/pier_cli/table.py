@@ -97,6 +97,8 @@ COMMANDS = {
     "inspect": ("inspect", "Return low-level information on objects of the engine"),
     "kill": ("kill", "Kill one or more running containers"),
     "load": ("load", "Load an image from a tar archive or STDIN"),
+    "login": ("login", "Authenticate to a registry"),
+    "logout": ("login:LOGOUT", "Log out from a registry"),
     "logs": ("logs", "Fetch the logs of a container"),
     "pause": ("pause", "Pause all processes within one or more containers"),
     "port": ("port", "List port mappings or a specific mapping for the container"),

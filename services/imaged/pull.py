@@ -7,7 +7,6 @@ last, in one transaction. Broken off anywhere, what is here already is not fetch
 from __future__ import annotations
 
 import asyncio
-import importlib
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
@@ -19,7 +18,7 @@ from chassis.ids import Digest
 from chassis.ids import key as check_key
 from chassis.ids import namespace as check_namespace
 from chassis.stages import stage
-from imaged import catalog, images, manifest, platform, reference
+from imaged import catalog, images, manifest, platform, reference, registries
 from imaged.blobs import Ingest
 from imaged.catalog import Ref
 from imaged.install import Source, install, wanted_layers
@@ -53,8 +52,7 @@ class Pull:
         self._platform = (
             images.check_platform(request.platform) if request.HasField("platform") else platform.host())
         self._lease = check_key(request.lease, "lease") if request.lease else ""
-        if request.HasField("auth") and request.auth.ByteSize():
-            raise Unimplemented("pull: credentials are not supported yet", reason="NOT_BUILT", field="auth")
+        self._auth = request.auth
         self._messages: asyncio.Queue[pb.PullResponse | None] = asyncio.Queue()
         self._reported: dict[str, tuple[int, float]] = {}
 
@@ -72,14 +70,8 @@ class Pull:
     async def _run(self) -> None:
         state = self._state
         await state.store.read(lambda connection: catalog.check_lease(connection, self._lease))
-        module = await state.files.run(importlib.import_module, "imaged.registry")  # 0.2 s, off the loop
-        insecure = frozenset(filter(None, state.settings.insecure_registries.split(",")))
-        client = module.RegistryClient(
-            self._named.domain, insecure=insecure, timeout=state.settings.registry_timeout)
-        try:
+        async with registries.connected(state, self._named.domain, self._auth) as client:
             await self._pull(client)
-        finally:
-            await client.close()
 
     async def _pull(self, client: RegistryClient) -> None:
         async with stage("pull.manifest", reference=self._named.familiar):

@@ -4,16 +4,15 @@ came, so that its digest stays what it was."""
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
-from chassis.errors import NotFound, Unimplemented
+from chassis.errors import NotFound
 from chassis.ids import Digest
 from chassis.ids import namespace as check_namespace
 from chassis.stages import stage
-from imaged import catalog, images, manifest, reference
+from imaged import catalog, images, manifest, reference, registries
 from imaged.state import State
 from imaged.unbroken import cancelled
 from pier.image.v1 import image_pb2 as pb
@@ -33,8 +32,7 @@ class Push:
         self._state = state
         self._namespace = check_namespace(request.namespace)
         self._named = reference.parse(request.reference).with_default_tag()
-        if request.HasField("auth") and request.auth.ByteSize():
-            raise Unimplemented("push: credentials are not supported yet", reason="NOT_BUILT", field="auth")
+        self._auth = request.auth
         self._messages: asyncio.Queue[pb.PushResponse | None] = asyncio.Queue()
 
     async def run(self) -> AsyncIterator[pb.PushResponse]:
@@ -57,15 +55,10 @@ class Push:
                            reason="NO_SUCH_IMAGE", field="reference")
         row, _ = await state.store.read(
             lambda connection: images.resolve(connection, self._namespace, self._named.canonical))
-        module = await state.files.run(importlib.import_module, "imaged.registry")  # 0.2 s, off the loop
-        insecure = frozenset(filter(None, state.settings.insecure_registries.split(",")))
-        client = module.RegistryClient(self._named.domain, insecure=insecure, timeout=state.settings.registry_timeout)
         layers = list(dict.fromkeys((layer.blob, layer.blob_size) for layer in row.body.layers))
-        try:
+        async with registries.connected(state, self._named.domain, self._auth) as client:
             async with state.gate.pinned([row.id, row.body.manifest, *(blob for blob, _ in layers)]):
                 await self._push(client, row, layers)
-        finally:
-            await client.close()
 
     async def _push(
         self, client: RegistryClient, row: catalog.ImageRow, layers: list[tuple[Digest, int]]

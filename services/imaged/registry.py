@@ -1,8 +1,7 @@
-"""The registry client: reads and writes manifests and blobs by the OCI distribution specification 1.1, anonymously.
+"""The registry client: reads and writes manifests and blobs by the OCI distribution specification 1.1.
 
 Loopback hosts and those listed as insecure are spoken to by plain HTTP, all others by HTTPS. What a registry sends is
-bounded and checked by whoever asked. Errors are in Docker's words, which clients look for. Credentials are not built
-yet; none are ever sent.
+bounded and checked by whoever asked. Errors are in Docker's words, which clients look for. Who asks is registry_auth's.
 """
 
 from __future__ import annotations
@@ -12,10 +11,12 @@ import hashlib
 import ipaddress
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+import random
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import aiohttp
 import yarl
@@ -33,15 +34,21 @@ from chassis.ids import Digest
 from chassis.ids import digest as check_digest
 from chassis.logs import logger
 from chassis.version import VERSION
-from imaged import manifest
+from imaged import manifest, registry_tls
 from imaged.blobs import Ingest
 from imaged.reference import DEFAULT_DOMAIN, Reference
+from imaged.registry_auth import Authenticator, scope_of
+from pier.image.v1 import image_pb2 as pb
 
 _HUB: Final = "registry-1.docker.io"
 _PIECE: Final = 512 << 10
 _ERROR_BODY: Final = 64 << 10
 _ATTEMPTS: Final = 5
 _BACK_OFF: Final = 0.25  # seconds, doubled each time: 0.25, 0.5, 1, 2
+_LONGEST: Final = 60.0
+"""Seconds of a registry's Retry-After that are waited at most."""
+_PULL: Final = "pull"
+_PUSH: Final = "pull,push"
 _AGAIN: Final = frozenset({429, 500, 502, 503, 504})
 
 
@@ -58,17 +65,22 @@ class Document:
 
 
 class _Retry(Exception):
-    """What may go better next time; ``error`` is what it is if it does not."""
+    """What may go better next time; ``error`` is what it is if it does not. ``after``: seconds that the registry asks
+    for before that."""
 
-    def __init__(self, error: PierError) -> None:
+    def __init__(self, error: PierError, after: float = 0.0) -> None:
         super().__init__(error.message)
         self.error = error
+        self.after = after
 
 
 class RegistryClient:
     """One registry, for the length of one pull or push. ``timeout`` is in seconds, for connecting and between bytes."""
 
-    def __init__(self, domain: str, *, insecure: frozenset[str] = frozenset(), timeout: float = 30.0) -> None:
+    def __init__(
+        self, domain: str, auth: pb.RegistryAuth, *, insecure: frozenset[str] = frozenset(), timeout: float = 30.0,
+        certificates: str = "",
+    ) -> None:
         self._host = _HUB if domain == DEFAULT_DOMAIN else domain
         scheme = "http" if domain in insecure or is_loopback(domain) else "https"
         self._base = f"{scheme}://{self._host}"
@@ -78,9 +90,27 @@ class RegistryClient:
             timeout=limits, auto_decompress=False, headers={"User-Agent": f"pier/{VERSION}"},
             connector=aiohttp.TCPConnector(limit_per_host=16), cookie_jar=aiohttp.DummyCookieJar(),
         )
+        self._proxy = _proxy(scheme, self._host)
+        self._tls = None if scheme == "http" else registry_tls.context(certificates, domain)
+        self._who = Authenticator(self._base, auth, self._session)
 
     async def close(self) -> None:
         await self._session.close()
+
+    async def check(self) -> None:
+        """Whether the registry takes the credentials. Unauthenticated where it does not."""
+
+        async def ask() -> None:
+            async with self._request("GET", "/v2/") as response:
+                if response.status == 401:
+                    raise Unauthenticated(f'Get "{self._base}/v2/": unauthorized: incorrect username or password',
+                                          reason="REGISTRY_AUTH")
+                if response.status != 200:
+                    code, text = await _first_error(response)
+                    raise Unavailable(f'Get "{self._base}/v2/": {code or response.status} {text}'.rstrip(),
+                                      reason="REGISTRY_REFUSED")
+
+        await self._persist(ask, lambda: None)
 
     async def manifest(self, named: Reference, reference: str) -> Document:
         """The manifest or index ``reference`` (a tag or digest) of the repository of ``named``."""
@@ -104,7 +134,8 @@ class RegistryClient:
         """Whether the repository of ``named`` has the blob."""
 
         async def ask() -> bool:
-            async with self._request("HEAD", f"/v2/{named.path}/blobs/{digest}") as response:
+            path = f"/v2/{named.path}/blobs/{digest}"
+            async with self._request("HEAD", path, scope_of(named.path, _PUSH)) as response:
                 if response.status == 404:
                     return False
                 await self._check_push(response, named)
@@ -118,13 +149,14 @@ class RegistryClient:
         """Upload a blob of ``size`` bytes; ``pieces`` gives them from the beginning, at each attempt anew."""
 
         async def attempt() -> None:
-            async with self._request("POST", f"/v2/{named.path}/blobs/uploads/") as response:
+            scope = scope_of(named.path, _PUSH)
+            async with self._request("POST", f"/v2/{named.path}/blobs/uploads/", scope) as response:
                 await self._check_push(response, named)
                 place = response.headers.get("Location", "")
             if not place:
                 raise Unavailable(f"registry {self._host}: it names no place for an upload", reason="REGISTRY_REFUSED")
             target = yarl.URL(self._base).join(yarl.URL(place, encoded=True))
-            async with self._request("PUT", target.update_query(digest=digest), data=pieces(), headers={
+            async with self._request("PUT", target.update_query(digest=digest), scope, data=pieces(), headers={
                 "Content-Type": "application/octet-stream", "Content-Length": str(size),
             }) as response:
                 await self._check_push(response, named)
@@ -136,7 +168,8 @@ class RegistryClient:
 
         async def attempt() -> None:
             path = f"/v2/{named.path}/manifests/{named.tag}"
-            async with self._request("PUT", path, data=raw, headers={"Content-Type": media_type}) as response:
+            scope, headers = scope_of(named.path, _PUSH), {"Content-Type": media_type}
+            async with self._request("PUT", path, scope, data=raw, headers=headers) as response:
                 await self._check_push(response, named)
 
         await self._persist(attempt, lambda: None)
@@ -157,8 +190,9 @@ class RegistryClient:
                 if number == _ATTEMPTS:
                     raise retry.error from None
                 logger().info("registry: trying again", attempt=number, error=retry.error.message)
+                pause = max(retry.after, _BACK_OFF * 2 ** (number - 1) * random.uniform(0.5, 1.5))  # noqa: S311
             again()
-            await asyncio.sleep(_BACK_OFF * 2 ** (number - 1))
+            await asyncio.sleep(pause)
         raise AssertionError("unreachable")
 
     async def _manifest(self, named: Reference, reference: str) -> Document:
@@ -188,6 +222,10 @@ class RegistryClient:
             # A registry that knows no ranges sends all of it. What is here stays: it is being unpacked already, and the
             # digest tells at the end whether the two parts belong together.
             skip = ingest.offset if response.status != 206 else 0
+            begins = response.headers.get("Content-Range", "")
+            if response.status == 206 and not begins.startswith(f"bytes {ingest.offset}-"):
+                raise Unavailable(f"registry {self._host}: it was asked for bytes from {ingest.offset} on and sends "
+                                  f"{ascii(begins)[:60]}", reason="REGISTRY_REFUSED")
             held = bytearray()
             async for part in self._parts(response):
                 held += part[skip:]
@@ -222,18 +260,37 @@ class RegistryClient:
 
     @asynccontextmanager
     async def _get(self, path: str, named: Reference, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
-        async with self._request("GET", path, headers=headers) as response:
+        async with self._request("GET", path, scope_of(named.path, _PULL), headers=headers) as response:
             if response.status not in (200, 206):
                 raise await self._failure(response, named)
             yield response
 
     @asynccontextmanager
     async def _request(
-        self, method: str, path: str | yarl.URL, **options: Any
+        self, method: str, path: str | yarl.URL, scope: str = "", *, headers: Mapping[str, str] | None = None,
+        data: bytes | AsyncIterator[bytes] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        url = path if isinstance(path, yarl.URL) else self._base + path
+        url = path if isinstance(path, yarl.URL) else yarl.URL(self._base + path, encoded=True)
+        for last in (False, False, True):
+            who = await self._who.header(url, scope)
+            response = await self._send(method, url, {**(headers or {}), **who}, data)
+            async with response:
+                again = response.status == 401 and not last and self._who.answer(
+                    response, scope, who.get("Authorization"))
+                if not again:
+                    yield response
+                    return
+                if data is not None and not isinstance(data, bytes):  # its pieces are spent
+                    raise _Retry(Unauthenticated("the registry wants to know who asks", reason="REGISTRY_AUTH"))
+
+    async def _send(
+        self, method: str, url: yarl.URL, headers: Mapping[str, str], data: bytes | AsyncIterator[bytes] | None
+    ) -> aiohttp.ClientResponse:
+        # A redirect to another origin takes no Authorization header along (aiohttp's rule; a test holds it).
         try:
-            response = await self._session.request(method, url, max_redirects=5, **options)
+            return await self._session.request(
+                method, url, headers=headers, data=data, max_redirects=5, proxy=self._proxy,
+                ssl=True if self._tls is None else self._tls)
         except aiohttp.ClientConnectorError as error:
             # Nobody listens, or no such host: Docker says so at once, and so do we.
             raise Unavailable(
@@ -244,17 +301,16 @@ class RegistryClient:
             raise _Retry(Unavailable(
                 f'{method.capitalize()} "{url}": {str(error) or type(error).__name__}', reason="REGISTRY_DOWN",
             )) from error
-        async with response:
-            yield response
 
     async def _failure(self, response: aiohttp.ClientResponse, named: Reference) -> Exception:
         code, text = await _first_error(response)
-        shown = f"{code.lower().replace('_', ' ')}: {text}" if code else f"status {response.status}"
+        shown = f"{code.lower().replace('_', ' ')}: {text}" if code else (
+            "authentication required" if response.status == 401 else f"status {response.status}")
         if response.status in _AGAIN:
             error: PierError = Unavailable(f"registry {self._host}: {shown}", reason="REGISTRY_DOWN")
             if response.status == 429:
                 error = ResourceExhausted(f"toomanyrequests: {text or 'registry ' + self._host}", reason="TOO_MANY")
-            return _Retry(error)
+            return _Retry(error, _seconds(response.headers.get("Retry-After", "")))
         if response.status == 401:
             return Unauthenticated(
                 f"pull access denied for {named.familiar_name}, repository does not exist or may require "
@@ -279,6 +335,18 @@ def is_loopback(domain: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _proxy(scheme: str, host: str) -> str | None:
+    """The proxy that the environment names (HTTPS_PROXY, NO_PROXY, …); never one for this machine."""
+    if is_loopback(host) or urllib.request.proxy_bypass_environment(host):  # type: ignore[attr-defined]
+        return None
+    return urllib.request.getproxies_environment().get(scheme)
+
+
+def _seconds(text: str) -> float:
+    """A Retry-After in seconds, as far as anybody would wait; a date counts as none."""
+    return min(float(text), _LONGEST) if text.isdecimal() and len(text) < 10 else 0.0
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:

@@ -12,7 +12,21 @@ from typing import Any, Final
 from chassis.errors import InvalidArgument, Unimplemented
 from chassis.ids import namespace as check_namespace
 from chassis.server import first_of
-from imaged import catalog, commit, content, differences, gc, images, importing, load, save, snapshots, untag, volumes
+from imaged import (
+    catalog,
+    commit,
+    content,
+    differences,
+    gc,
+    images,
+    importing,
+    load,
+    registries,
+    save,
+    snapshots,
+    untag,
+    volumes,
+)
 from imaged.pull import Pull
 from imaged.push import Push
 from imaged.state import State
@@ -57,6 +71,10 @@ class Images(rpc.ImageServiceServicer):
                 yield request.data
 
         return pb.ImportResponse(image=await importing.import_image(self._state, first.options, data()))
+
+    async def Login(self, request: pb.LoginRequest, context: Any) -> pb.LoginResponse:
+        await registries.login(self._state, request)
+        return pb.LoginResponse()
 
     async def Commit(self, request: pb.CommitRequest, context: Any) -> pb.CommitResponse:
         return pb.CommitResponse(image=await commit.commit(self._state, request))

@@ -18,6 +18,8 @@ class ImagedSettings(Settings):
     layer_max_ratio: int = option(500, "how many times its compressed size a layer beyond 1 GiB may be")
     disk_reserve_bytes: int = option(64 << 20, "what stays free on the disk whatever is unpacked")
     insecure_registries: str = option("", "hosts (with port) spoken to by plain HTTP besides loopback, comma-separated")
+    registry_certificates: str = option(
+        "/etc/docker/certs.d", "directory of HOST[:PORT]/ca.crt, client.cert and client.key (any *.crt, *.cert, *.key)")
     registry_timeout: float = option(30.0, "seconds for a registry to accept a connection, and between its bytes")
     gc_interval: float = option(3600.0, "seconds between sweeps of what nothing refers to")
     gc_grace: float = option(3600.0, "how old an unreferenced blob or unfinished download must be to be swept")

@@ -24,6 +24,7 @@ def reference(text: str) -> Reference:
 
 def pull(context: Context, image: str, platform: str, fd: int, every_tag: bool = False) -> None:
     """Pull with progress on ``fd`` (-1: none)."""
+    from pier_cli.credentials import header
     from pier_cli.progress import Progress
 
     wanted = reference(image)
@@ -34,7 +35,7 @@ def pull(context: Context, image: str, platform: str, fd: int, every_tag: bool =
         query.append(("tag", wanted.digest or wanted.tag))
     if platform:
         query.append(("platform", platform.lower()))
-    response = context.engine.request("POST", "/images/create", query)
+    response = context.engine.request("POST", "/images/create", query, headers=header(wanted.domain))
     Progress(fd).follow(response.objects())
     response.connection.close()
 

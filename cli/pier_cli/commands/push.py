@@ -17,6 +17,7 @@ _ANONYMOUS = "e30="  # {}: a header that older engines insist on
 
 def _run(context: Context, options: Options, arguments: list[str]) -> int:
     from pier_cli.commands.pull import reference
+    from pier_cli.credentials import header
     from pier_cli.engine import quote
     from pier_cli.progress import Progress
 
@@ -30,9 +31,8 @@ def _run(context: Context, options: Options, arguments: list[str]) -> int:
             out.line(f"Using default tag: {wanted.tag}")
             out.flush()
     query = [] if every else [("tag", wanted.tag)]
-    response = context.engine.request(
-        "POST", f"/images/{quote(wanted.name)}/push", query, b"", {"X-Registry-Auth": _ANONYMOUS}
-    )
+    headers = {"X-Registry-Auth": _ANONYMOUS, **header(wanted.domain)}
+    response = context.engine.request("POST", f"/images/{quote(wanted.name)}/push", query, b"", headers)
     Progress(-1 if quiet else 1).follow(response.objects())
     if quiet:
         out.line(f"{wanted.domain}/{wanted.path}:{wanted.tag}")

@@ -17,7 +17,6 @@ routes: Final = Routes()
 
 _LATER: Final = (
     ("GET", "/containers/{name}/attach/ws", "attach by websocket"),
-    ("POST", "/auth", "login"),
     ("GET", "/images/search", "search"),
     ("GET", "/distribution/{name:.*}/json", "distribution"),
     ("POST", "/build", "build"),

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+from typing import Final
 
 import msgspec
 
 from pier.image.v1 import image_pb2 as pb
+
+_HUB: Final = ("", "index.docker.io", "docker.io", "registry-1.docker.io", "registry.hub.docker.com")
 
 
 class AuthConfig(msgspec.Struct, rename="lower"):
@@ -21,6 +24,7 @@ class AuthConfig(msgspec.Struct, rename="lower"):
     auth: str = ""
     identitytoken: str = ""
     registrytoken: str = ""
+    serveraddress: str = ""
 
 
 def decode(header: str) -> pb.RegistryAuth:
@@ -29,15 +33,25 @@ def decode(header: str) -> pb.RegistryAuth:
     if raw is None:
         return pb.RegistryAuth()
     try:
-        config = msgspec.json.decode(raw, type=AuthConfig)
+        return credentials(msgspec.json.decode(raw, type=AuthConfig))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return pb.RegistryAuth()
+
+
+def credentials(config: AuthConfig) -> pb.RegistryAuth:
+    """What imaged is told."""
     username, password = config.username, config.password
     if not username and not password and (pair := _base64(config.auth)):
         username, _, password = pair.decode(errors="replace").partition(":")
     return pb.RegistryAuth(
         username=username, password=password, identity_token=config.identitytoken, registry_token=config.registrytoken
     )
+
+
+def registry_of(address: str) -> str:
+    """Host and port of a server's address, with or without scheme and path; "" for Docker Hub."""
+    host = address.strip().removeprefix("https://").removeprefix("http://").partition("/")[0]
+    return "" if host in _HUB else host
 
 
 def _base64(text: str) -> bytes | None:

@@ -18,6 +18,7 @@ from gateway.rest import (
     image_transfer,
     images,
     later,
+    login,
     networks,
     prune,
     streams,
@@ -31,5 +32,6 @@ TABLES: Final[tuple[Routes, ...]] = (
     containers_list.routes, containers_create.routes, containers_inspect.routes, containers_use.routes,
     containers_archive.routes, containers_diff.routes, containers.routes, containers_update.routes, streams.routes,
     exec.routes, traces.routes, events.routes,
-    image_transfer.routes, images.routes, system.routes, prune.routes, networks.routes, volumes.routes, later.routes,
+    image_transfer.routes, images.routes, login.routes, system.routes, prune.routes, networks.routes, volumes.routes,
+    later.routes,
 )

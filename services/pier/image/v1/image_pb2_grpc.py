@@ -59,6 +59,11 @@ class ImageServiceStub:
                 request_serializer=pier_dot_image_dot_v1_dot_image__pb2.ImportRequest.SerializeToString,
                 response_deserializer=pier_dot_image_dot_v1_dot_image__pb2.ImportResponse.FromString,
                 _registered_method=True)
+        self.Login = channel.unary_unary(
+                '/pier.image.v1.ImageService/Login',
+                request_serializer=pier_dot_image_dot_v1_dot_image__pb2.LoginRequest.SerializeToString,
+                response_deserializer=pier_dot_image_dot_v1_dot_image__pb2.LoginResponse.FromString,
+                _registered_method=True)
         self.Commit = channel.unary_unary(
                 '/pier.image.v1.ImageService/Commit',
                 request_serializer=pier_dot_image_dot_v1_dot_image__pb2.CommitRequest.SerializeToString,
@@ -129,6 +134,13 @@ class ImageServiceServicer:
 
     def Import(self, request_iterator, context):
         """Makes an image of one layer from a tar of a root file system.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Login(self, request, context):
+        """Tries credentials. UNAUTHENTICATED where the registry does not take them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -210,6 +222,11 @@ def add_ImageServiceServicer_to_server(servicer, server):
                     servicer.Import,
                     request_deserializer=pier_dot_image_dot_v1_dot_image__pb2.ImportRequest.FromString,
                     response_serializer=pier_dot_image_dot_v1_dot_image__pb2.ImportResponse.SerializeToString,
+            ),
+            'Login': grpc.unary_unary_rpc_method_handler(
+                    servicer.Login,
+                    request_deserializer=pier_dot_image_dot_v1_dot_image__pb2.LoginRequest.FromString,
+                    response_serializer=pier_dot_image_dot_v1_dot_image__pb2.LoginResponse.SerializeToString,
             ),
             'Commit': grpc.unary_unary_rpc_method_handler(
                     servicer.Commit,
@@ -382,6 +399,33 @@ class ImageService:
             '/pier.image.v1.ImageService/Import',
             pier_dot_image_dot_v1_dot_image__pb2.ImportRequest.SerializeToString,
             pier_dot_image_dot_v1_dot_image__pb2.ImportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Login(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pier.image.v1.ImageService/Login',
+            pier_dot_image_dot_v1_dot_image__pb2.LoginRequest.SerializeToString,
+            pier_dot_image_dot_v1_dot_image__pb2.LoginResponse.FromString,
             options,
             channel_credentials,
             insecure,

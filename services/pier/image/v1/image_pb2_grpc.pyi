@@ -63,6 +63,8 @@ class ImageServiceStub:
     """Writes images as one archive that is both a docker-archive and an OCI layout."""
     Import: _grpc.StreamUnaryMultiCallable[_image_pb2.ImportRequest, _image_pb2.ImportResponse]
     """Makes an image of one layer from a tar of a root file system."""
+    Login: _grpc.UnaryUnaryMultiCallable[_image_pb2.LoginRequest, _image_pb2.LoginResponse]
+    """Tries credentials. UNAUTHENTICATED where the registry does not take them."""
     Commit: _grpc.UnaryUnaryMultiCallable[_image_pb2.CommitRequest, _image_pb2.CommitResponse]
     """Makes an image of a writable snapshot: the layers that it stands on, and one of what it has changed. The snapshot
     may be in use: whoever wants it whole sees to it that nothing is written meanwhile.
@@ -92,6 +94,8 @@ class ImageServiceAsyncStub(ImageServiceStub):
     """Writes images as one archive that is both a docker-archive and an OCI layout."""
     Import: _aio.StreamUnaryMultiCallable[_image_pb2.ImportRequest, _image_pb2.ImportResponse]  # type: ignore[assignment]
     """Makes an image of one layer from a tar of a root file system."""
+    Login: _aio.UnaryUnaryMultiCallable[_image_pb2.LoginRequest, _image_pb2.LoginResponse]  # type: ignore[assignment]
+    """Tries credentials. UNAUTHENTICATED where the registry does not take them."""
     Commit: _aio.UnaryUnaryMultiCallable[_image_pb2.CommitRequest, _image_pb2.CommitResponse]  # type: ignore[assignment]
     """Makes an image of a writable snapshot: the layers that it stands on, and one of what it has changed. The snapshot
     may be in use: whoever wants it whole sees to it that nothing is written meanwhile.
@@ -148,6 +152,14 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_image_pb2.ImportResponse, _abc.Awaitable[_image_pb2.ImportResponse]]:
         """Makes an image of one layer from a tar of a root file system."""
+
+    @_abc_1.abstractmethod
+    def Login(
+        self,
+        request: _image_pb2.LoginRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_image_pb2.LoginResponse, _abc.Awaitable[_image_pb2.LoginResponse]]:
+        """Tries credentials. UNAUTHENTICATED where the registry does not take them."""
 
     @_abc_1.abstractmethod
     def Commit(

@@ -1,0 +1,32 @@
+"""POST /auth: credentials for a registry, tried."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from gateway.rest import registry_auth
+from gateway.rest.call import Call
+from gateway.rest.errors import bad
+from gateway.rest.routes import Routes
+from pier.image.v1 import image_pb2 as pb
+
+routes: Final = Routes()
+
+_PATIENCE: Final = 60.0
+
+
+@routes.post("/auth")
+async def login(call: Call) -> web.StreamResponse:
+    """200 where the registry takes them; 401 where it does not. Nothing of them is kept."""
+    try:
+        config = msgspec.json.decode(await call.data(64 << 10), type=registry_auth.AuthConfig)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise bad(f"invalid JSON: {error}") from error
+    services = call.engine.services
+    request = pb.LoginRequest(
+        registry=registry_auth.registry_of(config.serveraddress), auth=registry_auth.credentials(config))
+    await services.imaged.call(services.images.Login, request, timeout=_PATIENCE)
+    return call.json({"Status": "Login Succeeded", "IdentityToken": config.identitytoken})
