@@ -6,9 +6,8 @@ version. A helper is the program ``docker-credential-NAME``, spoken to by JSON o
 
 from __future__ import annotations
 
-import base64
-import os
-from pathlib import Path
+import binascii
+import posix
 
 from pier_cli.codec import dumps, loads
 from pier_cli.context import environment
@@ -34,11 +33,12 @@ class Store:
     """The user's config.json."""
 
     def __init__(self) -> None:
-        directory = environment("DOCKER_CONFIG") or os.path.join(environment("HOME") or "/", ".docker")
-        self.path = Path(directory, "config.json")
+        directory = environment("DOCKER_CONFIG") or f"{environment('HOME')}/.docker"
+        self.path = f"{directory}/config.json"
         self._document: dict[str, Any] = {}
         try:
-            document = loads(self.path.read_text(encoding="utf-8", errors="replace"))
+            with open(self.path, encoding="utf-8", errors="replace") as file:
+                document = loads(file.read())
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
@@ -67,7 +67,7 @@ class Store:
             return ""
         entry = {"identitytoken": auth["identitytoken"]} if auth.get("identitytoken") else {}
         pair = f"{auth.get('username', '')}:{'' if entry else auth.get('password', '')}"
-        entry["auth"] = base64.b64encode(pair.encode("utf-8", "surrogateescape")).decode()
+        entry["auth"] = _base64(pair)
         self._document.setdefault("auths", {})[key] = entry
         self._write()
         return (f"WARNING! Your credentials are stored unencrypted in '{self.path}'.\n"
@@ -107,16 +107,20 @@ class Store:
 
     def _write(self) -> None:
         """Replace the file at once; nobody but the user reads it."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = self.path.with_name(f"{self.path.name}{os.getpid()}")
+        import os
+
+        os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+        target = os.path.realpath(self.path)
+        fresh = f"{target}{os.getpid()}"
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            with os.fdopen(fd, "w", encoding="utf-8") as file:
-                file.write(dumps(self._document) + "\n")
-            os.replace(fresh, os.path.realpath(self.path))
+            os.write(fd, f"{dumps(self._document)}\n".encode())
+            os.rename(fresh, target)
         except BaseException:
-            fresh.unlink(missing_ok=True)
+            posix.unlink(fresh)
             raise
+        finally:
+            os.close(fd)
 
 
 def header(registry: str) -> dict[str, str]:
@@ -124,13 +128,17 @@ def header(registry: str) -> dict[str, str]:
     auth = Store().get(key_of(registry))
     if not auth:
         return {}
-    return {"X-Registry-Auth": base64.urlsafe_b64encode(dumps(auth).encode("utf-8", "surrogateescape")).decode()}
+    return {"X-Registry-Auth": _base64(dumps(auth)).replace("+", "-").replace("/", "_")}
+
+
+def _base64(text: str) -> str:
+    return binascii.b2a_base64(text.encode("utf-8", "surrogateescape"), newline=False).decode()
 
 
 def _read(entry: dict[str, Any], key: str) -> dict[str, str]:
     try:
-        pair = base64.b64decode(str(entry.get("auth") or "")).decode("utf-8", "surrogateescape")
-    except ValueError:
+        pair = binascii.a2b_base64(str(entry.get("auth") or "")).decode("utf-8", "surrogateescape")
+    except ValueError:  # binascii.Error is one
         raise Failure(f"the credentials for {key} are not readable: log in again") from None
     user, _, password = pair.partition(":")
     found = {"username": user, "password": password.rstrip("\0")}

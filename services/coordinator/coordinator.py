@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from chassis import stages
@@ -100,6 +100,17 @@ class Coordinator:
             await networks.connect(self.services, await self.get(id_), network, spec)
 
         await self._run("connect", id_, work)
+
+    async def publish(
+        self, id_: str, chosen: Callable[[exec_pb2.Container], Sequence[network_pb2.PublishedPort]]
+    ) -> list[network_pb2.PublishedPort]:
+        """Publish the ports that ``chosen`` makes of it as it is, and no others, live."""
+
+        async def work() -> list[network_pb2.PublishedPort]:
+            container = await self.get(id_)
+            return await networks.publish(self.services, container, chosen(container))
+
+        return await self._run("publish", id_, work)
 
     async def disconnect(self, id_: str, network: network_pb2.Network) -> None:
         """Part it from a network, live."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from google.protobuf import any_pb2
 
 from chassis.errors import Conflict, PermissionDenied
@@ -80,6 +82,32 @@ async def _refresh_files(services: Services, id_: str) -> None:
         except Conflict as error:
             if error.reason != "NOT_RUNNING":  # it has ended meanwhile
                 raise
+
+
+async def publish(
+    services: Services, container: exec_pb2.Container, ports: Sequence[network_pb2.PublishedPort]
+) -> list[network_pb2.PublishedPort]:
+    """Publish these ports of ``container`` and no others: at once where it runs, and at each start. What is published
+    then, or is to be. PermissionDenied where it has no networks of its own; Conflict (PORT_TAKEN)."""
+    before, plan = plan_of(container), plan_of(container)
+    _check_own(plan)
+    if not plan.attachments:
+        raise Conflict(f"container {container.id} is on no network", reason="NOT_CONNECTED")
+    attachment = next((each for each in plan.attachments if each.ports), plan.attachments[0])
+    del attachment.ports[:]
+    attachment.ports.extend(ports)
+    async with Saga("publish", services.unsettled) as saga:
+        saga.undo("publish.undo_plan", lambda: _keep(services, container.id, before))
+        async with stage("publish.plan", count=len(ports)):
+            await _keep(services, container.id, plan)
+        if container.status.state not in _RUNNING:
+            return list(ports)
+        async with stage("publish.ports", network=attachment.network):
+            answer: network_pb2.SetPortsResponse = await services.netd.call(
+                services.networks.SetPorts,
+                network_pb2.SetPortsRequest(sandbox_id=container.id, network=attachment.network, ports=ports),
+            )
+    return list(answer.endpoint.ports)
 
 
 def _check_own(plan: engine_pb2.ContainerPlan) -> None:

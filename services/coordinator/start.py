@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 
-from chassis.errors import Conflict, NotFound, NotModified
+from chassis.errors import Conflict, NotFound, NotModified, PierError
 from chassis.stages import stage
 from coordinator.names import names_of
 from coordinator.plans import plan_of
@@ -29,16 +30,29 @@ async def start(services: Services, container: exec_pb2.Container) -> exec_pb2.C
     plan = plan_of(container)
     request = exec_pb2.StartContainerRequest(id=container.id, operation_id=secrets.token_hex(8))
     async with Saga("start", services.unsettled) as saga:
-        if plan.network_mode.startswith("container:"):
-            await _join(services, plan.network_mode.partition(":")[2], request)
-        else:
-            saga.undo("start.undo_network", lambda: _undo_network(services, container.id))
-            await _connect(services, container, plan, request)
+        try:
+            if plan.network_mode.startswith("container:"):
+                await _join(services, plan.network_mode.partition(":")[2], request)
+            else:
+                saga.undo("start.undo_network", lambda: _undo_network(services, container.id))
+                await _connect(services, container, plan, request)
+        except PierError as error:
+            await _tell(services, container.id, error)
+            raise
         async with stage("start.run", container=container.id):
             answer: exec_pb2.StartContainerResponse = await services.execd.call(
                 services.containers.StartContainer, request, timeout=START_TIMEOUT
             )
     return answer.container
+
+
+async def _tell(services: Services, id_: str, error: PierError) -> None:
+    """Let the container's record say why it has no network; what fails at execd it says itself."""
+    request = exec_pb2.RecordFailureRequest(
+        id=id_, message=f"failed to set up container networking: {error.message}")
+    with suppress(PierError):
+        async with stage("start.record_failure"):
+            await services.execd.call(services.containers.RecordFailure, request)
 
 
 async def _connect(

@@ -16,6 +16,7 @@ from execd.places import Places, write_file
 from execd.records import Entry, Note, Records
 from pier.exec.v1 import exec_pb2
 
+_MESSAGE_MAX: Final = 4096
 RUNNING: Final = exec_pb2.CONTAINER_STATE_RUNNING
 PAUSED: Final = exec_pb2.CONTAINER_STATE_PAUSED
 RESTARTING: Final = exec_pb2.CONTAINER_STATE_RESTARTING
@@ -77,6 +78,19 @@ class Changes:
 
         async with entry.lock:
             await self._records.change(entry, "set_extension.record", edit)
+
+    async def record_failure(self, request: exec_pb2.RecordFailureRequest) -> None:
+        """Keep why a start failed that never came here."""
+        entry = self._records.need(request.id)
+
+        def edit(container: exec_pb2.Container) -> None:
+            container.status.error = request.message[:_MESSAGE_MAX]
+            container.status.exit.CopyFrom(exec_pb2.Exit(code=128))
+            container.status.exit.time.GetCurrentTime()
+
+        async with entry.lock:
+            if not entry.is_running() and entry.state != RESTARTING:
+                await self._records.change(entry, "record_failure.record", edit)
 
     async def set_name_files(self, request: exec_pb2.SetNameFilesRequest) -> None:
         """Change the engine's files, for this life and those of its restart policy. Conflict (NOT_RUNNING)."""

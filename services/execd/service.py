@@ -104,6 +104,12 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
         container = await self._operations.run(key, fingerprint, lambda: work(request))
         return exec_pb2.StartContainerResponse(container=self._shown(container))
 
+    async def RecordFailure(
+        self, request: exec_pb2.RecordFailureRequest, context: Any
+    ) -> exec_pb2.RecordFailureResponse:
+        await self._do_each("record_failure", request, self._changes.record_failure)
+        return exec_pb2.RecordFailureResponse()
+
     async def StopContainer(
         self, request: exec_pb2.StopContainerRequest, context: Any
     ) -> exec_pb2.StopContainerResponse:

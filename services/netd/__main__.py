@@ -17,6 +17,7 @@ from netd.endpoints import Endpoints
 from netd.firewall import Firewall
 from netd.fsck import Fsck
 from netd.ipam import parse_subnet
+from netd.live_ports import LivePorts
 from netd.netlink import NetlinkSocket
 from netd.networks import Networks
 from netd.records import MIGRATIONS
@@ -58,7 +59,8 @@ async def build(runtime: Runtime[NetdSettings]) -> AsyncIterator[None]:
     await dns.start(await fsck.served())
     spares.fill()
 
-    service = NetworkService(store, events, operations, threads, networks, sandboxes, endpoints, fsck)
+    live_ports = LivePorts(store, firewall, sandboxes, endpoints)
+    service = NetworkService(store, events, operations, threads, networks, sandboxes, endpoints, live_ports, fsck)
     runtime.fsck = service.fsck
     gauge("pier_netd_published_ports", "Host ports held for endpoints.", lambda: endpoints.ports.count)
     gauge("pier_netd_addresses_in_use", "Addresses of all networks that endpoints hold.", lambda: networks.in_use)

@@ -138,7 +138,7 @@ class Endpoints:
                            field="spec.interface")
         endpoint_id = ids.new_id()
         async with stage("attach.ports", count=len(wanted)):
-            held = self.ports.reserve(endpoint_id, map(_candidates, wanted))
+            held = self.ports.reserve(endpoint_id, map(candidates, wanted))
         try:
             async with stage("attach.address") as step:
                 address = self._take_address(network, fixed)
@@ -146,7 +146,7 @@ class Endpoints:
         except BaseException:
             self.ports.release(endpoint_id)
             raise
-        ports = _answered(wanted, held)
+        ports = answered(wanted, held)
         return self._plan(attachment, view.sandbox, network, interface, address, ports, endpoint_id), True
 
     def _take_address(self, network: Network, fixed: IPv4Address | None) -> IPv4Interface:
@@ -368,11 +368,13 @@ def _free_interface(present: Iterable[Endpoint]) -> str:
     return next(name for number in range(len(taken) + 1) if (name := f"eth{number}") not in taken)
 
 
-def _candidates(port: WantedPort) -> list[HostPort]:
+def candidates(port: WantedPort) -> list[HostPort]:
+    """The host ports of which the first free one is taken."""
     return [HostPort(port.protocol, port.host_address, number) for number in port.host_ports]
 
 
-def _answered(wanted: Iterable[WantedPort], held: Iterable[HostPort]) -> list[network_pb2.PublishedPort]:
+def answered(wanted: Iterable[WantedPort], held: Iterable[HostPort]) -> list[network_pb2.PublishedPort]:
+    """What was asked for, with the host ports that are held for it."""
     return [
         network_pb2.PublishedPort(
             protocol=have.protocol, container_port=want.container_port, host_ip=str(have.address), host_port=have.port

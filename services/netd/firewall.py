@@ -96,6 +96,13 @@ class Firewall:
             self._forget_flows(ports)
         await self._run(work)
 
+    async def change(self, gone: list[PublishedPort], fresh: list[PublishedPort]) -> None:
+        """Take ports away and add others, all or nothing."""
+        def work() -> None:
+            self.table.change(gone, fresh)
+            self._forget_flows([*gone, *fresh])
+        await self._run(work)
+
     async def unpublish(self, endpoint_ids: Iterable[str]) -> None:
         gone = list(endpoint_ids)
         await self._run(lambda: self._forget_flows(self.table.unpublish(*gone)))

@@ -95,6 +95,16 @@ class HostPorts:
         for reservation in self._held.pop(endpoint_id, []):
             reservation.release()
 
+    def drop(self, endpoint_id: str, ports: Iterable[HostPort]) -> None:
+        """Let go of some of them; the same again does nothing."""
+        gone = set(ports)
+        held = self._held.get(endpoint_id, [])
+        for reservation in [each for each in held if each.port in gone]:
+            reservation.release()
+            held.remove(reservation)
+        if not held:
+            self._held.pop(endpoint_id, None)
+
     def holds(self, endpoint_id: str) -> list[HostPort]:
         return [reservation.port for reservation in self._held.get(endpoint_id, [])]
 

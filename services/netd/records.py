@@ -248,6 +248,13 @@ def insert_endpoint(connection: sqlite3.Connection, e: Endpoint, cursor: int) ->
     connection.execute("UPDATE networks SET cursor=max(cursor, ?) WHERE id=?", (cursor, e.network_id))
 
 
+def update_endpoint(connection: sqlite3.Connection, e: Endpoint) -> None:
+    """Replace its request and ports."""
+    ports = network_pb2.SetPortsRequest(ports=e.ports)
+    connection.execute("UPDATE endpoints SET request=?, ports=? WHERE id=?",
+                       (e.request.SerializeToString(), ports.SerializeToString(), e.id))
+
+
 def delete_endpoint(connection: sqlite3.Connection, endpoint_id: str) -> None:
     connection.execute("DELETE FROM endpoints WHERE id=?", (endpoint_id,))
 

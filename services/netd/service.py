@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from chassis import ids
 from chassis.blocking import Pool as Threads
-from chassis.errors import InvalidArgument, NotFound, Unimplemented
+from chassis.errors import InvalidArgument, NotFound
 from chassis.events import EventLog
 from chassis.operations import Operations
 from chassis.store import Store
@@ -18,6 +18,7 @@ from netd import files, messages, records, requests
 from netd.dns import served
 from netd.endpoints import Endpoints
 from netd.fsck import Fsck
+from netd.live_ports import LivePorts
 from netd.locks import Gate, Locks
 from netd.networks import Networks
 from netd.records import Endpoint, Network, Sandbox, View
@@ -36,7 +37,7 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
 
     def __init__(
         self, store: Store, events: EventLog, operations: Operations, threads: Threads, networks: Networks,
-        sandboxes: Sandboxes, endpoints: Endpoints, fsck: Fsck,
+        sandboxes: Sandboxes, endpoints: Endpoints, live_ports: LivePorts, fsck: Fsck,
     ) -> None:
         self._store = store
         self._events = events
@@ -45,6 +46,7 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
         self._networks = networks
         self._sandboxes = sandboxes
         self._endpoints = endpoints
+        self._live_ports = live_ports
         self._fsck = fsck
         self._locks = Locks()
         self._gate = Gate()
@@ -157,7 +159,10 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
         return network_pb2.DetachResponse()
 
     async def SetPorts(self, request: network_pb2.SetPortsRequest, context: Any) -> network_pb2.SetPortsResponse:
-        raise Unimplemented("published ports of an attached endpoint cannot be changed yet", reason="NOT_BUILT")
+        ids.sandbox_id(request.sandbox_id)
+        endpoint, network = await self._do("set_ports", f"{request.sandbox_id}/{request.network}", request,
+                                           [request.sandbox_id], lambda: self._live_ports.set(request))
+        return network_pb2.SetPortsResponse(endpoint=messages.endpoint(endpoint, network))
 
     async def SetNames(self, request: network_pb2.SetNamesRequest, context: Any) -> network_pb2.SetNamesResponse:
         ids.sandbox_id(request.sandbox_id)

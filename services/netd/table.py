@@ -178,6 +178,23 @@ class Table:
             self._nft.run([{"add": element} for element in self._port_elements(fresh)])
             self._ports.update((_key(port), port) for port in fresh)
 
+    def change(self, gone: Iterable[PublishedPort], fresh: Iterable[PublishedPort]) -> None:
+        """Take ports away and add others in one transaction; what is there, or not there, already is left so."""
+        with self._lock:
+            removed = [port for port in gone if self._ports.get(_key(port)) == port]
+            keys = {_key(port) for port in removed}
+            added = [port for port in fresh if self._ports.get(_key(port)) != port]
+            for port in added:
+                if _key(port) in self._ports and _key(port) not in keys:
+                    raise NftError(f"{port.protocol} port {port.host_port} leads to another endpoint")
+            self._nft.run([
+                *({"delete": element} for element in self._port_elements(removed)),
+                *({"add": element} for element in self._port_elements(added)),
+            ])
+            for key in keys:
+                del self._ports[key]
+            self._ports.update((_key(port), port) for port in added)
+
     def unpublish(self, *endpoint_ids: str) -> list[PublishedPort]:
         """Take every port of the endpoints away, and return them; the same again does nothing."""
         with self._lock:

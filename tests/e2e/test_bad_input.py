@@ -81,8 +81,11 @@ def test_a_taken_port_is_refused_and_the_container_stays_created(engine, client)
         done = client.run("run", "-d", "--name", "port", "-p", f"{port}:80", "busybox", "true")
     assert done.returncode == 125
     assert "port is already allocated" in done.stderr or "address already in use" in done.stderr
-    assert engine.inspect("port")["State"]["Status"] == "created"
+    state = engine.inspect("port")["State"]
+    assert (state["Status"], state["ExitCode"]) == ("created", 128)
+    assert "failed to set up container networking" in state["Error"]
     client.ok("start", "port")
+    assert engine.inspect("port")["State"]["Error"] == ""
 
 
 @pytest.mark.parametrize(

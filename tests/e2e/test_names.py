@@ -1,8 +1,5 @@
 """Containers that find each other by name, as compose and testcontainers rely on it."""
 
-import json
-import time
-
 import pytest
 
 from tests.engine import sh, wait_until
@@ -75,31 +72,6 @@ def test_aliases_need_a_network_with_names(client, engine):
     done = client.run("network", "connect", "--alias", "x", "bridge", "plain")
     assert done.returncode == 1
 
-
-def test_containers_find_each_other_while_the_engine_is_dead_and_down(engine):
-    engine.ok("run", "-d", "--name", "db", "--network", "blue", *sh("sleep 1000"))
-    script = "while :; do ping -c 1 -w 2 db > /dev/null && echo ok || echo lost; sleep 0.1; done"
-    engine.ok("run", "-d", "--name", "web", "--network", "blue", *sh(script))
-
-    def seen():
-        return engine.ok("logs", "web").split()
-
-    wait_until(lambda: seen().count("ok") > 3)
-    engine.kill("netd", "execd", "imaged", "gateway", "zygote")
-    engine.wait_supervised()
-    before = len(seen())
-    wait_until(lambda: len(seen()) > before + 3)
-    engine.down()
-    time.sleep(1)  # containers go on asking while nothing is up
-    engine.up()
-    before = len(seen())
-    wait_until(lambda: len(seen()) > before + 5, within=20)
-    assert seen()[-3:] == ["ok"] * 3
-    assert seen().count("lost") == 0, "the resolver's successor is handed all of it"
-    engine.kill("resolver")
-    engine.wait_supervised()
-    wait_until(lambda: seen()[-1] == "ok")
-    assert json.loads(engine.pier("system", "fsck", "--json").stdout or "[]") in ([], {"findings": []})
 
 
 def test_the_files_of_a_running_container_follow_its_networks(client, engine):

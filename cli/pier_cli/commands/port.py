@@ -1,4 +1,4 @@
-"""``pier port``: where a container's ports are published."""
+"""``pier port``: where a container's ports are published, and which are."""
 
 from __future__ import annotations
 
@@ -13,8 +13,15 @@ if TYPE_CHECKING:
     from pier_cli.context import Context
     from pier_cli.flags import Options
 
+_VERBS = {"add": "Add", "rm": "Remove"}
+
 
 def _run(context: Context, options: Options, arguments: list[str]) -> int:
+    if len(arguments) > 2:
+        verb, container, *specs = arguments
+        if verb not in _VERBS:
+            raise Failure(f"port: {verb!r} is neither add nor rm")
+        return _change(context, _VERBS[verb], container, specs)
     details = context.engine.call("GET", f"{container_path(arguments[0])}/json")
     ports = (details.get("NetworkSettings") or {}).get("Ports") or {}
     if len(arguments) > 1:
@@ -44,4 +51,19 @@ def _bindings(ports: dict[str, list[dict[str, str]]], name: str, wanted: str) ->
     return [_address(binding) for binding in found]
 
 
-COMMAND = Command(_run, "CONTAINER [PRIVATE_PORT[/PROTO]]", least=1, most=2)
+def _change(context: Context, key: str, container: str, specs: list[str]) -> int:
+    from pier_cli.specs.ports import parse_publish
+
+    _, bindings = parse_publish(specs)
+    answer = context.engine.call("POST", f"{container_path(container)}/ports", body={key: bindings})
+    for port, entries in sorted(answer["Ports"].items()):
+        for entry in entries:
+            out.line(f"{port} -> {_address(entry)}")
+    return 0
+
+
+COMMAND = Command(
+    _run, "CONTAINER [PRIVATE_PORT[/PROTO]]\nadd CONTAINER [ADDRESS:][HOST_PORT:]PORT[/PROTO]...\n"
+    "rm CONTAINER [ADDRESS:][HOST_PORT:]PORT[/PROTO]...", least=1,
+    text="With add and rm ports are published and withdrawn, also while the container runs.",
+)

@@ -86,11 +86,43 @@ def _images(context: Context, options: Options, arguments: list[str]) -> int:
     )
     if _agreed(options, warning):
         report = _prune(context, "images", [*options.items("filter"), ("dangling", "false" if every else "true")])
-        lines = [
-            f"untagged: {each['Untagged']}" if "Untagged" in each else f"deleted: {each['Deleted']}"
-            for each in report["ImagesDeleted"] or ()
-        ]
-        _tell("Deleted Images", lines, report["SpaceReclaimed"])
+        _tell("Deleted Images", _image_lines(report), report["SpaceReclaimed"])
+    return 0
+
+
+def _image_lines(report: dict[str, Any]) -> list[str]:
+    return [
+        f"untagged: {each['Untagged']}" if "Untagged" in each else f"deleted: {each['Deleted']}"
+        for each in report["ImagesDeleted"] or ()
+    ]
+
+
+def _system(context: Context, options: Options, arguments: list[str]) -> int:
+    every, volumes = options.flag("all"), options.flag("volumes")
+    filters = options.items("filter")
+    if volumes and any(key == "until" for key, _ in filters):
+        raise Failure('the "until" filter is not supported with "--volumes"')
+    lines = ["all stopped containers", "all networks not used by at least one container"]
+    lines += ["all anonymous volumes not used by at least one container"] if volumes else []
+    lines.append("all images without at least one container associated to them" if every else "all dangling images")
+    lines.append("unused build cache")
+    if not _agreed(options, "This will remove:\n" + "\n".join(f"  - {line}" for line in lines) + "\n"):
+        return 0
+    freed = 0
+    report = _prune(context, "containers", filters)
+    freed += report["SpaceReclaimed"]
+    _tell("Deleted Containers", report["ContainersDeleted"] or [], None)
+    _tell("Deleted Networks", _prune(context, "networks", filters)["NetworksDeleted"] or [], None)
+    if volumes:
+        report = _prune(context, "volumes", filters)
+        freed += report["SpaceReclaimed"]
+        _tell("Deleted Volumes", report["VolumesDeleted"] or [], None)
+    report = _prune(context, "images", [*filters, ("dangling", "false" if every else "true")])
+    freed += report["SpaceReclaimed"]
+    _tell("Deleted Images", _image_lines(report), None)
+    report = _prune(context, "build", filters)
+    freed += report["SpaceReclaimed"]
+    _tell("Deleted build cache objects", report["CachesDeleted"] or [], freed)
     return 0
 
 
@@ -101,4 +133,8 @@ VOLUMES = Command(_volumes, "[OPTIONS]", (
 ), most=0)
 IMAGES = Command(_images, "[OPTIONS]", (
     Flag("all", "a", "bool", "Remove all unused images, not just dangling ones"), _UNTIL, _FORCE,
+), most=0)
+SYSTEM = Command(_system, "[OPTIONS]", (
+    Flag("all", "a", "bool", "Remove all unused images not just dangling ones"), _LABEL, _FORCE,
+    Flag("volumes", "", "bool", "Prune anonymous volumes"),
 ), most=0)

@@ -6,6 +6,9 @@ from typing import Any, Final
 
 from gateway.rest import container_view as view
 from gateway.rest.body import Fields
+from gateway.rest.draft import Draft
+from gateway.rest.port_settings import port_bindings
+from gateway.rest.versions import OLDEST
 from pier.exec.v1 import exec_pb2
 
 _MASKED: Final = [
@@ -53,8 +56,25 @@ def of(container: exec_pb2.Container, fields: Fields) -> dict[str, Any]:
     }
     shown["LogConfig"] = {"Type": spec.log.driver or "json-file", "Config": dict(spec.log.options)}
     shown["AutoRemove"], shown["Privileged"] = spec.auto_remove, spec.privileged
+    if (bindings := _changed_bindings(container, given)) is not None:
+        shown["PortBindings"] = bindings
     if spec.resources.memory and not spec.resources.HasField("memory_swap"):
         shown["MemorySwap"] = spec.resources.memory * 2
     if spec.privileged and given.raw("MaskedPaths") is None:
         shown["MaskedPaths"] = shown["ReadonlyPaths"] = None
+    return shown
+
+
+def _changed_bindings(container: exec_pb2.Container, given: Fields) -> dict[str, Any] | None:
+    """`PortBindings` where the container's ports have been changed since it was made, else None."""
+    draft = Draft(OLDEST)
+    port_bindings(draft, given, "PortBindings")
+    ports = [port for attachment in view.plan(container).attachments for port in attachment.ports]
+    if given.raw("PublishAllPorts") or ports == draft.ports:
+        return None
+    shown: dict[str, Any] = {}
+    for port in ports:
+        number = f"{port.host_port}-{port.host_port_end}" if port.host_port_end else str(port.host_port or "")
+        entry = {"HostIp": port.host_ip, "HostPort": number}
+        shown.setdefault(f"{port.container_port}/{port.protocol}", []).append(entry)
     return shown

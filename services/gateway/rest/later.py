@@ -20,7 +20,6 @@ _LATER: Final = (
     ("GET", "/images/search", "search"),
     ("GET", "/distribution/{name:.*}/json", "distribution"),
     ("POST", "/build", "build"),
-    ("POST", "/build/prune", "build prune"),
 )
 _SWARM: Final = (
     "GET /swarm", "POST /swarm/init", "POST /swarm/join", "POST /swarm/leave", "POST /swarm/update",

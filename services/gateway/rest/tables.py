@@ -11,6 +11,7 @@ from gateway.rest import (
     containers_diff,
     containers_inspect,
     containers_list,
+    containers_ports,
     containers_update,
     containers_use,
     events,
@@ -30,8 +31,8 @@ from gateway.rest.routes import Routes
 
 TABLES: Final[tuple[Routes, ...]] = (
     containers_list.routes, containers_create.routes, containers_inspect.routes, containers_use.routes,
-    containers_archive.routes, containers_diff.routes, containers.routes, containers_update.routes, streams.routes,
-    exec.routes, traces.routes, events.routes,
+    containers_archive.routes, containers_diff.routes, containers.routes, containers_update.routes,
+    containers_ports.routes, streams.routes, exec.routes, traces.routes, events.routes,
     image_transfer.routes, images.routes, login.routes, system.routes, prune.routes, networks.routes, volumes.routes,
     later.routes,
 )

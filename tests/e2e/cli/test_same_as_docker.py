@@ -52,6 +52,11 @@ LIVES = {
         "inspect -f '{{.Name}}' NAME nope",
         "inspect --type image NAME", "container inspect nope",
     ],
+    "files that it changed": [
+        "run --name NAME busybox sh -c 'echo a > /new; mkdir -p /etc/sub; chmod 700 /home; rm /etc/group'", "diff NAME",
+        "diff nope", "diff", "update nope --cpu-shares 512", "update --cpu-shares 512 NAME",
+        "inspect -f '{{.HostConfig.CpuShares}}' NAME",
+    ],
     "pause": [
         "run -d --name NAME busybox sleep 1000", "pause NAME", "pause NAME", "exec NAME true", "ps -f name=NAME",
         "attach NAME",

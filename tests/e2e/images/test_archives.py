@@ -85,7 +85,7 @@ def test_an_import_without_a_name_is_an_image_without_one(engine):
     [
         ("fromSrc=http://127.0.0.1:1/x.tar", 501, "URL"),
         ("fromSrc=-&repo=BAD", 400, "must be lowercase"),
-        ("fromSrc=-&repo=imp&tag=1&changes=CMD%20true", 501, "changes"),
+        ("fromSrc=-&repo=imp&tag=1&changes=RUN%20true", 400, "RUN is not a valid change command"),
         ("fromSrc=-&repo=imp@sha256:" + "a" * 64, 400, "digest reference"),
     ],
 )

@@ -141,7 +141,7 @@ def test_an_unknown_image_is_not_found(api, path):
     [
         ("POST", "/images/busybox/push"), ("GET", "/images/search?term=x"),
         ("GET", "/distribution/busybox/json"),
-        ("POST", "/build"), ("POST", "/auth"),
+        ("POST", "/build"),
     ],
 )
 def test_what_is_not_built_is_refused_by_name(api, method, path):

@@ -343,7 +343,7 @@ async def test_a_terminal_is_resized(service: Execd) -> None:
 
 @pytest.mark.parametrize(
     "method, message",
-    [("ExecSync", exec_pb2.ExecSyncRequest()), ("UpdateContainer", exec_pb2.UpdateContainerRequest())],
+    [("ExecSync", exec_pb2.ExecSyncRequest())],
 )
 async def test_what_is_not_built_is_refused_by_its_name(service: Execd, method: str, message: object) -> None:
     with pytest.raises(Unimplemented, match=method):

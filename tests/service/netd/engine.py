@@ -175,6 +175,11 @@ class Netd:
         ))
         return answer.endpoint  # type: ignore[no-any-return]
 
+    async def set_ports(self, number: int, *ports: net.PublishedPort, network: str = "bridge") -> net.Endpoint:
+        answer = await self.peer.call(self.stub.SetPorts, net.SetPortsRequest(
+            sandbox_id=container(number), network=network, ports=ports))
+        return answer.endpoint  # type: ignore[no-any-return]
+
     async def detach(self, number: int, network: str = "bridge") -> None:
         await self.peer.call(self.stub.Detach, net.DetachRequest(sandbox_id=container(number), network=network))
 

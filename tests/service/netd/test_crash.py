@@ -55,6 +55,7 @@ VERBS: dict[str, tuple[Verb, Verb, Verb]] = {
     ),
     "attach": (sandbox, lambda n: n.attach(1, ports=[tcp(PORT)]), lambda n: n.detach(1)),
     "detach": (attached, lambda n: n.detach(1), nothing),
+    "set_ports": (attached, lambda n: n.set_ports(1, tcp(PORT + 1), tcp(PORT, container_port=81)), nothing),
     "detach_of_two": (attached_twice, lambda n: n.detach(1), nothing),
     "remove_sandbox": (attached, lambda n: n.remove(1), nothing),
     "create_network": (nothing, lambda n: n.create_network(7, "blue"), lambda n: n.remove_network("blue")),

@@ -363,6 +363,29 @@ async def test_65_a_flushed_ruleset_is_repaired_within_a_second(netd: Netd, free
     await netd.attach(1, ports=[tcp(free_port)])
 
 
+async def test_ports_of_an_endpoint_change_all_or_nothing_and_a_host_port_may_move(netd: Netd, free_port: int) -> None:
+    made = await netd.create(1)
+    await netd.attach(1, ports=[tcp(free_port, container_port=80)])
+
+    async def set_ports(*ports: net.PublishedPort) -> list[tuple[int, int]]:
+        return sorted((port.host_port, port.container_port) for port in (await netd.set_ports(1, *ports)).ports)
+
+    inside = in_namespace(path_of(made))
+    with listener(inside, "0.0.0.0", 80) as at_80, listener(inside, "0.0.0.0", 81) as at_81:
+        assert await reached(OUTSIDE, world.ADDRESS, free_port, at_80) is not None
+        assert await set_ports(tcp(free_port, container_port=81)) == [(free_port, 81)]
+        assert await reached(OUTSIDE, world.ADDRESS, free_port, at_81) is not None
+        with socket.create_server(("", 0)) as taken, pytest.raises(Conflict):
+            await set_ports(tcp(free_port, container_port=80), tcp(taken.getsockname()[1]))
+        assert await reached(OUTSIDE, world.ADDRESS, free_port, at_81) is not None
+        await netd.kill()
+        await netd.start()
+        assert await reached(OUTSIDE, world.ADDRESS, free_port, at_81) is not None
+        assert await set_ports() == []
+        assert await reached(OUTSIDE, world.ADDRESS, free_port, at_81) is None
+    assert await netd.fsck() == []
+
+
 async def test_events_tell_of_connections_in_order(netd: Netd) -> None:
     await netd.create(1)
     await netd.attach(1)

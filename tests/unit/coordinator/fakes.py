@@ -134,6 +134,10 @@ class FakeWorld:
         container.status.state = exec_pb2.CONTAINER_STATE_RUNNING
         return exec_pb2.StartContainerResponse(container=container)
 
+    def RecordFailure(self, request):
+        self.record(request.id).status.error = request.message
+        return exec_pb2.RecordFailureResponse()
+
     def StopContainer(self, request):
         self.end(request.id)
         return exec_pb2.StopContainerResponse(container=self.record(request.id))

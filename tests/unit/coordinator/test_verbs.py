@@ -72,6 +72,7 @@ async def test_a_taken_port_leaves_no_sandbox_and_the_container_created(world, c
         await coordinator.start(id_)
     assert world.left == ({id_}, {id_}, set())
     assert world.records[id_].status.state == exec_pb2.CONTAINER_STATE_CREATED
+    assert "port is already allocated" in world.records[id_].status.error
 
 
 async def test_a_running_container_is_not_started_again(coordinator):

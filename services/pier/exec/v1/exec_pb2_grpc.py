@@ -49,6 +49,11 @@ class ContainerServiceStub:
                 request_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.StartContainerRequest.SerializeToString,
                 response_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.StartContainerResponse.FromString,
                 _registered_method=True)
+        self.RecordFailure = channel.unary_unary(
+                '/pier.exec.v1.ContainerService/RecordFailure',
+                request_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.RecordFailureRequest.SerializeToString,
+                response_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.RecordFailureResponse.FromString,
+                _registered_method=True)
         self.StopContainer = channel.unary_unary(
                 '/pier.exec.v1.ContainerService/StopContainer',
                 request_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.StopContainerRequest.SerializeToString,
@@ -219,6 +224,14 @@ class ContainerServiceServicer:
     def StartContainer(self, request, context):
         """Answers when the process runs. A runtime's refusal is FAILED_PRECONDITION, reason RUNTIME_REFUSED, COMMAND_NOT_FOUND
         or COMMAND_NOT_EXECUTABLE, with its text; `status.error` and `status.exit` keep it (exit code 127 or 126).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordFailure(self, request, context):
+        """Says why a start failed before it came to this service: `status.error` and `status.exit` (code 128) keep it, as of a
+        start that failed here. Nothing changes where the container runs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -450,6 +463,11 @@ def add_ContainerServiceServicer_to_server(servicer, server):
                     servicer.StartContainer,
                     request_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.StartContainerRequest.FromString,
                     response_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.StartContainerResponse.SerializeToString,
+            ),
+            'RecordFailure': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordFailure,
+                    request_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.RecordFailureRequest.FromString,
+                    response_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.RecordFailureResponse.SerializeToString,
             ),
             'StopContainer': grpc.unary_unary_rpc_method_handler(
                     servicer.StopContainer,
@@ -683,6 +701,33 @@ class ContainerService:
             '/pier.exec.v1.ContainerService/StartContainer',
             pier_dot_exec_dot_v1_dot_exec__pb2.StartContainerRequest.SerializeToString,
             pier_dot_exec_dot_v1_dot_exec__pb2.StartContainerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordFailure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pier.exec.v1.ContainerService/RecordFailure',
+            pier_dot_exec_dot_v1_dot_exec__pb2.RecordFailureRequest.SerializeToString,
+            pier_dot_exec_dot_v1_dot_exec__pb2.RecordFailureResponse.FromString,
             options,
             channel_credentials,
             insecure,

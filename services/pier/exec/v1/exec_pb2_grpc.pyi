@@ -66,6 +66,10 @@ class ContainerServiceStub:
     """Answers when the process runs. A runtime's refusal is FAILED_PRECONDITION, reason RUNTIME_REFUSED, COMMAND_NOT_FOUND
     or COMMAND_NOT_EXECUTABLE, with its text; `status.error` and `status.exit` keep it (exit code 127 or 126).
     """
+    RecordFailure: _grpc.UnaryUnaryMultiCallable[_exec_pb2.RecordFailureRequest, _exec_pb2.RecordFailureResponse]
+    """Says why a start failed before it came to this service: `status.error` and `status.exit` (code 128) keep it, as of a
+    start that failed here. Nothing changes where the container runs.
+    """
     StopContainer: _grpc.UnaryUnaryMultiCallable[_exec_pb2.StopContainerRequest, _exec_pb2.StopContainerResponse]
     """Sends the stop signal, after the timeout KILL, and answers when the process has ended. NOT_MODIFIED where it had.
     The container counts as stopped by hand from the call on.
@@ -139,6 +143,10 @@ class ContainerServiceAsyncStub(ContainerServiceStub):
     StartContainer: _aio.UnaryUnaryMultiCallable[_exec_pb2.StartContainerRequest, _exec_pb2.StartContainerResponse]  # type: ignore[assignment]
     """Answers when the process runs. A runtime's refusal is FAILED_PRECONDITION, reason RUNTIME_REFUSED, COMMAND_NOT_FOUND
     or COMMAND_NOT_EXECUTABLE, with its text; `status.error` and `status.exit` keep it (exit code 127 or 126).
+    """
+    RecordFailure: _aio.UnaryUnaryMultiCallable[_exec_pb2.RecordFailureRequest, _exec_pb2.RecordFailureResponse]  # type: ignore[assignment]
+    """Says why a start failed before it came to this service: `status.error` and `status.exit` (code 128) keep it, as of a
+    start that failed here. Nothing changes where the container runs.
     """
     StopContainer: _aio.UnaryUnaryMultiCallable[_exec_pb2.StopContainerRequest, _exec_pb2.StopContainerResponse]  # type: ignore[assignment]
     """Sends the stop signal, after the timeout KILL, and answers when the process has ended. NOT_MODIFIED where it had.
@@ -228,6 +236,16 @@ class ContainerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_exec_pb2.StartContainerResponse, _abc.Awaitable[_exec_pb2.StartContainerResponse]]:
         """Answers when the process runs. A runtime's refusal is FAILED_PRECONDITION, reason RUNTIME_REFUSED, COMMAND_NOT_FOUND
         or COMMAND_NOT_EXECUTABLE, with its text; `status.error` and `status.exit` keep it (exit code 127 or 126).
+        """
+
+    @_abc_1.abstractmethod
+    def RecordFailure(
+        self,
+        request: _exec_pb2.RecordFailureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_exec_pb2.RecordFailureResponse, _abc.Awaitable[_exec_pb2.RecordFailureResponse]]:
+        """Says why a start failed before it came to this service: `status.error` and `status.exit` (code 128) keep it, as of a
+        start that failed here. Nothing changes where the container runs.
         """
 
     @_abc_1.abstractmethod
