@@ -10,7 +10,7 @@ from chassis.errors import Conflict, PermissionDenied
 from chassis.stages import stage
 from coordinator.plans import PLAN, plan_of
 from coordinator.saga import Saga
-from coordinator.services import Services
+from coordinator.services import NAMESPACE, Services
 from pier.engine.v1 import engine_pb2
 from pier.exec.v1 import exec_pb2
 from pier.network.v1 import network_pb2
@@ -34,11 +34,14 @@ async def connect(
         )
     attachment = network_pb2.Attachment(network=network.name, spec=spec)
     plan.attachments.append(attachment)
+    running = container.status.state in _RUNNING
+    if running and plan.ports and not network.spec.internal and not await _publishing(services, container.id):
+        attachment = network_pb2.Attachment(network=network.name, spec=spec, ports=plan.ports)
     async with Saga("connect", services.unsettled) as saga:
         saga.undo("connect.undo_plan", lambda: _keep(services, container.id, before))
         async with stage("connect.plan", network=network.name):
             await _keep(services, container.id, plan)
-        if container.status.state in _RUNNING:
+        if running:
             async with stage("connect.attach", network=network.name):
                 await services.netd.call(
                     services.networks.Attach,
@@ -64,6 +67,10 @@ async def disconnect(services: Services, container: exec_pb2.Container, network:
             await services.netd.call(
                 services.networks.Detach, network_pb2.DetachRequest(sandbox_id=container.id, network=network.id)
             )
+        if plan.ports and not await _publishing(services, container.id):
+            other = await publisher(services, plan)
+            if other is not None:
+                await _set_ports(services, container.id, other.network, plan.ports)
         await _refresh_files(services, container.id)
     async with stage("disconnect.plan", network=network.name):
         await _keep(services, container.id, plan)
@@ -93,20 +100,47 @@ async def publish(
     _check_own(plan)
     if not plan.attachments:
         raise Conflict(f"container {container.id} is on no network", reason="NOT_CONNECTED")
-    attachment = next((each for each in plan.attachments if each.ports), plan.attachments[0])
-    del attachment.ports[:]
-    attachment.ports.extend(ports)
+    del plan.ports[:]
+    plan.ports.extend(ports)
     async with Saga("publish", services.unsettled) as saga:
         saga.undo("publish.undo_plan", lambda: _keep(services, container.id, before))
         async with stage("publish.plan", count=len(ports)):
             await _keep(services, container.id, plan)
         if container.status.state not in _RUNNING:
             return list(ports)
-        async with stage("publish.ports", network=attachment.network):
-            answer: network_pb2.SetPortsResponse = await services.netd.call(
-                services.networks.SetPorts,
-                network_pb2.SetPortsRequest(sandbox_id=container.id, network=attachment.network, ports=ports),
-            )
+        place = await _publishing(services, container.id)
+        if not place:
+            place = (await publisher(services, plan) or plan.attachments[0]).network
+        return await _set_ports(services, container.id, place, ports)
+
+
+async def publisher(services: Services, plan: engine_pb2.ContainerPlan) -> network_pb2.Attachment | None:
+    """The attachment on which the plan's ports are published: the first to a network that has a way out, else None."""
+    if len(plan.attachments) == 1:
+        return plan.attachments[0]  # netd says what is wrong with it
+    for attachment in plan.attachments:
+        request = network_pb2.GetNetworkRequest(namespace=NAMESPACE, network=attachment.network)
+        found: network_pb2.GetNetworkResponse = await services.netd.call(services.networks.GetNetwork, request)
+        if not found.network.spec.internal:
+            return attachment
+    return None
+
+
+async def _publishing(services: Services, id_: str) -> str:
+    """Id of the network on which ports of the running container are published now; "" for none."""
+    found: network_pb2.GetSandboxResponse = await services.netd.call(
+        services.networks.GetSandbox, network_pb2.GetSandboxRequest(id=id_))
+    return next((endpoint.network_id for endpoint in found.sandbox.endpoints if endpoint.ports), "")
+
+
+async def _set_ports(
+    services: Services, id_: str, network: str, ports: Sequence[network_pb2.PublishedPort]
+) -> list[network_pb2.PublishedPort]:
+    async with stage("network.ports", network=network, count=len(ports)):
+        answer: network_pb2.SetPortsResponse = await services.netd.call(
+            services.networks.SetPorts,
+            network_pb2.SetPortsRequest(sandbox_id=id_, network=network, ports=ports),
+        )
     return list(answer.endpoint.ports)
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from chassis.errors import Conflict, NotFound, NotModified, PierError
 from chassis.stages import stage
 from coordinator.names import names_of
+from coordinator.networks import publisher
 from coordinator.plans import plan_of
 from coordinator.saga import Saga
 from coordinator.services import NAMESPACE, Services
@@ -75,11 +76,26 @@ async def _connect(
                 dns=plan.dns,
                 dns_search=plan.dns_search,
                 dns_options=plan.dns_options,
-                attachments=plan.attachments,
+                attachments=await _attachments(services, plan),
                 names=names_of(container),
             ),
         )
     _use_sandbox(made.sandbox, made.files, request)
+
+
+async def _attachments(services: Services, plan: engine_pb2.ContainerPlan) -> list[network_pb2.Attachment]:
+    """The plan's, with its ports on the one that publishes them."""
+    made = []
+    place = await publisher(services, plan) if plan.ports else None
+    if plan.ports and plan.attachments and place is None:
+        place = plan.attachments[0]  # all are internal: netd refuses it by name
+    for attachment in plan.attachments:
+        copy = network_pb2.Attachment()
+        copy.CopyFrom(attachment)
+        if place is not None and attachment.network == place.network:
+            copy.ports.extend(plan.ports)
+        made.append(copy)
+    return made
 
 
 async def _join(services: Services, other: str, request: exec_pb2.StartContainerRequest) -> None:

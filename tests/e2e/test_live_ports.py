@@ -90,3 +90,26 @@ def test_a_container_that_does_not_run_has_them_at_its_start(engine):
     assert fetched(port) == "hello"
     engine.ok("run", "-d", "--name", "plain", "--network", "none", *sh("sleep 1000"))
     assert engine.pier("port", "add", "plain", "80").returncode == 1
+
+
+def test_ports_are_published_on_the_network_that_has_a_way_out_and_follow_it(engine):
+    """As compose of the first version joins networks: each is left and joined again before the start."""
+    port = free_port()
+    engine.ok("network", "create", "--internal", "inner")
+    engine.ok("network", "create", "outer")
+    engine.ok("network", "create", "other")
+    engine.ok("create", "--name", "web", "--network", "inner", "-p", f"{port}:80", *sh(SERVER))
+    engine.ok("network", "disconnect", "inner", "web")
+    engine.ok("network", "connect", "--alias", "w", "inner", "web")
+    engine.ok("network", "connect", "outer", "web")
+    engine.ok("start", "web")
+    assert fetched(port) == "hello"
+    engine.ok("network", "connect", "other", "web")
+    engine.ok("network", "disconnect", "outer", "web")
+    assert fetched(port) == "hello", "the ports have moved"
+    engine.ok("network", "disconnect", "other", "web")
+    assert fetched(port) is None
+    engine.ok("network", "connect", "outer", "web")
+    assert fetched(port) == "hello"
+    engine.remove_everything()
+    engine.ok("network", "rm", "inner", "outer", "other")

@@ -41,7 +41,7 @@ async def change(call: Call) -> web.StreamResponse:
     }
 
     def chosen(now: exec_pb2.Container) -> list[network_pb2.PublishedPort]:
-        left = [port for attachment in view.plan(now).attachments for port in attachment.ports]
+        left = list(view.plan(now).ports)
         for gone in removed:
             matching = [port for port in left if _means(gone, port, published)]
             if not matching:

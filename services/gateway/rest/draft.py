@@ -34,6 +34,7 @@ class Draft:
     dns_search: list[str] = field(default_factory=list)
     dns_options: list[str] = field(default_factory=list)
     extra_hosts: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
     declared: list[bytes] = field(default_factory=list)
     volumes: list[engine_pb2.VolumeMount] = field(default_factory=list)
     volumes_from: list[str] = field(default_factory=list)

@@ -69,7 +69,7 @@ def _changed_bindings(container: exec_pb2.Container, given: Fields) -> dict[str,
     """`PortBindings` where the container's ports have been changed since it was made, else None."""
     draft = Draft(OLDEST)
     port_bindings(draft, given, "PortBindings")
-    ports = [port for attachment in view.plan(container).attachments for port in attachment.ports]
+    ports = list(view.plan(container).ports)
     if given.raw("PublishAllPorts") or ports == draft.ports:
         return None
     shown: dict[str, Any] = {}

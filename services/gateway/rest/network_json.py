@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from gateway.rest import wire
+from gateway.rest.network_spec import ATTACHABLE
 from pier.network.v1 import network_pb2 as pb
 
 _DEFAULT_BRIDGE: Final = {
@@ -35,8 +36,9 @@ def summary(network: pb.Network) -> dict[str, Any]:
         "Driver": driver(network), "EnableIPv4": not spec.HasField("enable_ipv4") or spec.enable_ipv4,
         "EnableIPv6": spec.enable_ipv6,
         "IPAM": {"Driver": "default", "Options": None, "Config": config or None},
-        "Internal": spec.internal, "Attachable": False, "Ingress": False, "ConfigFrom": {"Network": ""},
-        "ConfigOnly": False, "Containers": {}, "Options": options, "Labels": dict(spec.labels),
+        "Internal": spec.internal, "Attachable": ATTACHABLE in spec.extensions, "Ingress": False,
+        "ConfigFrom": {"Network": ""}, "ConfigOnly": False, "Containers": {}, "Options": options,
+        "Labels": dict(spec.labels),
     }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from google.protobuf import wrappers_pb2
+
 from chassis.errors import InvalidArgument, NotFound, PermissionDenied, Unimplemented
 from gateway.rest.body import Fields
 from pier.network.v1 import network_pb2 as pb
@@ -11,7 +13,9 @@ from pier.network.v1 import network_pb2 as pb
 _PREDEFINED: Final = ("bridge", "default", "host", "none")
 _DRIVERS: Final = {"": "bridge", "default": "bridge", "bridge": "bridge", "macvlan": "macvlan"}
 _OF_DOCKER: Final = ("host", "ipvlan", "null", "overlay")
-_FLAGS: Final = ("Attachable", "ConfigOnly", "Ingress")
+_FLAGS: Final = ("ConfigOnly", "Ingress")
+ATTACHABLE: Final = "docker.engine.attachable"
+"""Extension key of a BoolValue. A swarm's network must be told that containers may join it; all of ours they may."""
 
 
 def check_name(name: str) -> None:
@@ -36,6 +40,8 @@ def decode(body: Fields) -> pb.NetworkSpec:
         driver=_driver(body.text("Driver")), internal=body.boolean("Internal"), pools=_pools(body.object("IPAM")),
         options=body.string_map("Options"), labels=body.string_map("Labels"),
     )
+    if body.boolean("Attachable"):
+        spec.extensions[ATTACHABLE].Pack(wrappers_pb2.BoolValue(value=True))
     if "EnableIPv4" in body:
         spec.enable_ipv4 = body.boolean("EnableIPv4")
     if "EnableIPv6" in body:

@@ -26,7 +26,7 @@ async def plan(call: Call, draft: Draft) -> engine_pb2.ContainerPlan:
     """How the container is joined to networks at each start. Conflict for a container that is not there."""
     made = engine_pb2.ContainerPlan(
         network_mode=draft.network_mode, dns=draft.dns, dns_search=draft.dns_search, dns_options=draft.dns_options,
-        extra_hosts=draft.extra_hosts, volumes=draft.volumes,
+        extra_hosts=draft.extra_hosts, volumes=draft.volumes, ports=draft.ports,
     )
     mode = draft.network_mode
     if mode.startswith("container:"):
@@ -41,21 +41,29 @@ async def plan(call: Call, draft: Draft) -> engine_pb2.ContainerPlan:
         if draft.spec.hostname:
             raise bad("conflicting options: hostname and the network mode", field="Hostname")
     if mode in _SINGLE or mode.startswith("container:"):
+        if draft.links:
+            raise bad(f"conflicting options: {mode.partition(':')[0]} type networking can't be used with links",
+                      field="HostConfig.Links")
         for name, fields in draft.endpoints.items():
             if any(fields.raw(each.name) for each in settings.ENDPOINT if each.target.startswith("EndpointSpec")):
                 raise bad(f"NetworkingConfig.EndpointsConfig.{name}: endpoint settings need a network of their own")
         return made
+    if draft.links and mode == DEFAULT:
+        raise Unimplemented("HostConfig.Links: links of the default network are not built; containers on a network of "
+                            "your own find each other by name", reason="NOT_BUILT", field="HostConfig.Links")
     rest = dict(draft.endpoints)
     if mode == DEFAULT and set(rest) <= {DEFAULT}:  # it is always there
         made.attachments.add(
-            network=DEFAULT, spec=endpoint(draft, rest.get(DEFAULT) or Fields({}, "EndpointsConfig")), ports=draft.ports
+            network=DEFAULT, spec=endpoint(draft, rest.get(DEFAULT) or Fields({}, "EndpointsConfig"))
         )
         return made
     names = await find_network(call, mode)
     first = next((rest.pop(name) for name in names if name in rest), Fields({}, "EndpointsConfig"))
     if rest and call.version < _SEVERAL_SINCE:
         raise bad(f"Container cannot be connected to network endpoints: {', '.join(sorted(draft.endpoints))}")
-    made.attachments.add(network=names[0], spec=endpoint(draft, first), ports=draft.ports)
+    spec = endpoint(draft, first)
+    spec.links.extend(link for link in map(_link, draft.links) if link not in spec.links)
+    made.attachments.add(network=names[0], spec=spec)
     for name in sorted(rest):
         names = await find_network(call, name)
         made.attachments.add(network=names[0], spec=endpoint(draft, rest[name]))

@@ -129,7 +129,7 @@ HOST_CONFIG: Final = (
     _row("GroupAdd", "process.additional_groups", read.process_strings("additional_groups")),
     _row("IpcMode", "namespaces", read.ipc_mode),
     _refused("Cgroup", _LATER),
-    _refused("Links", "links of the default network are not built"),
+    _row("Links", "draft.links", read.draft_strings("links")),
     _row("OomScoreAdj", "process.oom_score_adj", read.oom_score_adj),
     _row("PidMode", "namespaces", read.pid_mode),
     _row("Privileged", "privileged", read.spec_flag("privileged")),

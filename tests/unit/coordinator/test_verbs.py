@@ -65,8 +65,9 @@ async def test_a_taken_name_leaves_its_holder_alone(world, coordinator):
 
 
 async def test_a_taken_port_leaves_no_sandbox_and_the_container_created(world, coordinator):
-    plan = engine_pb2.ContainerPlan(network_mode="bridge", attachments=[network_pb2.Attachment(
-        network="bridge", ports=[network_pb2.PublishedPort(container_port=80, host_port=1)])])
+    plan = engine_pb2.ContainerPlan(
+        network_mode="bridge", attachments=[network_pb2.Attachment(network="bridge")],
+        ports=[network_pb2.PublishedPort(container_port=80, host_port=1)])
     id_ = (await coordinator.create(new(plan=plan))).container.id
     with pytest.raises(Conflict, match="port is already allocated"):
         await coordinator.start(id_)

@@ -41,7 +41,7 @@ def test_pools_and_options_are_handed_on():
 
 
 @pytest.mark.parametrize("body", [
-    {"Attachable": True}, {"Ingress": True}, {"ConfigOnly": True}, {"ConfigFrom": {"Network": "x"}}, {"Scope": "swarm"},
+    {"Ingress": True}, {"ConfigOnly": True}, {"ConfigFrom": {"Network": "x"}}, {"Scope": "swarm"},
     {"IPAM": {"Driver": "dhcp"}}, {"IPAM": {"Options": {"a": "b"}}}, {"Driver": "overlay"}, {"Driver": "ipvlan"},
 ])
 def test_what_is_not_built_is_refused_by_its_name(body):

@@ -35,11 +35,12 @@ class ContainerPlan(_message.Message):
     EXTRA_HOSTS_FIELD_NUMBER: _builtins.int
     VOLUMES_FIELD_NUMBER: _builtins.int
     EXPOSED_PORTS_FIELD_NUMBER: _builtins.int
+    PORTS_FIELD_NUMBER: _builtins.int
     network_mode: _builtins.str
     """"bridge" (any network by name or id), "host", "none", or "container:" and the full id of another container."""
     @_builtins.property
     def attachments(self) -> _containers.RepeatedCompositeFieldContainer[_network_pb2.Attachment]:
-        """In the order in which interfaces are made; empty for host, none and container."""
+        """In the order in which interfaces are made; empty for host, none and container. Their ports are `ports`."""
 
     @_builtins.property
     def dns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -61,6 +62,10 @@ class ContainerPlan(_message.Message):
     def exposed_ports(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """"80/tcp": ports that the image exposes. They publish nothing; clients are shown them."""
 
+    @_builtins.property
+    def ports(self) -> _containers.RepeatedCompositeFieldContainer[_network_pb2.PublishedPort]:
+        """Published at each start, on the first of its networks that is not internal; live on another one when that is left."""
+
     def __init__(
         self,
         *,
@@ -72,10 +77,11 @@ class ContainerPlan(_message.Message):
         extra_hosts: _abc.Iterable[_builtins.str] | None = ...,
         volumes: _abc.Iterable[Global___VolumeMount] | None = ...,
         exposed_ports: _abc.Iterable[_builtins.str] | None = ...,
+        ports: _abc.Iterable[_network_pb2.PublishedPort] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "dns", b"dns", "dns_options", b"dns_options", "dns_search", b"dns_search", "exposed_ports", b"exposed_ports", "extra_hosts", b"extra_hosts", "network_mode", b"network_mode", "volumes", b"volumes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "dns", b"dns", "dns_options", b"dns_options", "dns_search", b"dns_search", "exposed_ports", b"exposed_ports", "extra_hosts", b"extra_hosts", "network_mode", b"network_mode", "ports", b"ports", "volumes", b"volumes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
