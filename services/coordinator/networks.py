@@ -110,14 +110,12 @@ async def publish(
             return list(ports)
         place = await _publishing(services, container.id)
         if not place:
-            place = (await publisher(services, plan) or plan.attachments[0]).network
+            place = (await publisher(services, plan) or plan.attachments[0]).network  # netd says what is wrong with it
         return await _set_ports(services, container.id, place, ports)
 
 
 async def publisher(services: Services, plan: engine_pb2.ContainerPlan) -> network_pb2.Attachment | None:
     """The attachment on which the plan's ports are published: the first to a network that has a way out, else None."""
-    if len(plan.attachments) == 1:
-        return plan.attachments[0]  # netd says what is wrong with it
     for attachment in plan.attachments:
         request = network_pb2.GetNetworkRequest(namespace=NAMESPACE, network=attachment.network)
         found: network_pb2.GetNetworkResponse = await services.netd.call(services.networks.GetNetwork, request)

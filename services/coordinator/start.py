@@ -85,10 +85,10 @@ async def _connect(
 
 async def _attachments(services: Services, plan: engine_pb2.ContainerPlan) -> list[network_pb2.Attachment]:
     """The plan's, with its ports on the one that publishes them."""
+    place = plan.attachments[0] if plan.ports and plan.attachments else None
+    if len(plan.attachments) > 1 and plan.ports:
+        place = await publisher(services, plan) or place  # where all are internal, netd refuses it by name
     made = []
-    place = await publisher(services, plan) if plan.ports else None
-    if plan.ports and plan.attachments and place is None:
-        place = plan.attachments[0]  # all are internal: netd refuses it by name
     for attachment in plan.attachments:
         copy = network_pb2.Attachment()
         copy.CopyFrom(attachment)
