@@ -49,8 +49,10 @@ async def make(services: Services, id_: str, plan: engine_pb2.ContainerPlan) -> 
                     image_pb2.FillVolumeRequest(namespace=NAMESPACE, name=each.name, snapshot=id_, path=each.target),
                     timeout=600,
                 )
-        spec = types_pb2.MountSpec(type="bind", source=created.volume.path, target=each.target, recursive=True)
-        if each.read_only:
+        spec = types_pb2.MountSpec()
+        spec.CopyFrom(created.volume.mount)
+        spec.target = each.target
+        if each.read_only and "ro" not in {option.key for option in spec.options}:
             spec.options.add(key="ro")
         made.append(spec)
     return made

@@ -40,7 +40,9 @@ CREATE TABLE lease_items (
 CREATE TABLE volumes (
     namespace TEXT NOT NULL, name TEXT NOT NULL, manager TEXT NOT NULL, owner_id TEXT NOT NULL,
     labels TEXT NOT NULL, created_ns INTEGER NOT NULL, PRIMARY KEY (namespace, name)) STRICT;
-""",)
+""", """
+ALTER TABLE volumes ADD COLUMN options TEXT NOT NULL DEFAULT '{}';
+""")
 
 
 class ImageLayer(msgspec.Struct, frozen=True):

@@ -16,17 +16,18 @@ from pathlib import Path
 from typing import Final
 
 from chassis import store, trees
-from chassis.errors import Internal, InvalidArgument, NotFound, ResourceExhausted, Unimplemented
+from chassis.errors import Internal, InvalidArgument, NotFound, ResourceExhausted
 from chassis.ids import Name, Namespace
 from chassis.ids import name as check_name
 from chassis.ids import namespace as check_namespace
 from chassis.instance import make_private
 from chassis.stages import stage
-from imaged import copy_up, snapshots
+from imaged import copy_up, snapshots, volume_options
 from imaged.blobs import sync_directory, sync_tree
 from imaged.snapshots import check_owner
 from imaged.state import State
 from imaged.unbroken import unbroken
+from imaged.volume_options import Directory
 from pier.image.v1 import image_pb2 as pb
 from pier.types.v1 import types_pb2
 
@@ -36,7 +37,7 @@ _MODE: Final = 0o755
 
 @dataclass(frozen=True)
 class VolumeRow:
-    """``labels`` is JSON."""
+    """``labels`` and ``options`` are JSON."""
 
     namespace: Namespace
     name: Name
@@ -44,6 +45,12 @@ class VolumeRow:
     owner_id: str
     labels: str
     created_ns: int
+    options: str = "{}"
+
+    @property
+    def directory(self) -> Directory | None:
+        """The host's directory that it is; None where it has its own."""
+        return volume_options.parse(json.loads(self.options))
 
 
 def rows(connection: sqlite3.Connection, namespace: str = "", limit: int = -1, after: str = "") -> list[VolumeRow]:
@@ -102,19 +109,18 @@ async def create(state: State, request: pb.CreateVolumeRequest) -> pb.Volume:
     namespace, name = check_namespace(owner.namespace, "owner.namespace"), check_name(request.name)
     if request.driver not in ("", "local"):
         raise NotFound(f"volume driver {request.driver[:80]!a}: not found", reason="NO_DRIVER", field="driver")
-    if request.options:
-        raise Unimplemented("volumes: options of the local driver are not supported yet", reason="NOT_BUILT",
-                            field="options")
+    volume_options.parse(request.options)
     row = VolumeRow(
-        namespace, name, owner.manager, owner.id, json.dumps(dict(request.labels), sort_keys=True), time.time_ns())
+        namespace, name, owner.manager, owner.id, json.dumps(dict(request.labels), sort_keys=True), time.time_ns(),
+        json.dumps(dict(request.options), sort_keys=True))
 
     def write(connection: sqlite3.Connection) -> VolumeRow:
         there = _row(connection, namespace, name)
         if there is not None:
             return there
         connection.execute(
-            "INSERT INTO volumes VALUES (?, ?, ?, ?, ?, ?)",
-            (row.namespace, row.name, row.manager, row.owner_id, row.labels, row.created_ns))
+            "INSERT INTO volumes VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (row.namespace, row.name, row.manager, row.owner_id, row.labels, row.created_ns, row.options))
         state.events.append(connection, "volume", "create", name, owner, {"driver": "local"})
         return row
 
@@ -130,11 +136,14 @@ async def create(state: State, request: pb.CreateVolumeRequest) -> pb.Volume:
 
 async def get(state: State, namespace: str, name: str) -> pb.Volume:
     """NotFound in Docker's words where there is none."""
-    space, checked = check_namespace(namespace), check_name(name)
-    row = await state.store.read(lambda connection: _row(connection, space, checked))
+    return _message(state, await _need(state, check_namespace(namespace), check_name(name)))
+
+
+async def _need(state: State, namespace: Namespace, name: Name) -> VolumeRow:
+    row = await state.store.read(lambda connection: _row(connection, namespace, name))
     if row is None:
-        raise NotFound(f"get {checked}: no such volume", reason="NO_VOLUME", field="name")
-    return _message(state, row)
+        raise NotFound(f"get {name}: no such volume", reason="NO_VOLUME", field="name")
+    return row
 
 
 async def listing(state: State, request: pb.ListVolumesRequest, page_size: int) -> tuple[list[pb.Volume], str]:
@@ -151,21 +160,29 @@ async def fill(state: State, request: pb.FillVolumeRequest) -> bool:
     namespace, name = check_namespace(request.namespace), check_name(request.name)
     if not request.path.startswith(b"/"):
         raise InvalidArgument("path is not absolute", reason="BAD_PATH", field="path", expected="an absolute path")
-    await get(state, namespace, name)
+    row = await _need(state, namespace, name)
     lowers, options = await snapshots.lowers(state, request.snapshot)
     if not lowers:
         return False
-    data = _home(state, namespace, name) / "_data"
-    new = data.with_name("_data.new")
+    own = _home(state, namespace, name) / "_data"
+    data = Path(row.directory.path) if row.directory else own
+    new = own.with_name("_data.new")
 
     def is_empty() -> bool:
-        return next(data.iterdir(), None) is None
+        try:
+            return next(data.iterdir(), None) is None
+        except (FileNotFoundError, NotADirectoryError):  # a start will say so
+            return False
 
     def copy() -> bool:
         state.layers.bin(new)  # what a crash left
         return copy_up.copy(lowers, options, state.rootfs.empty, request.path, new)
 
     def take() -> None:
+        if row.directory:
+            copy_up.move_into(new, data)
+            state.layers.bin(new)
+            return
         sync_tree(new)
         new.rename(data)
         sync_directory(data.parent)
@@ -246,7 +263,13 @@ async def _finish(state: State, namespace: Namespace, name: Name) -> None:
 def _message(state: State, row: VolumeRow) -> pb.Volume:
     volume = pb.Volume(
         name=row.name, owner=types_pb2.Owner(manager=row.manager, namespace=row.namespace, id=row.owner_id),
-        driver="local", labels=json.loads(row.labels), path=bytes(_home(state, row.namespace, row.name) / "_data"),
+        driver="local", options=json.loads(row.options), labels=json.loads(row.labels),
+        path=bytes(_home(state, row.namespace, row.name) / "_data"),
     )
+    place = row.directory
+    volume.mount.CopyFrom(types_pb2.MountSpec(
+        type="bind", source=os.fsencode(place.path) if place else volume.path, recursive=not place or place.recursive))
+    if place and place.read_only:
+        volume.mount.options.add(key="ro")
     volume.created_at.FromNanoseconds(row.created_ns)
     return volume

@@ -164,3 +164,27 @@ def test_every_exposed_port_is_published_on_request(client, engine):
               *sh("sleep 1000"))
     found = {line.partition(" ")[0] for line in client.ok("port", "ports").splitlines()}
     assert found == {"81/tcp", "53/udp", "82/tcp"}
+
+
+def test_a_volume_may_be_a_directory_of_the_hosts(client, engine, tmp_path, data_image):
+    place = tmp_path / "place"
+    place.mkdir()
+    options = ("-o", "type=none", "-o", "o=bind", "-o", f"device={place}")
+    client.ok("volume", "create", *options, "hosts")
+    assert engine.inspect("hosts")["Options"] == {"type": "none", "o": "bind", "device": str(place)}
+    client.ok("run", "--rm", "-v", "hosts:/v", "busybox", "sh", "-c", "echo mine > /v/file")
+    assert (place / "file").read_text() == "mine\n"
+    client.ok("volume", "rm", "hosts")
+    assert (place / "file").read_text() == "mine\n", "what is the host's stays"
+    (place / "file").unlink()
+    client.ok("volume", "create", *options, "hosts")
+    target = next(iter(engine.inspect(data_image)["Config"]["Volumes"]))
+    client.ok("create", "--name", "filled", "-v", f"hosts:{target}", data_image)
+    assert list(place.iterdir()), "an empty one gets what the image has there"
+    client.ok("rm", "filled")
+    client.ok("volume", "rm", "hosts")
+    client.ok("volume", "create", "-o", "o=bind", "-o", f"device={tmp_path}/nothing", "hosts")
+    done = client.run("run", "--rm", "-v", "hosts:/v", "busybox", "true")
+    assert done.returncode != 0
+    assert "nothing" in done.stderr
+    client.ok("volume", "rm", "hosts")

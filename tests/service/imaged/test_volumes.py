@@ -52,8 +52,13 @@ async def test_what_is_no_name_or_not_built_is_refused(imaged: Served) -> None:
     for name in ("", "x", "../x", "a/b", ".x", "-x"):
         with pytest.raises(InvalidArgument):
             await create(imaged, name)
-    with pytest.raises(Unimplemented):
-        await create(imaged, "data", options={"type": "tmpfs"})
+    for options in ({"type": "tmpfs", "device": "tmpfs"}, {"type": "nfs", "o": "addr=x", "device": ":/x"},
+                    {"type": "none", "o": "bind,size=1", "device": "/x"}):
+        with pytest.raises(Unimplemented):
+            await create(imaged, "data", options=options)
+    for options in ({"size": "1"}, {"type": "none", "o": "bind"}, {"o": "bind", "device": "rel"}):
+        with pytest.raises(InvalidArgument):
+            await create(imaged, "data", options=options)
     with pytest.raises(NotFound):
         await create(imaged, "data", driver="nfs")
     assert await names(imaged) == []
