@@ -18,6 +18,7 @@ RLIMITS: Final = frozenset({
 RESERVED_ANNOTATIONS: Final = ("run.oci.", "org.systemd.property.", "pier.")
 """Prefixes by which annotations steer the runtime or the engine: never a client's or an image's to give."""
 LOG_OPTIONS: Final = frozenset({"max-size", "max-file"})
+LOG_DRIVERS: Final = ("json-file", "local", "none")
 _HOSTNAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_])?")
 _SIZE: Final = re.compile(r"(\d{1,15})([bkmg]?)", re.IGNORECASE)
 _UNITS: Final = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -150,16 +151,22 @@ def namespace(reference: exec_pb2.NamespaceRef) -> None:
 
 
 def log_limits(log: exec_pb2.LogSpec) -> tuple[str, int, int]:
-    """(driver "json" or "none", bytes of one file or 0 for no limit, number of files). 10 MiB × 3 where not given."""
-    if log.driver not in ("", "json-file", "none"):
+    """(driver "json" or "none", bytes of one file or 0 for no limit, number of files). Where not given 10 MiB × 3, and
+    20 MiB × 5 for ``local``, whose form is its engine's own matter: ours is json-file's."""
+    if log.driver not in ("", *LOG_DRIVERS):
         raise Unimplemented(f"logging driver {ascii(log.driver)[1:-1]} is not built", reason="LOG_DRIVER",
-                            field="spec.log.driver", expected="json-file or none")
-    for key in log.options:
+                            field="spec.log.driver", expected=", ".join(LOG_DRIVERS))
+    for key, value in log.options.items():
+        if log.driver == "local" and (key, value) == ("compress", "false"):
+            continue
+        if log.driver == "local" and key == "compress":
+            raise _not_built("compressed logs", "spec.log.options.compress")
         if key not in LOG_OPTIONS:
-            raise InvalidArgument(f"unknown log opt {key!a} for json-file log driver", reason="BAD_LOG_OPTION",
-                                  field="spec.log.options", expected="max-size, max-file")
-    size = log.options.get("max-size", "10m")
-    files = log.options.get("max-file", "3")
+            raise InvalidArgument(f"unknown log opt {key!a} for {log.driver or 'json-file'} log driver",
+                                  reason="BAD_LOG_OPTION", field="spec.log.options", expected="max-size, max-file")
+    default_size, default_files = ("20m", "5") if log.driver == "local" else ("10m", "3")
+    size = log.options.get("max-size", default_size)
+    files = log.options.get("max-file", default_files)
     match = _SIZE.fullmatch(size)
     if size == "-1":
         most = 0
