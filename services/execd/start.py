@@ -134,7 +134,8 @@ class Starts:
         )
         unconfined = spec.privileged or spec.seccomp.WhichOneof("profile") == "unconfined"
         async with stage("start.document"):
-            filter_ = config.Filter(None, {}) if unconfined else await self._pool.run(runtime.filter, caps)
+            filter_ = config.Filter(None, {}) if unconfined else await self._pool.run(
+                runtime.filter, caps, spec.seccomp.custom)
             place = config.Place(
                 entry.id, str(link.rootfs), self._places.cgroup(entry.id), files, binds, tuple(request.namespaces),
                 self._init,

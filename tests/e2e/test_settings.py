@@ -1,5 +1,6 @@
 """Settings of a container, seen from inside and from the kernel, not from the specification that we wrote."""
 
+import json
 import socket
 import urllib.request
 from pathlib import Path
@@ -65,6 +66,29 @@ def test_capabilities_are_dockers_and_change_as_asked(client):
 def test_seccomp_filters_and_privileged_does_not(client):
     assert inside(client, "grep Seccomp: /proc/self/status").split() == ["Seccomp:", "2"]
     assert inside(client, "--privileged", "grep Seccomp: /proc/self/status").split() == ["Seccomp:", "0"]
+
+
+def test_a_seccomp_profile_of_ones_own_filters_as_it_says(client, tmp_path):
+    profile = tmp_path / "profile.json"
+    profile.write_text(json.dumps({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}],
+    }))
+    option = ("--security-opt", f"seccomp={profile}")
+    name = f"own-profile-{client.name}"
+    client.ok("run", "-d", "--name", name, *option, "busybox", "sleep", "600")
+    for command in (("run", "--rm", *option, "busybox"), ("exec", name)):
+        done = client.run(*command, "sh", "-c", "touch /ok && echo made; mkdir /no; grep Seccomp: /proc/self/status")
+        assert "made" in done.stdout
+        assert "No space left on device" in done.stderr
+        assert "Seccomp:\t2" in done.stdout
+    for text, words in (("{}", "seccomp profile"), ('{"defaultAction": "SCMP_ACT_NOTIFY"}', "not supported"),
+                        ("[]", "seccomp profile")):
+        profile.write_text(text)
+        done = client.run("create", *option, "busybox")
+        assert done.returncode == 1
+        assert words in done.stderr
+    client.engine.ok("rm", "-f", name)
 
 
 def limit(engine, id_, *files):

@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from chassis.errors import InvalidArgument, Unimplemented
-from execd import policy
+from execd import policy, seccomp
 from execd.oci import capabilities, devices, limits, mounts, signals, sysctls, users
 from pier.exec.v1 import exec_pb2
 
@@ -65,7 +65,7 @@ def container(spec: exec_pb2.ContainerSpec, runtimes: frozenset[str]) -> list[st
                                       field=f"spec.{name}")
     _health_check(spec.health_check)
     if spec.seccomp.WhichOneof("profile") == "custom":
-        raise _not_built("custom seccomp profiles", "spec.seccomp.custom")
+        seccomp.load_profile(spec.seccomp.custom)
     for name, present in (
         ("domainname", spec.domainname), ("sandbox_id", spec.sandbox_id), ("cgroup_parent", spec.cgroup_parent),
     ):

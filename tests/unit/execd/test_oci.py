@@ -125,7 +125,6 @@ def test_no_annotation_under_a_reserved_prefix_gets_through(rest) -> None:
     "fields",
     [
         {"sandbox_id": "x"},
-        {"seccomp": {"custom": b"{}"}},
         {"log": {"driver": "syslog"}}, {"cgroup_parent": "x"},
         {"namespaces": [{"kind": exec_pb2.NAMESPACE_KIND_PID, "container": ID}]},
     ],
