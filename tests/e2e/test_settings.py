@@ -68,6 +68,14 @@ def test_seccomp_filters_and_privileged_does_not(client):
     assert inside(client, "--privileged", "grep Seccomp: /proc/self/status").split() == ["Seccomp:", "0"]
 
 
+def test_a_domain_name_is_the_kernels_and_in_the_hosts_file(client):
+    shown = inside(client, "--hostname", "box", "--domainname", "example.org",
+                   "cat /proc/sys/kernel/domainname; grep box /etc/hosts; hostname -f")
+    assert shown.splitlines()[0] == "example.org"
+    assert "box.example.org box" in shown
+    assert shown.splitlines()[-1] == "box.example.org"
+
+
 def test_a_seccomp_profile_of_ones_own_filters_as_it_says(client, tmp_path):
     profile = tmp_path / "profile.json"
     profile.write_text(json.dumps({

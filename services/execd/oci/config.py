@@ -93,6 +93,8 @@ def config(
         document["process"]["args"] = [INIT, "--", *document["process"]["args"]]
     if any(item["type"] == "uts" for item in references):
         document["hostname"] = host_name
+        if spec.domainname:  # runtimes of today know no key of its own for it, but all know the sysctl
+            linux["sysctl"] = {**linux.get("sysctl", {}), "kernel.domainname": spec.domainname}
     return document
 
 

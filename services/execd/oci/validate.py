@@ -43,6 +43,9 @@ def container(spec: exec_pb2.ContainerSpec, runtimes: frozenset[str]) -> list[st
     if spec.hostname and not _HOSTNAME.fullmatch(spec.hostname):
         raise InvalidArgument(f"invalid hostname {spec.hostname[:80]!a}", reason="BAD_HOSTNAME",
                               field="spec.hostname", expected="letters, digits, '-', '.', 64 bytes at most")
+    if spec.domainname and not _HOSTNAME.fullmatch(spec.domainname):
+        raise InvalidArgument(f"invalid domainname {spec.domainname[:80]!a}", reason="BAD_HOSTNAME",
+                              field="spec.domainname", expected="letters, digits, '-', '.', 64 bytes at most")
     signals.parse(spec.stop_signal, 15, "spec.stop_signal")
     if spec.HasField("stop_timeout") and spec.stop_timeout < -1:
         raise InvalidArgument("stop timeout is -1 or more seconds", reason="OUT_OF_RANGE", field="spec.stop_timeout")
@@ -66,9 +69,7 @@ def container(spec: exec_pb2.ContainerSpec, runtimes: frozenset[str]) -> list[st
     _health_check(spec.health_check)
     if spec.seccomp.WhichOneof("profile") == "custom":
         seccomp.load_profile(spec.seccomp.custom)
-    for name, present in (
-        ("domainname", spec.domainname), ("sandbox_id", spec.sandbox_id), ("cgroup_parent", spec.cgroup_parent),
-    ):
+    for name, present in (("sandbox_id", spec.sandbox_id), ("cgroup_parent", spec.cgroup_parent)):
         if present:
             raise _not_built(f"{name} in a container's spec", f"spec.{name}")
     return warnings
