@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from chassis.errors import InvalidArgument
 from chassis.stages import stage
-from imaged import reference
+from imaged import manifest, reference
 from imaged.state import State
 from pier.image.v1 import image_pb2 as pb
 
@@ -30,6 +30,24 @@ async def connected(state: State, domain: str, auth: pb.RegistryAuth) -> AsyncIt
         yield client
     finally:
         await client.close()
+
+
+async def remote_image(state: State, request: pb.GetRemoteImageRequest) -> pb.GetRemoteImageResponse:
+    """What the registry has under the reference. NotFound, Unauthenticated."""
+    named = reference.parse(request.reference).with_default_tag()
+    async with stage("remote_image.read", reference=named.familiar):
+        async with connected(state, named.domain, request.auth) as client:
+            top = await client.manifest(named, named.digest or named.tag or reference.DEFAULT_TAG)
+            found = manifest.parse(top.raw, top.media_type)
+            if isinstance(found, manifest.Manifest):
+                raw = await client.small_blob(named, found.config.checked, found.config.size)
+                platforms = [manifest.parse_config(raw).platform]
+            else:
+                platforms = [each.platform.normal() for each in found.manifests if each.platform is not None]
+    return pb.GetRemoteImageResponse(
+        descriptor=pb.Descriptor(media_type=top.media_type, digest=top.digest, size=len(top.raw)),
+        platforms=[pb.Platform(os=each.os, architecture=each.architecture, variant=each.variant) for each in platforms],
+    )
 
 
 async def login(state: State, request: pb.LoginRequest) -> None:

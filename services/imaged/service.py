@@ -72,6 +72,9 @@ class Images(rpc.ImageServiceServicer):
 
         return pb.ImportResponse(image=await importing.import_image(self._state, first.options, data()))
 
+    async def GetRemoteImage(self, request: pb.GetRemoteImageRequest, context: Any) -> pb.GetRemoteImageResponse:
+        return await registries.remote_image(self._state, request)
+
     async def Login(self, request: pb.LoginRequest, context: Any) -> pb.LoginResponse:
         await registries.login(self._state, request)
         return pb.LoginResponse()

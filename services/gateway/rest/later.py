@@ -18,7 +18,6 @@ routes: Final = Routes()
 _LATER: Final = (
     ("GET", "/containers/{name}/attach/ws", "attach by websocket"),
     ("GET", "/images/search", "search"),
-    ("GET", "/distribution/{name:.*}/json", "distribution"),
     ("POST", "/build", "build"),
 )
 _SWARM: Final = (

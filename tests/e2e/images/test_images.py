@@ -140,7 +140,6 @@ def test_an_unknown_image_is_not_found(api, path):
     "method,path",
     [
         ("POST", "/images/busybox/push"), ("GET", "/images/search?term=x"),
-        ("GET", "/distribution/busybox/json"),
         ("POST", "/build"),
     ],
 )

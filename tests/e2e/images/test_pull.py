@@ -103,3 +103,16 @@ def test_a_header_without_credentials_is_an_anonymous_pull(api, registry, header
     status, _ = api(
         "POST", f"/v1.45/images/create?fromImage={registry.host}/app&tag=auth", **{"X-Registry-Auth": header})
     assert status == 200
+
+
+def test_a_registry_is_asked_what_it_has_without_a_pull(api, registry, engine):
+    digest = registry.push("looked", "1", images.pack(LAYERED))
+    status, body = api("GET", f"/v1.45/distribution/{registry.host}/looked:1/json")
+    assert status == 200
+    assert body["Descriptor"]["digest"] == digest
+    assert body["Platforms"][0]["os"] == "linux"
+    index = registry.push("looked", "2", images.pack_index([LAYERED, images.busybox()]))
+    status, body = api("GET", f"/v1.45/distribution/{registry.host}/looked:2/json")
+    assert (status, body["Descriptor"]["digest"]) == (200, index)
+    assert api("GET", f"/v1.45/distribution/{registry.host}/nothing:1/json")[0] == 404
+    assert engine.ok("images", "-q", f"{registry.host}/looked") == ""

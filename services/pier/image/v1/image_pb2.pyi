@@ -722,6 +722,57 @@ class ImportResponse(_message.Message):
 Global___ImportResponse: _TypeAlias = ImportResponse  # noqa: Y015
 
 @_typing.final
+class GetRemoteImageRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    AUTH_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    @_builtins.property
+    def auth(self) -> Global___RegistryAuth: ...
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        auth: Global___RegistryAuth | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["auth", b"auth"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth", b"auth", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRemoteImageRequest: _TypeAlias = GetRemoteImageRequest  # noqa: Y015
+
+@_typing.final
+class GetRemoteImageResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DESCRIPTOR_FIELD_NUMBER: _builtins.int
+    PLATFORMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def descriptor(self) -> Global___Descriptor:
+        """The manifest's or index's."""
+
+    @_builtins.property
+    def platforms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Platform]:
+        """Those that it has an image for."""
+
+    def __init__(
+        self,
+        *,
+        descriptor: Global___Descriptor | None = ...,
+        platforms: _abc.Iterable[Global___Platform] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["descriptor", b"descriptor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["descriptor", b"descriptor", "platforms", b"platforms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRemoteImageResponse: _TypeAlias = GetRemoteImageResponse  # noqa: Y015
+
+@_typing.final
 class LoginRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

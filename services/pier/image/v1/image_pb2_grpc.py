@@ -59,6 +59,11 @@ class ImageServiceStub:
                 request_serializer=pier_dot_image_dot_v1_dot_image__pb2.ImportRequest.SerializeToString,
                 response_deserializer=pier_dot_image_dot_v1_dot_image__pb2.ImportResponse.FromString,
                 _registered_method=True)
+        self.GetRemoteImage = channel.unary_unary(
+                '/pier.image.v1.ImageService/GetRemoteImage',
+                request_serializer=pier_dot_image_dot_v1_dot_image__pb2.GetRemoteImageRequest.SerializeToString,
+                response_deserializer=pier_dot_image_dot_v1_dot_image__pb2.GetRemoteImageResponse.FromString,
+                _registered_method=True)
         self.Login = channel.unary_unary(
                 '/pier.image.v1.ImageService/Login',
                 request_serializer=pier_dot_image_dot_v1_dot_image__pb2.LoginRequest.SerializeToString,
@@ -134,6 +139,13 @@ class ImageServiceServicer:
 
     def Import(self, request_iterator, context):
         """Makes an image of one layer from a tar of a root file system.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRemoteImage(self, request, context):
+        """What a registry has under a reference now, without bringing it here.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -222,6 +234,11 @@ def add_ImageServiceServicer_to_server(servicer, server):
                     servicer.Import,
                     request_deserializer=pier_dot_image_dot_v1_dot_image__pb2.ImportRequest.FromString,
                     response_serializer=pier_dot_image_dot_v1_dot_image__pb2.ImportResponse.SerializeToString,
+            ),
+            'GetRemoteImage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRemoteImage,
+                    request_deserializer=pier_dot_image_dot_v1_dot_image__pb2.GetRemoteImageRequest.FromString,
+                    response_serializer=pier_dot_image_dot_v1_dot_image__pb2.GetRemoteImageResponse.SerializeToString,
             ),
             'Login': grpc.unary_unary_rpc_method_handler(
                     servicer.Login,
@@ -399,6 +416,33 @@ class ImageService:
             '/pier.image.v1.ImageService/Import',
             pier_dot_image_dot_v1_dot_image__pb2.ImportRequest.SerializeToString,
             pier_dot_image_dot_v1_dot_image__pb2.ImportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRemoteImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pier.image.v1.ImageService/GetRemoteImage',
+            pier_dot_image_dot_v1_dot_image__pb2.GetRemoteImageRequest.SerializeToString,
+            pier_dot_image_dot_v1_dot_image__pb2.GetRemoteImageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -63,6 +63,8 @@ class ImageServiceStub:
     """Writes images as one archive that is both a docker-archive and an OCI layout."""
     Import: _grpc.StreamUnaryMultiCallable[_image_pb2.ImportRequest, _image_pb2.ImportResponse]
     """Makes an image of one layer from a tar of a root file system."""
+    GetRemoteImage: _grpc.UnaryUnaryMultiCallable[_image_pb2.GetRemoteImageRequest, _image_pb2.GetRemoteImageResponse]
+    """What a registry has under a reference now, without bringing it here."""
     Login: _grpc.UnaryUnaryMultiCallable[_image_pb2.LoginRequest, _image_pb2.LoginResponse]
     """Tries credentials. UNAUTHENTICATED where the registry does not take them."""
     Commit: _grpc.UnaryUnaryMultiCallable[_image_pb2.CommitRequest, _image_pb2.CommitResponse]
@@ -94,6 +96,8 @@ class ImageServiceAsyncStub(ImageServiceStub):
     """Writes images as one archive that is both a docker-archive and an OCI layout."""
     Import: _aio.StreamUnaryMultiCallable[_image_pb2.ImportRequest, _image_pb2.ImportResponse]  # type: ignore[assignment]
     """Makes an image of one layer from a tar of a root file system."""
+    GetRemoteImage: _aio.UnaryUnaryMultiCallable[_image_pb2.GetRemoteImageRequest, _image_pb2.GetRemoteImageResponse]  # type: ignore[assignment]
+    """What a registry has under a reference now, without bringing it here."""
     Login: _aio.UnaryUnaryMultiCallable[_image_pb2.LoginRequest, _image_pb2.LoginResponse]  # type: ignore[assignment]
     """Tries credentials. UNAUTHENTICATED where the registry does not take them."""
     Commit: _aio.UnaryUnaryMultiCallable[_image_pb2.CommitRequest, _image_pb2.CommitResponse]  # type: ignore[assignment]
@@ -152,6 +156,14 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_image_pb2.ImportResponse, _abc.Awaitable[_image_pb2.ImportResponse]]:
         """Makes an image of one layer from a tar of a root file system."""
+
+    @_abc_1.abstractmethod
+    def GetRemoteImage(
+        self,
+        request: _image_pb2.GetRemoteImageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_image_pb2.GetRemoteImageResponse, _abc.Awaitable[_image_pb2.GetRemoteImageResponse]]:
+        """What a registry has under a reference now, without bringing it here."""
 
     @_abc_1.abstractmethod
     def Login(

@@ -1,4 +1,4 @@
-"""POST /auth: credentials for a registry, tried."""
+"""What is asked of a registry alone: credentials tried (POST /auth), an image looked at (GET /distribution)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,24 @@ from pier.image.v1 import image_pb2 as pb
 routes: Final = Routes()
 
 _PATIENCE: Final = 60.0
+
+
+@routes.get("/distribution/{name:.*}/json")
+async def distribution(call: Call) -> web.StreamResponse:
+    """What the registry has under the name now: its descriptor and platforms."""
+    services = call.engine.services
+    request = pb.GetRemoteImageRequest(
+        reference=call.path["name"], auth=registry_auth.decode(call.http.headers.get("X-Registry-Auth", "")))
+    answer: pb.GetRemoteImageResponse = await services.imaged.call(
+        services.images.GetRemoteImage, request, timeout=_PATIENCE)
+    found = answer.descriptor
+    return call.json({
+        "Descriptor": {"mediaType": found.media_type, "digest": found.digest, "size": found.size},
+        "Platforms": [
+            {"architecture": each.architecture, "os": each.os} | ({"variant": each.variant} if each.variant else {})
+            for each in answer.platforms
+        ],
+    })
 
 
 @routes.post("/auth")
