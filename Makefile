@@ -39,7 +39,7 @@ stop: $(STAMPS)/run  ## stop the engine's services; containers go on
 
 .PHONY: test
 test: $(STAMPS)/test  ## the whole suite, in a world of namespaces for each core (ARGS='-k word -x' goes to pytest)
-	@$(PY) -m pytest --tx '$(WORLDS)*popen//python=$(PY) -m tests.world -- $(PY)' --dist loadfile $(ARGS)
+	@$(PY) -m pytest --tx '$(WORLDS)*popen//python=$(PY) -m tests.world -- $(PY)' --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-unit
 test-unit: $(STAMPS)/dev  ## the tests that need no root: seconds

@@ -143,7 +143,10 @@ class Authenticator:
             raise Unavailable(f"registry {self._origin.host}: its token server {realm.host} does not answer: "
                               f"{str(error) or type(error).__name__}", reason="REGISTRY_DOWN") from error
         if status in (400, 401, 403):
-            raise Unauthenticated("unauthorized: incorrect username or password", reason="REGISTRY_AUTH")
+            given = self._auth.username or self._auth.identity_token
+            raise Unauthenticated(
+                "unauthorized: incorrect username or password" if given else "unauthorized: authentication required",
+                reason="REGISTRY_AUTH")
         if status != 200:
             raise Unavailable(f"registry {self._origin.host}: its token server {realm.host} answers {status}",
                               reason="REGISTRY_REFUSED")

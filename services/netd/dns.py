@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import itertools
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,30 +97,37 @@ class Dns:
             self._link.close()
 
     async def settle(self, before: View, after: View) -> None:
-        """Serve the sandbox as it is ``after``, where that differs from ``before``. Raises Unavailable."""
+        """Serve the sandbox as it is ``after``, where that differs from ``before``. A resolver that is away is told
+        when it is back, unless the sandbox was not served before: then Unavailable is raised."""
         was, now = served(before), served(after)
-        if now is not None and now != was:
+        if now is None or now == was:
+            if now is None and was is not None:
+                await self.drop(was.id)
+        elif was is None:
             await self.put(now)
-        elif now is None and was is not None:
-            await self.drop(was.id)
+        else:
+            self._wanted[now.id] = now
+            if (link := self._link) is not None:
+                await self._told("put", lambda: self._put(link, now, fresh=False))
 
     async def put(self, item: Served) -> None:
-        """Serve a sandbox so. Raises Unavailable where there is no resolver."""
-        fresh = item.id not in self._wanted
+        """Serve a sandbox so, which was not served before. Raises Unavailable where there is no resolver."""
         link = await self._found()
         self._wanted[item.id] = item
         async with stage("dns.put", sandbox=item.id):
-            await self._put(link, item, fresh)
+            await self._put(link, item, fresh=True)
 
     async def drop(self, id_: str) -> None:
         """Serve a sandbox no longer. A resolver that is away is told when it is back."""
-        if self._wanted.pop(id_, None) is None or self._link is None:
-            return
-        async with stage("dns.drop", sandbox=id_):
+        if self._wanted.pop(id_, None) is not None and (link := self._link) is not None:
+            await self._told("drop", lambda: link.ask("drop", id=id_))
+
+    async def _told(self, verb: str, tell: Callable[[], Awaitable[object]]) -> None:
+        async with stage(f"dns.{verb}"):
             try:
-                await self._link.ask("drop", id=id_)
+                await tell()
             except (Unavailable, Internal) as error:
-                logger().warning("the resolver was not told that a sandbox is gone", error=error.message)
+                logger().warning("the resolver was not told of a change", verb=verb, error=error.message)
 
     async def differences(self) -> list[str]:
         """How what the resolver serves differs from what it should, a sentence each."""

@@ -80,7 +80,7 @@ def test_a_network_in_use_shows_who_uses_it_and_stays(engine, api):
         ({"Name": "bridge"}, 403, "operation is not permitted on predefined bridge network"),
         ({"Name": "n2", "Driver": "nope"}, 404, 'plugin "nope" not found'),
         ({"Name": "n2", "Driver": "overlay"}, 501, "overlay"),
-        ({"Name": "n2", "Attachable": True}, 501, "Attachable"),
+        ({"Name": "n2", "Ingress": True}, 501, "Ingress"),
         ({"Name": "n2", "IPAM": {"Config": [{"Subnet": "10.0.0.0"}]}}, 400, "10.0.0.0"),
         ({"Name": "../x"}, 400, "x"),
         ({"Name": 7}, 400, "Name"),
@@ -129,7 +129,7 @@ def test_a_volume_that_a_container_has_mounted_stays(engine, api):
         ({"Name": "a"}, 400, "includes invalid characters for a local volume name"),
         ({"Name": "../x"}, 400, "includes invalid characters for a local volume name"),
         ({"Name": "ok", "Driver": "nope"}, 404, "nope"),
-        ({"Name": "ok", "DriverOpts": {"type": "nfs"}}, 501, "options"),
+        ({"Name": "ok", "DriverOpts": {"type": "nfs", "device": ":/x"}}, 501, "nfs"),
     ],
 )
 def test_a_volume_that_cannot_be_is_refused(api, body, status, words):

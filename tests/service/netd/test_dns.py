@@ -276,6 +276,27 @@ async def test_without_a_resolver_a_sandbox_with_names_is_not_made_and_others_ar
     assert await netd.fsck() == []
 
 
+async def test_who_leaves_or_is_renamed_while_the_resolver_is_away_is_not_kept_waiting(netd: Netd) -> None:
+    one, two, web, _ = await pair(netd)
+    await netd.create_network(8, "red")
+    await netd.attach(2, "red")
+    netd.kill_resolver()
+    async with asyncio.timeout(3):
+        await netd.peer.call(netd.stub.SetNames, net.SetNamesRequest(sandbox_id=container(1), names=["renamed"]))
+        await netd.detach(2, "red")
+        await netd.detach(2, "blue")
+        await netd.remove(2)
+    netd.start_resolver()
+    with upstream(lambda query: dns.message.make_response(query).to_wire()):
+        async with asyncio.timeout(5):
+            while True:
+                with contextlib.suppress(dns.exception.Timeout):
+                    if found(await ask(one, "renamed", patience=0.1)) == {web}:
+                        break
+        assert found(await ask(one, "db")) == set()
+    assert await netd.fsck() == []
+
+
 async def test_a_verb_that_finds_the_resolver_gone_waits_for_the_next_one(netd: Netd) -> None:
     await netd.create_network(7, "blue")
     netd.kill_resolver()
