@@ -277,8 +277,8 @@ async def test_without_a_resolver_a_sandbox_with_names_is_not_made_and_others_ar
 
 
 async def test_who_leaves_or_is_renamed_while_the_resolver_is_away_is_not_kept_waiting(netd: Netd) -> None:
-    one, two, web, _ = await pair(netd)
-    await netd.create_network(8, "red")
+    one, *_, web, _ = await pair(netd)
+    await netd.create_network(8 << 248, "red")  # its link is named by the first digits
     await netd.attach(2, "red")
     netd.kill_resolver()
     async with asyncio.timeout(3):
