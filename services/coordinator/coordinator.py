@@ -17,7 +17,7 @@ from chassis.errors import PierError
 from chassis.logs import logger
 from chassis.operations import Operations
 from coordinator import names, networks
-from coordinator.commit import NewImage, commit
+from coordinator.commit import NewImage, commit, is_frozen, thaw
 from coordinator.create import Created, NewContainer, create
 from coordinator.remove import remove
 from coordinator.services import NAMESPACE, Services
@@ -127,6 +127,15 @@ class Coordinator:
             return await commit(self.services, await self.get(id_), new)
 
         return await self._run("commit", id_, work)
+
+    async def thaw(self, id_: str) -> None:
+        """Let it go on where a commit that died has left it paused."""
+
+        async def work() -> None:
+            if is_frozen(await self.get(id_)):
+                await thaw(self.services, id_)
+
+        await self._run("thaw", id_, work, keep=False)
 
     async def rename(self, id_: str, name: str) -> None:
         """Give it another name, live; AlreadyExists where another container has it."""

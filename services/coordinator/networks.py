@@ -47,6 +47,8 @@ async def connect(
                     services.networks.Attach,
                     network_pb2.AttachRequest(sandbox_id=container.id, attachment=attachment),
                 )
+            saga.undo("connect.undo_attach", lambda: services.netd.call(
+                services.networks.Detach, network_pb2.DetachRequest(sandbox_id=container.id, network=network.id)))
             await _refresh_files(services, container.id)
 
 

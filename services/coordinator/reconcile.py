@@ -17,6 +17,7 @@ from typing import Final
 from chassis.errors import NotFound, PierError
 from chassis.events import timestamp
 from chassis.logs import logger
+from coordinator.commit import is_frozen
 from coordinator.coordinator import Coordinator, is_alive
 from coordinator.create import drop_snapshot
 from coordinator.listing import containers, sandboxes, snapshots
@@ -46,6 +47,8 @@ async def reconcile(coordinator: Coordinator) -> int:
     for container in listed:
         if _is_unsettled(container, held) and not coordinator.is_busy(container.id):
             done += await _tried(services, container.id, partial(coordinator.settle, container.id))
+        if is_frozen(container) and not coordinator.is_busy(container.id):
+            done += await _tried(services, container.id, partial(coordinator.thaw, container.id))
     boot = await _boot(services)
     for container in listed:
         if _is_owed(container, boot) and not coordinator.is_busy(container.id):

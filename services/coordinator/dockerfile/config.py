@@ -19,6 +19,8 @@ _TIMES: Final = {"interval": "Interval", "timeout": "Timeout", "start-period": "
                  "start-interval": "StartInterval"}
 _OPTION: Final = re.compile(r"--([a-z-]+)=(\S+)\s*")
 _PORT_MAX: Final = 65535
+_LONGEST: Final = 1 << 62
+"""Nanoseconds, within Go's 63 bits."""
 
 
 def apply(config: Config, instructions: Iterable[str]) -> Config:
@@ -47,7 +49,7 @@ def _list(text: str) -> list[str] | None:
     """The words of a JSON array of strings, None where it is something else."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, list) and all(isinstance(item, str) for item in found) else None
 
@@ -141,7 +143,10 @@ def _duration(text: str, name: str) -> int:
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise bad(f"HEALTHCHECK: --{name}: {text[:80]!r} is not a duration")
-    return int(sum(float(number) * _UNITS[unit] for number, unit in parts))
+    nanoseconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if nanoseconds > _LONGEST:
+        raise bad(f"HEALTHCHECK: --{name}: {text[:80]!r} is too long")
+    return int(nanoseconds)
 
 
 _INSTRUCTIONS: Final[dict[str, Callable[[Config, str], None]]] = {

@@ -74,6 +74,10 @@ class FakeWorld:
             raise NotFound("No such image: missing:latest")
         return image_pb2.GetImageResponse(image=image_pb2.Image(id=IMAGE_ID, config=self.config))
 
+    def Commit(self, request):
+        assert request.snapshot in self.snapshots
+        return image_pb2.CommitResponse(image=image_pb2.Image(id=IMAGE_ID))
+
     def PrepareSnapshot(self, request):
         self.snapshots.add(request.key)
         mounts = [types_pb2.MountSpec(type="overlay")]
@@ -133,6 +137,24 @@ class FakeWorld:
         assert (request.hosts, request.resolv_conf, request.hostname) == (b"h", b"r", b"n")
         container.status.state = exec_pb2.CONTAINER_STATE_RUNNING
         return exec_pb2.StartContainerResponse(container=container)
+
+    def PauseContainer(self, request):
+        container = self.record(request.id)
+        if container.status.state != exec_pb2.CONTAINER_STATE_RUNNING:
+            raise Conflict("it does not run, or is paused", reason="PAUSED")
+        container.status.state = exec_pb2.CONTAINER_STATE_PAUSED
+        return exec_pb2.PauseContainerResponse()
+
+    def UnpauseContainer(self, request):
+        container = self.record(request.id)
+        if container.status.state != exec_pb2.CONTAINER_STATE_PAUSED:
+            raise Conflict("it is not paused", reason="NOT_PAUSED")
+        container.status.state = exec_pb2.CONTAINER_STATE_RUNNING
+        return exec_pb2.UnpauseContainerResponse()
+
+    def SetExtension(self, request):
+        self.record(request.id).extensions[request.key].CopyFrom(request.value)
+        return exec_pb2.SetExtensionResponse()
 
     def RecordFailure(self, request):
         self.record(request.id).status.error = request.message

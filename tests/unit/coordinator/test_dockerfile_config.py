@@ -100,7 +100,7 @@ def test_health_checks(text, expected):
 @pytest.mark.parametrize("text", [
     "RUN true", "FROM x", "COPY a b", "CMD", "nonsense", "", "EXPOSE 0", "EXPOSE 9-1", "EXPOSE 80/icmp", "LABEL a",
     "ENV =x", "HEALTHCHECK --bad=1 CMD x", "HEALTHCHECK CMD", "HEALTHCHECK RUN x", "HEALTHCHECK --timeout=x CMD y",
-    "ONBUILD ONBUILD RUN x", "ONBUILD FROM x", 'VOLUME [""]',
+    f"HEALTHCHECK --timeout={'9' * 400}h CMD x", "ONBUILD ONBUILD RUN x", "ONBUILD FROM x", 'VOLUME [""]',
 ])
 def test_what_is_no_change_is_refused(text):
     with pytest.raises(InvalidArgument):
@@ -114,6 +114,10 @@ def test_any_instruction_is_carried_out_or_refused(name, text):
     except InvalidArgument:
         return
     assert isinstance(made, dict)
+
+
+def test_brackets_nested_too_deeply_are_a_command_of_the_shell():
+    assert applied("CMD " + "[" * 100_000)["Cmd"][:2] == ["/bin/sh", "-c"]
 
 
 def test_the_config_that_was_given_is_not_changed():

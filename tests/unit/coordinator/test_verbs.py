@@ -1,6 +1,7 @@
 """The verbs over several services: what they leave, what they undo, and what a second coordinator finds to finish."""
 
 import asyncio
+import contextlib
 
 import pytest
 from google.protobuf import any_pb2
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from chassis.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, NotModified, PierError, Unimplemented
 from chassis.ids import new_id
+from coordinator.commit import NewImage, is_frozen
 from coordinator.coordinator import Coordinator
 from coordinator.create import NewContainer, merged, planned
 from coordinator.plans import PLAN
@@ -74,6 +76,45 @@ async def test_a_taken_port_leaves_no_sandbox_and_the_container_created(world, c
     assert world.left == ({id_}, {id_}, set())
     assert world.records[id_].status.state == exec_pb2.CONTAINER_STATE_CREATED
     assert "port is already allocated" in world.records[id_].status.error
+
+
+COMMIT = NewImage(reference="made:1", config=b"{}", author="", message="", pause=True)
+
+
+@pytest.mark.parametrize("fail_after", [False, True])
+@pytest.mark.parametrize("fail_for", [1, 100])
+def test_a_container_goes_on_whatever_becomes_of_its_commit(fail_after, fail_for):
+    """Whatever call fails, and where all calls fail from then on too, as if the coordinator had died."""
+    async def run(fail_at):
+        world = FakeWorld()
+        coordinator = Coordinator(world.services)
+        id_ = (await coordinator.create(new())).container.id
+        await coordinator.start(id_)
+        world.calls.clear()
+        world.fail_at, world.fail_after, world.fail_for = fail_at, fail_after, fail_for
+        with contextlib.suppress(PierError):
+            await coordinator.commit(id_, COMMIT)
+        made = len(world.calls)
+        world.fail_at = 0
+        world.fail_for = 0
+        await reconcile(coordinator)
+        assert world.records[id_].status.state == exec_pb2.CONTAINER_STATE_RUNNING, fail_at
+        assert not is_frozen(world.records[id_]), fail_at
+        await coordinator.close()
+        return made
+
+    calls = asyncio.run(run(10_000))
+    for fail_at in range(1, calls + 1):
+        asyncio.run(run(fail_at))
+
+
+async def test_who_paused_a_container_finds_it_paused_after_a_commit(world, coordinator):
+    id_ = (await coordinator.create(new())).container.id
+    await coordinator.start(id_)
+    world.records[id_].status.state = exec_pb2.CONTAINER_STATE_PAUSED
+    await coordinator.commit(id_, COMMIT)
+    await reconcile(coordinator)
+    assert world.records[id_].status.state == exec_pb2.CONTAINER_STATE_PAUSED
 
 
 async def test_a_running_container_is_not_started_again(coordinator):
