@@ -87,7 +87,13 @@ def _deleted(trees_: Trees, path: bytes) -> list[bytes]:
 
 
 def _names(root: int, path: bytes) -> list[bytes]:
-    fd = kernel.openat2(root, path or b".", os.O_RDONLY | os.O_DIRECTORY, _BENEATH)
+    """What is in the directory; nothing where it has gone meanwhile."""
+    try:
+        fd = kernel.openat2(root, path or b".", os.O_RDONLY | os.O_DIRECTORY, _BENEATH)
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return []
+        raise
     try:
         return [os.fsencode(name) for name in os.listdir(fd)]
     finally:
