@@ -65,7 +65,7 @@ async def commit(call: Call) -> web.StreamResponse:
     if not query.text("container"):
         raise bad("no container is named", field="container")
     container = await find_container(call, query.text("container"))
-    given = await call.body()
+    given = await call.body(required=False)
     config = _merged(await config_of(call, container), given)
     instructions = [line for text in query.all("changes") for line in text.splitlines() if line.strip()]
     config = dockerfile.apply(config, instructions)
