@@ -10,10 +10,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+import msgspec
+
 from chassis.errors import Aborted, InvalidArgument, NotFound
 from chassis.ids import Digest
 from chassis.ids import namespace as check_namespace
-from imaged import catalog, manifest, reference
+from imaged import archive, catalog, manifest, reference
 from imaged import platform as platforms
 from imaged.catalog import Body, ImageLayer, ImageRow, Ref
 from imaged.reference import Reference
@@ -103,6 +105,37 @@ def row_of(
         ),
         created_ns(config.created), time.time_ns(),
     )
+
+
+async def with_blobs_here(state: State, row: ImageRow) -> ImageRow:
+    """The image upon blobs that are all here. A layer that was there before the pull is not fetched again; where it
+    came as a blob that was compressed otherwise, that one takes the place of what the registry names, under a manifest
+    of our own: else the image could be run, and neither pushed nor saved."""
+    def present() -> list[bool]:
+        return [state.blobs.has(layer.blob) for layer in row.body.layers]
+
+    if all(await state.files.run(present)):
+        return row
+    known = await state.store.read(lambda connection: [
+        layer for image in catalog.all_images(connection) for layer in image.body.layers])
+
+    def complete() -> tuple[list[ImageLayer], manifest.Descriptor] | None:
+        here = {layer.diff_id: layer for layer in known if state.blobs.has(layer.blob)}
+        layers = []
+        for layer in row.body.layers:
+            found = layer if state.blobs.has(layer.blob) else here.get(layer.diff_id)
+            if found is None:
+                return None
+            layers.append(msgspec.structs.replace(found, chain_id=layer.chain_id))
+        descriptors = [manifest.Descriptor(one.media_type, one.blob, one.blob_size) for one in layers]
+        return layers, archive.write_manifest(state.blobs, row.id, descriptors)
+
+    made = await state.files.run(complete)
+    if made is None:
+        return row
+    layers, descriptor = made
+    return replace(row, body=Body(descriptor.checked, descriptor.media_type, descriptor.size, layers,
+                                  [*row.body.blobs, descriptor.checked]))
 
 
 def created_ns(text: str | None) -> int:

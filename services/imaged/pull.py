@@ -111,7 +111,9 @@ class Pull:
             if self._named.tag:
                 refs.append(Ref(
                     replace(self._named, tag=None, digest=target.top.digest).canonical, row.id, target.top.digest))
-            up_to_date = await self._record(row, refs, list(chain), fetched)
+            row = await images.with_blobs_here(state, row)
+            async with state.gate.pinned(images.digests_of(row)):
+                up_to_date = await self._record(row, refs, list(chain), fetched)
         image = await images.message(state, row)
         self._messages.put_nowait(pb.PullResponse(
             end=pb.PullEnd(image=image, digest=target.top.digest, up_to_date=up_to_date)))

@@ -22,6 +22,7 @@ def cleaned(engine):
     engine.remove_everything()
     for image in engine.ok("images", "-q", "--filter", "reference=made").split():
         engine.docker("rmi", "-f", image)
+    engine.ok("image", "prune", "-f")
 
 
 @pytest.fixture

@@ -176,3 +176,20 @@ async def test_a_push_that_is_cancelled_leaves_nothing_running(imaged: Served) -
         with pytest.raises((asyncio.CancelledError, PierError)):
             await task
     assert await imaged.fsck() == []
+
+
+async def test_an_image_whose_layers_came_compressed_otherwise_can_be_pushed_and_saved(
+    imaged: Served, registry: Registry
+) -> None:
+    """The same image, loaded with plain layers and pulled with packed ones."""
+    await imaged.load(docker_archive({"loaded:1": layered()}))
+    registry.push("packed", "1", pack(layered()))
+    pulled = await imaged.pulled(f"{registry.host}/packed:1")
+    assert pulled.id == (await imaged.image("loaded:1")).id
+    target = f"{registry.host}/again:1"
+    await imaged.tag("loaded:1", target)
+    await push(imaged, target)
+    assert (await imaged.pulled(target)).id == pulled.id
+    stub = rpc.ImageServiceStub(imaged.peer.channel)
+    request = pb.SaveRequest(namespace=NAMESPACE, images=["loaded:1"])
+    assert len([one async for one in imaged.peer.stream(stub.Save, request, 30)]) > 1
