@@ -175,6 +175,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _give_up_privileges() -> None:
     """From here on it is nobody, may do nothing, and imports nothing."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # two for each sandbox, one for each question under way
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.setgroups([])
     os.setresgid(_NOBODY, _NOBODY, _NOBODY)
