@@ -130,9 +130,9 @@ class Engine:
         return next((float(line.removeprefix(sample)) for line in lines if line.startswith(f"{sample} ")), None)
 
     def remove_everything(self) -> None:
-        """All containers gone, running or not."""
+        """All containers gone, running or not, with their anonymous volumes."""
         if ids := self.ok("ps", "-aq").split():
-            self.ok("rm", "-f", *ids)
+            self.ok("rm", "-f", "-v", *ids)
 
     def kept(self) -> list[Kept]:
         """What the engine keeps on purpose. netd's spare namespaces hold a socket each, opened just after the pin is
