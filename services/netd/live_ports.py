@@ -48,7 +48,11 @@ class LivePorts:
         kept, added = _matched(endpoint.ports, wanted)
         gone = [port for port in endpoint.ports if port not in kept]
         free = {_host_port(port) for port in gone}
-        moved = {index: port for index, want in enumerate(added) for port in free & set(candidates(want))}
+        moved: dict[int, HostPort] = {}
+        for index, want in enumerate(added):
+            found = next((port for port in candidates(want) if port in free and port not in moved.values()), None)
+            if found is not None:
+                moved[index] = found
         async with stage("set_ports.hold", count=len(added)):
             new = [candidates(want) for index, want in enumerate(added) if index not in moved]
             held = self._ports.reserve(endpoint.id, new)

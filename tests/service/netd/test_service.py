@@ -381,6 +381,10 @@ async def test_ports_of_an_endpoint_change_all_or_nothing_and_a_host_port_may_mo
         await netd.kill()
         await netd.start()
         assert await reached(OUTSIDE, world.ADDRESS, free_port, at_81) is not None
+        both = net.PublishedPort(protocol="tcp", container_port=80, host_port=free_port, host_port_end=free_port + 1)
+        assert await set_ports(both, both) == [(free_port, 80), (free_port + 1, 80)]
+        both.container_port = 81
+        assert await set_ports(both, both) == [(free_port, 81), (free_port + 1, 81)]
         assert await set_ports() == []
         assert await reached(OUTSIDE, world.ADDRESS, free_port, at_81) is None
     assert await netd.fsck() == []
