@@ -86,9 +86,7 @@ class Dns:
         self._wanted = {item.id: item for item in wanted}
         self._connect()
         if self._wanted:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_START_SECONDS):
-                    await self._there.wait()
+            await self._wait(_START_SECONDS)
 
     def close(self) -> None:
         """Leave the resolver to itself."""
@@ -108,7 +106,7 @@ class Dns:
         else:
             self._wanted[now.id] = now
             if (link := self._link) is not None:
-                await self._told("put", lambda: self._put(link, now, fresh=False))
+                await self._told(link, "put", lambda: self._put(link, now, fresh=False))
 
     async def put(self, item: Served) -> None:
         """Serve a sandbox so, which was not served before. Raises Unavailable where there is no resolver."""
@@ -120,20 +118,27 @@ class Dns:
     async def drop(self, id_: str) -> None:
         """Serve a sandbox no longer. A resolver that is away is told when it is back."""
         if self._wanted.pop(id_, None) is not None and (link := self._link) is not None:
-            await self._told("drop", lambda: link.ask("drop", id=id_))
+            await self._told(link, "drop", lambda: link.ask("drop", id=id_))
 
-    async def _told(self, verb: str, tell: Callable[[], Awaitable[object]]) -> None:
+    async def _told(self, link: _Link, verb: str, tell: Callable[[], Awaitable[object]]) -> None:
+        """Tell of a change. A resolver that does not take it is told everything on a new connection."""
         async with stage(f"dns.{verb}"):
             try:
                 await tell()
             except (Unavailable, Internal) as error:
                 logger().warning("the resolver was not told of a change", verb=verb, error=error.message)
+                if self._link is link:
+                    link.close()
+                    self._lost()
 
     async def differences(self) -> list[str]:
-        """How what the resolver serves differs from what it should, a sentence each."""
+        """How what the resolver serves differs from what it should, a sentence each. One that is just being told counts
+        as what it is a moment later."""
+        if self._wanted:
+            await self._wait(_START_SECONDS)
         if self._link is None:
             return ["the resolver is not there"] if self._wanted else []
-        there = set((await self._link.ask("hello", version=protocol.VERSION))["served"])
+        there = await self._link.served()
         found = [f"the resolver does not serve sandbox {id_}" for id_ in sorted(set(self._wanted) - there)]
         return found + [f"the resolver serves sandbox {id_}, which is nobody's"
                         for id_ in sorted(there - set(self._wanted))]
@@ -142,10 +147,14 @@ class Dns:
         if self._link is not None:
             await self._tell_all(self._link)
 
-    async def _found(self) -> _Link:
+    async def _wait(self, seconds: float) -> None:
+        """Until the resolver is there and knows everything, ``seconds`` at most."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_AWAY_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._there.wait()
+
+    async def _found(self) -> _Link:
+        await self._wait(_AWAY_SECONDS)
         if self._link is None:
             raise Unavailable("the resolver is not there: names of containers cannot be answered",
                               reason="NO_RESOLVER")
@@ -188,17 +197,31 @@ class Dns:
             self._connecting = False
 
     async def _tell_all(self, link: _Link) -> None:
-        """Bring what it serves to what it should serve."""
+        """Bring what it serves to what it should serve, also where that changes meanwhile."""
         async with stage("dns.sync", sandboxes=len(self._wanted)):
-            there = set((await link.ask("hello", version=protocol.VERSION))["served"])
-            for item in list(self._wanted.values()):
-                try:
-                    await self._put(link, item, fresh=item.id not in there)
-                except OSError as error:  # its namespace is lost: another finding of fsck's
-                    logger().warning("no sockets for DNS in a sandbox", sandbox=item.id, error=str(error))
-                there.add(item.id)
-            for id_ in there - set(self._wanted):  # dropped meanwhile
-                await link.ask("drop", id=id_)
+            there = await link.served()
+            told: dict[str, Served] = {}
+            while True:
+                gone = there - set(self._wanted)
+                fresh = [item for item in self._wanted.values() if told.get(item.id) != item]
+                if not gone and not fresh:
+                    return
+                for id_ in gone:
+                    await link.ask("drop", id=id_)
+                there -= gone
+                for item in fresh:  # all names first, so that nobody who can ask is answered by some of them
+                    told[item.id] = item
+                    await self._put_if_possible(link, item, fresh=False)
+                for item in fresh:
+                    if item.id not in there:
+                        await self._put_if_possible(link, item, fresh=True)
+                there.update(item.id for item in fresh)
+
+    async def _put_if_possible(self, link: _Link, item: Served, fresh: bool) -> None:
+        try:
+            await self._put(link, item, fresh)
+        except (OSError, Internal) as error:  # its namespace is lost: another finding of fsck's
+            logger().warning("a sandbox has no DNS", sandbox=item.id, error=str(error))
 
     def _lost(self) -> None:
         self._link = None
@@ -279,19 +302,32 @@ class _Link:
         if self._socket is None:
             raise Unavailable("the resolver is gone", reason="NO_RESOLVER")
         sequence = next(self._sequence)
+        try:
+            data = protocol.pack(seq=sequence, verb=verb, **message)
+        except ValueError as error:  # names without end: one sandbox's matter, not the resolver's
+            raise Internal(f"the resolver cannot be told: {error}", reason="RESOLVER_REFUSED") from error
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[sequence] = future
         try:
-            socket.send_fds(self._socket, [protocol.pack(seq=sequence, verb=verb, **message)], list(fds))
+            socket.send_fds(self._socket, [data], list(fds))
             async with asyncio.timeout(_ANSWER_SECONDS):
                 answer = await future
-        except (OSError, ValueError) as error:  # TimeoutError is an OSError
+        except OSError as error:  # TimeoutError is one
             raise Unavailable(f"the resolver does not answer: {error!r}", reason="NO_RESOLVER") from error
         finally:
             self._waiting.pop(sequence, None)
         if not answer.get("ok"):
             raise Internal(f"the resolver refuses {verb}: {answer.get('error')}", reason="RESOLVER_REFUSED")
         return answer
+
+    async def served(self) -> set[str]:
+        """The sandboxes that have sockets there."""
+        found: set[str] = set()
+        after = ""
+        while page := (await self.ask("hello", version=protocol.VERSION, after=after))["served"]:
+            found.update(page)
+            after = page[-1]
+        return found
 
     def _readable(self) -> None:
         assert self._socket is not None

@@ -49,6 +49,10 @@ class Loop:
     def stop(self) -> None:
         self._running = False
 
+    def close(self) -> None:
+        """Once it has stopped."""
+        self._epoll.close()
+
     def run(self) -> None:
         while self._running:
             wait = max(0.0, self._due[0][0] - time.monotonic()) if self._due else -1

@@ -49,6 +49,13 @@ class Control:
         self._listener.listen(8)
         loop.watch(self._listener.fileno(), self._accept)
 
+    def close(self) -> None:
+        """Speak to nobody any more."""
+        for sock in (self._listener, *self._clients):
+            self._loop.forget(sock.fileno())
+            sock.close()
+        self._clients.clear()
+
     def _accept(self) -> None:
         try:
             client, _ = self._listener.accept()
@@ -95,7 +102,7 @@ class Control:
         if verb == "hello":
             if message.get("version") != protocol.VERSION:
                 raise ValueError(f"version {message.get('version')!r} is not spoken, {protocol.VERSION} is")
-            return {"served": self._sandboxes.ids}
+            return {"served": [id_ for id_ in self._sandboxes.ids if id_ > message["after"]][:protocol.PAGE]}
         if verb == "put":
             pair = (sockets[0], sockets[1]) if len(sockets) == _SOCKETS else None
             self._sandboxes.put(Served.from_json(message["sandbox"]), pair)
@@ -110,7 +117,6 @@ class Control:
         else:
             raise ValueError(f"unknown verb {verb!r}")
         return {}
-
 
     def _hand_over(self, successor: socket.socket) -> None:
         """Everything that is served, a message each. What does not get there netd gives the successor."""
@@ -170,6 +176,8 @@ def main(arguments: Sequence[str]) -> int:
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGTERM)
     loop.run()
+    control.close()
+    loop.close()
     return 0
 
 

@@ -2,8 +2,9 @@
 
 Requests carry ``seq`` and ``verb``; the answer has the same ``seq`` and ``ok``, or ``error``. Verbs:
 
-* ``hello`` {version} → {served: ids of the sandboxes that have sockets here}
-* ``put`` {sandbox: Served}, with the UDP and the TCP socket as ancillary data unless they are here already
+* ``hello`` {version, after} → {served: ids of the sandboxes that have sockets here, those that come after ``after`` in
+  their order, 500 at most}
+* ``put`` {sandbox: Served}, with the UDP and the TCP socket as ancillary data unless they are here already, or follow
 * ``drop`` {id}: the sandbox's names are gone, its sockets closed; nothing there is no error
 * ``retire`` {version}: a successor takes the place. Before the answer comes a message {sandbox: Served} with its two
   sockets for each that is served, if the versions are the same
@@ -16,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 VERSION: Final = 1
 MESSAGE_MAX: Final = 128 * 1024
+PAGE: Final = 500
 ADDRESS: Final = "127.0.0.11"
 
 

@@ -121,7 +121,11 @@ class Sandbox:
             stream.close()
             return
         self._streams.add(stream)
-        threading.Thread(target=self._serve, args=(stream,), daemon=True).start()
+        try:
+            threading.Thread(target=self._serve, args=(stream,), daemon=True).start()
+        except RuntimeError:  # no thread is to be had: nobody's processes, also those in containers, share one limit
+            self._streams.discard(stream)
+            stream.close()
 
     def _serve(self, stream: socket.socket) -> None:
         """One client's connection, on a thread of its own: one question after the other."""
@@ -179,13 +183,12 @@ class Sandboxes:
                 yield served, sandbox.sockets
 
     def put(self, served: Served, sockets: tuple[socket.socket, socket.socket] | None) -> None:
-        """Serve the sandbox so from now on; with new sockets the old ones are closed. LookupError where it has none."""
+        """Serve the sandbox so from now on; with new sockets the old ones are closed. One without sockets is found by
+        the others, and asks nothing."""
+        self._names.put(served)
         if sockets is not None:
             self._close(served.id)
             self._open[served.id] = Sandbox(served.id, *sockets, self)
-        elif served.id not in self._open:
-            raise LookupError(f"sandbox {served.id} has no sockets here")
-        self._names.put(served)
 
     def drop(self, id_: str) -> None:
         self._names.drop(id_)
