@@ -38,6 +38,7 @@ from imaged import manifest, registry_tls
 from imaged.blobs import Ingest
 from imaged.reference import DEFAULT_DOMAIN, Reference
 from imaged.registry_auth import Authenticator, scope_of
+from imaged.registry_body import beginning
 from pier.image.v1 import image_pb2 as pb
 
 _HUB: Final = "registry-1.docker.io"
@@ -371,7 +372,7 @@ async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
 async def _first_error(response: aiohttp.ClientResponse) -> tuple[str, str]:
     """Code and message of the first error in a failed response's body; "" where there is none to be read."""
     try:
-        body = json.loads(await response.content.read(_ERROR_BODY))
+        body = json.loads(await beginning(response, _ERROR_BODY))
         first = body["errors"][0]
         code, text = str(first.get("code", "")), str(first.get("message", ""))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, aiohttp.ClientError, TimeoutError):

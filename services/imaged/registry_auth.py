@@ -23,6 +23,7 @@ import aiohttp
 import yarl
 
 from chassis.errors import Unauthenticated, Unavailable
+from imaged.registry_body import beginning
 from pier.image.v1 import image_pb2 as pb
 
 _BODY: Final = 256 << 10
@@ -137,7 +138,7 @@ class Authenticator:
             realm = realm.update_query([*realm.query.items(), *wanted])
         try:
             async with self._session.request(method, realm, **options) as response:
-                raw = await response.content.read(_BODY)
+                raw = await beginning(response, _BODY)
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"registry {self._origin.host}: its token server {realm.host} does not answer: "
