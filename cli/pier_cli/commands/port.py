@@ -38,7 +38,7 @@ def _run(context: Context, options: Options, arguments: list[str]) -> int:
 
 
 def _address(binding: dict[str, str]) -> str:
-    return join_host_port(binding["HostIp"], binding["HostPort"])
+    return join_host_port(binding["HostIp"], binding["HostPort"] or "0")
 
 
 def _bindings(ports: dict[str, list[dict[str, str]]], name: str, wanted: str) -> list[str]:

@@ -157,6 +157,18 @@ def published(container_sandbox: network_pb2.Sandbox | None) -> list[network_pb2
     return [port for endpoint in container_sandbox.endpoints for port in endpoint.ports]
 
 
+def port_map(ports: Iterable[network_pb2.PublishedPort], everywhere: str = "") -> dict[str, list[dict[str, str]]]:
+    """`{"80/tcp": [{HostIp, HostPort}]}`, of ports as they were asked for or as they are published; HostIp is
+    ``everywhere`` where none was asked for, HostPort "" where it is not chosen yet, "8000-8010" where it is one of
+    several."""
+    shown: dict[str, list[dict[str, str]]] = {}
+    for port in ports:
+        number = f"{port.host_port}-{port.host_port_end}" if port.host_port_end else str(port.host_port or "")
+        entry = {"HostIp": port.host_ip or everywhere, "HostPort": number}
+        shown.setdefault(f"{port.container_port}/{port.protocol}", []).append(entry)
+    return shown
+
+
 def list_ports(exposed: Iterable[str], ports: Iterable[network_pb2.PublishedPort]) -> list[dict[str, Any]]:
     """`Ports` of a list's entry."""
     entries: list[dict[str, Any]] = []

@@ -153,11 +153,7 @@ def _network_settings(
     networks = view.endpoint_settings(container, sandbox)
     ports: dict[str, Any] = {}
     if view.state(container) in ("running", "paused"):
-        ports = dict.fromkeys(view.exposed_ports(container))
-        for port in view.published(sandbox):
-            entry = {"HostIp": port.host_ip or "0.0.0.0", "HostPort": str(port.host_port)}
-            key = f"{port.container_port}/{port.protocol}"
-            ports[key] = [*(ports.get(key) or []), entry]
+        ports = dict.fromkeys(view.exposed_ports(container)) | view.port_map(view.published(sandbox))
     settings: dict[str, Any] = {
         "SandboxID": sandbox.id if sandbox else "", "SandboxKey": wire.text(sandbox.netns_path) if sandbox else "",
         "Ports": ports, "Networks": networks,

@@ -7,7 +7,7 @@ The body has two objects in the form of `HostConfig.PortBindings`: `{"Add": {"80
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
@@ -51,11 +51,7 @@ async def change(call: Call) -> web.StreamResponse:
         return [*left, *(port for port in added if port not in left)]
 
     ports = await call.engine.coordinator.publish(container.id, chosen)
-    shown: dict[str, Any] = {}
-    for port in ports:
-        entry = {"HostIp": port.host_ip or "0.0.0.0", "HostPort": str(port.host_port)}
-        shown.setdefault(f"{port.container_port}/{port.protocol}", []).append(entry)
-    return call.json({"Ports": shown})
+    return call.json({"Ports": view.port_map(ports, "0.0.0.0")})
 
 
 def _ports(call: Call, body: Fields, key: str) -> list[network_pb2.PublishedPort]:

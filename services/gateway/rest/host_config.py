@@ -70,11 +70,4 @@ def _changed_bindings(container: exec_pb2.Container, given: Fields) -> dict[str,
     draft = Draft(OLDEST)
     port_bindings(draft, given, "PortBindings")
     ports = list(view.plan(container).ports)
-    if given.raw("PublishAllPorts") or ports == draft.ports:
-        return None
-    shown: dict[str, Any] = {}
-    for port in ports:
-        number = f"{port.host_port}-{port.host_port_end}" if port.host_port_end else str(port.host_port or "")
-        entry = {"HostIp": port.host_ip, "HostPort": number}
-        shown.setdefault(f"{port.container_port}/{port.protocol}", []).append(entry)
-    return shown
+    return None if given.raw("PublishAllPorts") or ports == draft.ports else view.port_map(ports)
