@@ -8,19 +8,16 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from chassis.durations import nanoseconds
 from coordinator.dockerfile.words import bad, expand, pairs, split
 
 Config = dict[str, Any]
 _SHELL: Final = ["/bin/sh", "-c"]
 _PORT: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(tcp|udp|sctp))?", re.IGNORECASE)
-_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ns|us|µs|ms|s|m|h)")
-_UNITS: Final = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _TIMES: Final = {"interval": "Interval", "timeout": "Timeout", "start-period": "StartPeriod",
                  "start-interval": "StartInterval"}
 _OPTION: Final = re.compile(r"--([a-z-]+)=(\S+)\s*")
 _PORT_MAX: Final = 65535
-_LONGEST: Final = 1 << 62
-"""Nanoseconds, within Go's 63 bits."""
 
 
 def apply(config: Config, instructions: Iterable[str]) -> Config:
@@ -122,7 +119,10 @@ def _healthcheck(config: Config, text: str) -> None:
         if name == "retries" and value.isdecimal():
             check["Retries"] = int(value)
         elif name in _TIMES:
-            check[_TIMES[name]] = _duration(value, name)
+            try:
+                check[_TIMES[name]] = nanoseconds(value)
+            except ValueError as error:
+                raise bad(f"HEALTHCHECK: --{name}: {error}") from error
         else:
             raise bad(f"HEALTHCHECK: unknown flag or value: --{name}={value[:80]}")
         text = text[match.end():]
@@ -136,17 +136,6 @@ def _healthcheck(config: Config, text: str) -> None:
                   else "Missing command after HEALTHCHECK CMD")
     words = _list(command)
     config["Healthcheck"] = {"Test": ["CMD", *words] if words is not None else ["CMD-SHELL", command], **check}
-
-
-def _duration(text: str, name: str) -> int:
-    """Nanoseconds of Go's "1m30s"."""
-    parts = _DURATION.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise bad(f"HEALTHCHECK: --{name}: {text[:80]!r} is not a duration")
-    nanoseconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if nanoseconds > _LONGEST:
-        raise bad(f"HEALTHCHECK: --{name}: {text[:80]!r} is too long")
-    return int(nanoseconds)
 
 
 _INSTRUCTIONS: Final[dict[str, Callable[[Config, str], None]]] = {

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from chassis.durations import nanoseconds
 from gateway.rest import image_json, names
 from gateway.rest.errors import bad
 from gateway.rest.filters import Filters
 from pier.image.v1 import image_pb2 as pb
 
 KNOWN: Final = ("before", "dangling", "label", "label!", "reference", "since", "until")
-
-_UNITS: Final[Mapping[str, float]] = {
-    "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0,
-}
-_DURATION: Final = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -61,18 +58,12 @@ def moment(text: str, now: float | None = None) -> int:
     try:
         if re.fullmatch(r"-?\d+(\.\d{1,9})?", text, re.ASCII):
             return int(float(text))
-        if text and "".join(_DURATION.findall(text)) == text:
-            ago = sum(_seconds(part) for part in _DURATION.findall(text))
-            return int((time.time() if now is None else now) - ago)
+        with suppress(ValueError):
+            return int((time.time() if now is None else now) - nanoseconds(text) / 10**9)
         when = datetime.fromisoformat(text)
         return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError) as error:
         raise bad(f"invalid filter 'until={text}'", field="filters", expected="a time or a duration") from error
-
-
-def _seconds(part: str) -> float:
-    unit = part.lstrip("0123456789.")
-    return float(part.removesuffix(unit)) * _UNITS[unit]
 
 
 def _created(image: pb.Image) -> int:
