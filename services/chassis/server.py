@@ -53,7 +53,7 @@ class _Call:
 
     async def fail(self, context_: Context, error: BaseException, trailer: bytes | None) -> None:
         """End the call with the status that ``error`` stands for; what is no PierError is a fault of ours."""
-        if isinstance(error, NotImplementedError):
+        if isinstance(error, NotImplementedError):  # a generated servicer's own method, which nobody has overridden
             error = Unimplemented(f"{self.method} is not built yet", reason="NOT_BUILT")
         if not isinstance(error, PierError):
             logger().error("call failed", method=self.method, exc_info=error)

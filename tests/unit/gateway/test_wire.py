@@ -123,11 +123,11 @@ def test_variables_take_slashes_where_the_pattern_says_so_and_the_suffix_is_matc
 
     @routes.get("/images/{name:.*}/json")
     async def inspect(call):
-        raise NotImplementedError
+        """Looked up, never called."""
 
     @routes.get("/containers/{name}/json")
     async def container_json(call):
-        raise NotImplementedError
+        """Looked up, never called."""
 
     for path, name in (("/images/127.0.0.1:5000/a/b:v1/json", "127.0.0.1:5000/a/b:v1"), ("/images/a%2Fb/json", "a/b"),
                        ("/images/get/json/json", "get/json")):
