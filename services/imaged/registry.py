@@ -12,6 +12,7 @@ import ipaddress
 import json
 import os
 import random
+import ssl
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -292,6 +293,8 @@ class RegistryClient:
             return await self._session.request(
                 method, url, headers=headers, data=data, max_redirects=5, proxy=self._proxy,
                 ssl=True if self._tls is None else self._tls)
+        except (aiohttp.ClientConnectorSSLError, aiohttp.ClientConnectorCertificateError) as error:
+            raise Unavailable(f'Get "{self._base}/v2/": tls: {_tls_reason(error)}', reason="REGISTRY_TLS") from error
         except aiohttp.ClientConnectorError as error:
             # Nobody listens, or no such host: Docker says so at once, and so do we.
             raise Unavailable(
@@ -348,6 +351,14 @@ def _proxy(scheme: str, host: str) -> str | None:
 def _seconds(text: str) -> float:
     """A Retry-After in seconds, as far as anybody would wait; a date counts as none."""
     return min(float(text), _LONGEST) if text.isdecimal() and len(text) < 10 else 0.0
+
+
+def _tls_reason(error: Exception) -> str:
+    """What OpenSSL says of the other side, without where in its source it does."""
+    cause: object = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"failed to verify certificate: {cause.verify_message}"
+    return str(getattr(cause, "reason", None) or cause).lower().replace("_", " ")
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:

@@ -37,7 +37,7 @@ routes: Final = Routes()
 
 _TRANSFER: Final = 86400.0
 """Seconds that one transfer may take."""
-_OF_THE_REGISTRY: Final = frozenset({"REGISTRY_DOWN", "REGISTRY_REFUSED", "TRANSFER_BROKEN"})
+_OF_THE_REGISTRY: Final = frozenset({"REGISTRY_DOWN", "REGISTRY_REFUSED", "REGISTRY_TLS", "TRANSFER_BROKEN"})
 _SYSTEMS: Final = frozenset({"linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "solaris", "aix"})
 
 
