@@ -83,7 +83,7 @@ async def test_a_registry_that_wants_a_client_certificate_gets_its_own(
         directory.mkdir(parents=True)
         (directory / "ca.crt").write_bytes(pair[0].read_bytes())
         async with serving(state, registry_certificates=directory.parent) as imaged:
-            with pytest.raises(Unavailable, match="certificate required"):
+            with pytest.raises(Unavailable):  # an alert, or a connection reset, whichever is read first
                 await imaged.pulled(f"{host}/app:v1")
             for name, source in zip(("client.cert", "client.key"), pair, strict=True):
                 (directory / name).write_bytes(source.read_bytes())
