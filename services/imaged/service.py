@@ -82,6 +82,9 @@ class Images(rpc.ImageServiceServicer):
     async def Commit(self, request: pb.CommitRequest, context: Any) -> pb.CommitResponse:
         return pb.CommitResponse(image=await commit.commit(self._state, request))
 
+    async def CreateImage(self, request: pb.CreateImageRequest, context: Any) -> pb.CreateImageResponse:
+        raise _not_built("create image")
+
     async def GetImage(self, request: pb.GetImageRequest, context: Any) -> pb.GetImageResponse:
         namespace = check_namespace(request.namespace)
         row, _ = await self._state.store.read(
@@ -181,6 +184,12 @@ class Snapshots(rpc.SnapshotServiceServicer):
 
     async def Hash(self, request: pb.HashRequest, context: Any) -> pb.HashResponse:
         raise _not_built("hash")
+
+    async def CopyFiles(self, request: pb.CopyFilesRequest, context: Any) -> pb.CopyFilesResponse:
+        raise _not_built("copy files")
+
+    async def MakeDirectory(self, request: pb.MakeDirectoryRequest, context: Any) -> pb.MakeDirectoryResponse:
+        raise _not_built("make directory")
 
 
 class Content(rpc.ContentServiceServicer):

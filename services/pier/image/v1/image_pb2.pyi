@@ -881,6 +881,61 @@ class CommitResponse(_message.Message):
 Global___CommitResponse: _TypeAlias = CommitResponse  # noqa: Y015
 
 @_typing.final
+class CreateImageRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    REFERENCES_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    CONFIG_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    snapshot: _builtins.str
+    """Name of a committed snapshot; "" for an image without layers."""
+    config: _builtins.bytes
+    """OCI image configuration as JSON: all of it but `rootfs`, which imaged fills in. `history` names as many layers as
+    there are, where it is given.
+    """
+    @_builtins.property
+    def references(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those that it is to have; none for an image without a reference."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        references: _abc.Iterable[_builtins.str] | None = ...,
+        snapshot: _builtins.str = ...,
+        config: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "namespace", b"namespace", "references", b"references", "snapshot", b"snapshot"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateImageRequest: _TypeAlias = CreateImageRequest  # noqa: Y015
+
+@_typing.final
+class CreateImageResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def image(self) -> Global___Image: ...
+    def __init__(
+        self,
+        *,
+        image: Global___Image | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateImageResponse: _TypeAlias = CreateImageResponse  # noqa: Y015
+
+@_typing.final
 class GetImageRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1219,12 +1274,15 @@ class Snapshot(_message.Message):
     WRITABLE_FIELD_NUMBER: _builtins.int
     UPPER_FIELD_NUMBER: _builtins.int
     MOUNTS_FIELD_NUMBER: _builtins.int
+    COMMITTED_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     parent: _builtins.str
     """Chain id of the topmost layer below it; "" for none."""
     writable: _builtins.bool
     upper: _builtins.bytes
     """Topmost directory where changes land, for the owner of the mount alone; "" for a view."""
+    committed: _builtins.bool
+    """Made by CommitSnapshot: it has no mounts of its own, a view of it has."""
     @_builtins.property
     def owner(self) -> _types_pb2.Owner: ...
     @_builtins.property
@@ -1241,10 +1299,11 @@ class Snapshot(_message.Message):
         writable: _builtins.bool = ...,
         upper: _builtins.bytes = ...,
         mounts: _abc.Iterable[_types_pb2.MountSpec] | None = ...,
+        committed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "key", b"key", "mounts", b"mounts", "owner", b"owner", "parent", b"parent", "upper", b"upper", "writable", b"writable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "created_at", b"created_at", "key", b"key", "mounts", b"mounts", "owner", b"owner", "parent", b"parent", "upper", b"upper", "writable", b"writable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1533,20 +1592,38 @@ class CommitSnapshotRequest(_message.Message):
 
     KEY_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    MOUNT_POINTS_FIELD_NUMBER: _builtins.int
+    CLAMP_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     name: _builtins.str
     """Name of the committed snapshot."""
+    @_builtins.property
+    def mount_points(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Where whoever ran the snapshot mounted things of its own ("/etc/hosts"): an empty file or directory that was added
+        there is no change.
+        """
+
+    @_builtins.property
+    def clamp(self) -> _timestamp_pb2.Timestamp:
+        """Times in the layer that are later than this become this (SOURCE_DATE_EPOCH), so that the same files give the same
+        layer; nanoseconds are left out of those times. Not given: as they are.
+        """
+
     def __init__(
         self,
         *,
         key: _builtins.str = ...,
         name: _builtins.str = ...,
+        mount_points: _abc.Iterable[_builtins.bytes] | None = ...,
+        clamp: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_clamp", b"_clamp", "clamp", b"clamp"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clamp", b"_clamp", "clamp", b"clamp", "key", b"key", "mount_points", b"mount_points", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__clamp: _TypeAlias = _typing.Literal["clamp"]  # noqa: Y015
+    _WhichOneofArgType__clamp: _TypeAlias = _typing.Literal["_clamp", b"_clamp"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__clamp) -> _WhichOneofReturnType__clamp | None: ...
 
 Global___CommitSnapshotRequest: _TypeAlias = CommitSnapshotRequest  # noqa: Y015
 
@@ -1555,18 +1632,26 @@ class CommitSnapshotResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LAYER_FIELD_NUMBER: _builtins.int
+    CHAIN_ID_FIELD_NUMBER: _builtins.int
+    chain_id: _builtins.str
+    """Chain id of its topmost layer; "" for none."""
     @_builtins.property
-    def layer(self) -> Global___Layer: ...
+    def layer(self) -> Global___Layer:
+        """Not given where nothing was changed: the committed snapshot then has its parent's layers."""
+
     def __init__(
         self,
         *,
         layer: Global___Layer | None = ...,
+        chain_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["layer", b"layer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_layer", b"_layer", "layer", b"layer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["layer", b"layer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_layer", b"_layer", "chain_id", b"chain_id", "layer", b"layer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__layer: _TypeAlias = _typing.Literal["layer"]  # noqa: Y015
+    _WhichOneofArgType__layer: _TypeAlias = _typing.Literal["_layer", b"_layer"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__layer) -> _WhichOneofReturnType__layer | None: ...
 
 Global___CommitSnapshotResponse: _TypeAlias = CommitSnapshotResponse  # noqa: Y015
 
@@ -1774,23 +1859,64 @@ class ApplyResponse(_message.Message):
 Global___ApplyResponse: _TypeAlias = ApplyResponse  # noqa: Y015
 
 @_typing.final
-class HashRequest(_message.Message):
+class FileSelection(_message.Message):
+    """Files of a snapshot, as a Dockerfile's COPY and ADD name them."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
-    KEY_FIELD_NUMBER: _builtins.int
-    PATHS_FIELD_NUMBER: _builtins.int
-    key: _builtins.str
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
+    EXCLUDE_FIELD_NUMBER: _builtins.int
+    LITERAL_FIELD_NUMBER: _builtins.int
+    snapshot: _builtins.str
+    """Key of a snapshot, or name of a committed one."""
+    literal: _builtins.bool
     @_builtins.property
-    def paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Paths from its root, with or without a leading "/". With `*`, `?`, `[…]` as Go's filepath.Match where `literal` is not
+        set. Found without ever leaving the root; a symbolic link that is a source itself is followed, one inside of a
+        directory is taken as it is.
+        """
+
+    @_builtins.property
+    def exclude(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Patterns as those of .dockerignore, relative to each source's directory: what matches is left out."""
+
     def __init__(
         self,
         *,
-        key: _builtins.str = ...,
-        paths: _abc.Iterable[_builtins.bytes] | None = ...,
+        snapshot: _builtins.str = ...,
+        sources: _abc.Iterable[_builtins.bytes] | None = ...,
+        exclude: _abc.Iterable[_builtins.bytes] | None = ...,
+        literal: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "paths", b"paths"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exclude", b"exclude", "literal", b"literal", "snapshot", b"snapshot", "sources", b"sources"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileSelection: _TypeAlias = FileSelection  # noqa: Y015
+
+@_typing.final
+class HashRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILES_FIELD_NUMBER: _builtins.int
+    PARENTS_FIELD_NUMBER: _builtins.int
+    parents: _builtins.bool
+    """Directories of sources count by name (`CopyFilesRequest.parents`)."""
+    @_builtins.property
+    def files(self) -> Global___FileSelection: ...
+    def __init__(
+        self,
+        *,
+        files: Global___FileSelection | None = ...,
+        parents: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["files", b"files"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "parents", b"parents"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1801,19 +1927,147 @@ class HashResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DIGEST_FIELD_NUMBER: _builtins.int
+    FOUND_FIELD_NUMBER: _builtins.int
     digest: _builtins.str
+    """"sha256:…". It does not depend on where the snapshot is or what its layers are."""
+    @_builtins.property
+    def found(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Paths that the sources stand for, sorted. A source without any is NOT_FOUND, reason NO_SUCH_FILE."""
+
     def __init__(
         self,
         *,
         digest: _builtins.str = ...,
+        found: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "found", b"found"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HashResponse: _TypeAlias = HashResponse  # noqa: Y015
+
+@_typing.final
+class CopyFilesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILES_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    PARENTS_FIELD_NUMBER: _builtins.int
+    CHOWN_FIELD_NUMBER: _builtins.int
+    CHMOD_FIELD_NUMBER: _builtins.int
+    UNPACK_FIELD_NUMBER: _builtins.int
+    LINK_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """Key of the writable snapshot."""
+    target: _builtins.bytes
+    """Absolute path in it. With a trailing "/", or where it is a directory, or with several sources (then it must be
+    one): what is copied comes into it. Of a directory its content is copied. Directories that are missing are made, 0755.
+    """
+    parents: _builtins.bool
+    """Each source keeps its directories below `target`; "/./" in a source marks where those begin (COPY --parents)."""
+    chown: _builtins.str
+    """"user", "uid", "user:group", …, resolved by the target's own /etc/passwd and /etc/group; "" is 0:0."""
+    chmod: _builtins.int
+    """Permission bits for files and directories alike; not given: as they are."""
+    unpack: _builtins.bool
+    """Local tar archives (plain, gzip, bzip2, xz, zstd) are unpacked instead of copied (ADD)."""
+    link: _builtins.bool
+    """Symbolic links in `target` are not followed but replaced (COPY --link)."""
+    @_builtins.property
+    def files(self) -> Global___FileSelection: ...
+    def __init__(
+        self,
+        *,
+        files: Global___FileSelection | None = ...,
+        key: _builtins.str = ...,
+        target: _builtins.bytes = ...,
+        parents: _builtins.bool = ...,
+        chown: _builtins.str = ...,
+        chmod: _builtins.int | None = ...,
+        unpack: _builtins.bool = ...,
+        link: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_chmod", b"_chmod", "chmod", b"chmod", "files", b"files"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chmod", b"_chmod", "chmod", b"chmod", "chown", b"chown", "files", b"files", "key", b"key", "link", b"link", "parents", b"parents", "target", b"target", "unpack", b"unpack"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__chmod: _TypeAlias = _typing.Literal["chmod"]  # noqa: Y015
+    _WhichOneofArgType__chmod: _TypeAlias = _typing.Literal["_chmod", b"_chmod"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chmod) -> _WhichOneofReturnType__chmod | None: ...
+
+Global___CopyFilesRequest: _TypeAlias = CopyFilesRequest  # noqa: Y015
+
+@_typing.final
+class CopyFilesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILES_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    files: _builtins.int
+    bytes: _builtins.int
+    """Content copied."""
+    def __init__(
+        self,
+        *,
+        files: _builtins.int = ...,
+        bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "files", b"files"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CopyFilesResponse: _TypeAlias = CopyFilesResponse  # noqa: Y015
+
+@_typing.final
+class MakeDirectoryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    CHOWN_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    path: _builtins.bytes
+    """Absolute."""
+    chown: _builtins.str
+    """As `CopyFilesRequest.chown`, for each directory that is made."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        path: _builtins.bytes = ...,
+        chown: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chown", b"chown", "key", b"key", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MakeDirectoryRequest: _TypeAlias = MakeDirectoryRequest  # noqa: Y015
+
+@_typing.final
+class MakeDirectoryResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MADE_FIELD_NUMBER: _builtins.int
+    made: _builtins.bool
+    def __init__(
+        self,
+        *,
+        made: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["made", b"made"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MakeDirectoryResponse: _TypeAlias = MakeDirectoryResponse  # noqa: Y015
 
 @_typing.final
 class ReadBlobRequest(_message.Message):

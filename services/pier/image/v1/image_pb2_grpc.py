@@ -74,6 +74,11 @@ class ImageServiceStub:
                 request_serializer=pier_dot_image_dot_v1_dot_image__pb2.CommitRequest.SerializeToString,
                 response_deserializer=pier_dot_image_dot_v1_dot_image__pb2.CommitResponse.FromString,
                 _registered_method=True)
+        self.CreateImage = channel.unary_unary(
+                '/pier.image.v1.ImageService/CreateImage',
+                request_serializer=pier_dot_image_dot_v1_dot_image__pb2.CreateImageRequest.SerializeToString,
+                response_deserializer=pier_dot_image_dot_v1_dot_image__pb2.CreateImageResponse.FromString,
+                _registered_method=True)
         self.GetImage = channel.unary_unary(
                 '/pier.image.v1.ImageService/GetImage',
                 request_serializer=pier_dot_image_dot_v1_dot_image__pb2.GetImageRequest.SerializeToString,
@@ -166,6 +171,13 @@ class ImageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateImage(self, request, context):
+        """Makes an image of the layers of a committed snapshot and a configuration. The same request gives the same image.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetImage(self, request, context):
         """By reference, id, unique prefix of the id (with or without "sha256:") or digest reference; references go first.
         """
@@ -249,6 +261,11 @@ def add_ImageServiceServicer_to_server(servicer, server):
                     servicer.Commit,
                     request_deserializer=pier_dot_image_dot_v1_dot_image__pb2.CommitRequest.FromString,
                     response_serializer=pier_dot_image_dot_v1_dot_image__pb2.CommitResponse.SerializeToString,
+            ),
+            'CreateImage': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateImage,
+                    request_deserializer=pier_dot_image_dot_v1_dot_image__pb2.CreateImageRequest.FromString,
+                    response_serializer=pier_dot_image_dot_v1_dot_image__pb2.CreateImageResponse.SerializeToString,
             ),
             'GetImage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetImage,
@@ -508,6 +525,33 @@ class ImageService:
             _registered_method=True)
 
     @staticmethod
+    def CreateImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pier.image.v1.ImageService/CreateImage',
+            pier_dot_image_dot_v1_dot_image__pb2.CreateImageRequest.SerializeToString,
+            pier_dot_image_dot_v1_dot_image__pb2.CreateImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetImage(request,
             target,
             options=(),
@@ -739,6 +783,16 @@ class SnapshotServiceStub:
                 request_serializer=pier_dot_image_dot_v1_dot_image__pb2.HashRequest.SerializeToString,
                 response_deserializer=pier_dot_image_dot_v1_dot_image__pb2.HashResponse.FromString,
                 _registered_method=True)
+        self.CopyFiles = channel.unary_unary(
+                '/pier.image.v1.SnapshotService/CopyFiles',
+                request_serializer=pier_dot_image_dot_v1_dot_image__pb2.CopyFilesRequest.SerializeToString,
+                response_deserializer=pier_dot_image_dot_v1_dot_image__pb2.CopyFilesResponse.FromString,
+                _registered_method=True)
+        self.MakeDirectory = channel.unary_unary(
+                '/pier.image.v1.SnapshotService/MakeDirectory',
+                request_serializer=pier_dot_image_dot_v1_dot_image__pb2.MakeDirectoryRequest.SerializeToString,
+                response_deserializer=pier_dot_image_dot_v1_dot_image__pb2.MakeDirectoryResponse.FromString,
+                _registered_method=True)
 
 
 class SnapshotServiceServicer:
@@ -785,7 +839,9 @@ class SnapshotServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CommitSnapshot(self, request, context):
-        """Makes the writable layer a committed one with a layer blob.
+        """Makes a writable snapshot that nothing has mounted a committed one: its writable layer becomes a layer with a blob,
+        `key` is gone, `name` can be a parent, and keeps the layer and its blob until it is removed. The same call again
+        answers the first's layer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -813,14 +869,31 @@ class SnapshotServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Apply(self, request_iterator, context):
-        """Applies a layer tar to a writable snapshot that nothing has mounted.
+        """Applies a layer tar (plain, gzip or zstd; whiteouts are heeded) to a writable snapshot that nothing has mounted. All
+        of it or nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Hash(self, request, context):
-        """A digest over contents, modes, owners and names (not times) of paths in a snapshot.
+        """A digest over contents, types, modes, owners, extended attributes and names (not times) of selected files.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CopyFiles(self, request, context):
+        """Copies selected files of one snapshot into another, a writable one that nothing has mounted, by the rules of a
+        Dockerfile's COPY. All of it or nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MakeDirectory(self, request, context):
+        """Makes a directory and those above it in a writable snapshot that nothing has mounted. One that is there stays as it
+        is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -888,6 +961,16 @@ def add_SnapshotServiceServicer_to_server(servicer, server):
                     servicer.Hash,
                     request_deserializer=pier_dot_image_dot_v1_dot_image__pb2.HashRequest.FromString,
                     response_serializer=pier_dot_image_dot_v1_dot_image__pb2.HashResponse.SerializeToString,
+            ),
+            'CopyFiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.CopyFiles,
+                    request_deserializer=pier_dot_image_dot_v1_dot_image__pb2.CopyFilesRequest.FromString,
+                    response_serializer=pier_dot_image_dot_v1_dot_image__pb2.CopyFilesResponse.SerializeToString,
+            ),
+            'MakeDirectory': grpc.unary_unary_rpc_method_handler(
+                    servicer.MakeDirectory,
+                    request_deserializer=pier_dot_image_dot_v1_dot_image__pb2.MakeDirectoryRequest.FromString,
+                    response_serializer=pier_dot_image_dot_v1_dot_image__pb2.MakeDirectoryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1214,6 +1297,60 @@ class SnapshotService:
             '/pier.image.v1.SnapshotService/Hash',
             pier_dot_image_dot_v1_dot_image__pb2.HashRequest.SerializeToString,
             pier_dot_image_dot_v1_dot_image__pb2.HashResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CopyFiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pier.image.v1.SnapshotService/CopyFiles',
+            pier_dot_image_dot_v1_dot_image__pb2.CopyFilesRequest.SerializeToString,
+            pier_dot_image_dot_v1_dot_image__pb2.CopyFilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MakeDirectory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pier.image.v1.SnapshotService/MakeDirectory',
+            pier_dot_image_dot_v1_dot_image__pb2.MakeDirectoryRequest.SerializeToString,
+            pier_dot_image_dot_v1_dot_image__pb2.MakeDirectoryResponse.FromString,
             options,
             channel_credentials,
             insecure,

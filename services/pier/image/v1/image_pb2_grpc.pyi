@@ -71,6 +71,8 @@ class ImageServiceStub:
     """Makes an image of a writable snapshot: the layers that it stands on, and one of what it has changed. The snapshot
     may be in use: whoever wants it whole sees to it that nothing is written meanwhile.
     """
+    CreateImage: _grpc.UnaryUnaryMultiCallable[_image_pb2.CreateImageRequest, _image_pb2.CreateImageResponse]
+    """Makes an image of the layers of a committed snapshot and a configuration. The same request gives the same image."""
     GetImage: _grpc.UnaryUnaryMultiCallable[_image_pb2.GetImageRequest, _image_pb2.GetImageResponse]
     """By reference, id, unique prefix of the id (with or without "sha256:") or digest reference; references go first."""
     ListImages: _grpc.UnaryUnaryMultiCallable[_image_pb2.ListImagesRequest, _image_pb2.ListImagesResponse]
@@ -104,6 +106,8 @@ class ImageServiceAsyncStub(ImageServiceStub):
     """Makes an image of a writable snapshot: the layers that it stands on, and one of what it has changed. The snapshot
     may be in use: whoever wants it whole sees to it that nothing is written meanwhile.
     """
+    CreateImage: _aio.UnaryUnaryMultiCallable[_image_pb2.CreateImageRequest, _image_pb2.CreateImageResponse]  # type: ignore[assignment]
+    """Makes an image of the layers of a committed snapshot and a configuration. The same request gives the same image."""
     GetImage: _aio.UnaryUnaryMultiCallable[_image_pb2.GetImageRequest, _image_pb2.GetImageResponse]  # type: ignore[assignment]
     """By reference, id, unique prefix of the id (with or without "sha256:") or digest reference; references go first."""
     ListImages: _aio.UnaryUnaryMultiCallable[_image_pb2.ListImagesRequest, _image_pb2.ListImagesResponse]  # type: ignore[assignment]
@@ -184,6 +188,14 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def CreateImage(
+        self,
+        request: _image_pb2.CreateImageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_image_pb2.CreateImageResponse, _abc.Awaitable[_image_pb2.CreateImageResponse]]:
+        """Makes an image of the layers of a committed snapshot and a configuration. The same request gives the same image."""
+
+    @_abc_1.abstractmethod
     def GetImage(
         self,
         request: _image_pb2.GetImageRequest,
@@ -248,7 +260,10 @@ class SnapshotServiceStub:
     RemoveSnapshot: _grpc.UnaryUnaryMultiCallable[_image_pb2.RemoveSnapshotRequest, _image_pb2.RemoveSnapshotResponse]
     """Its directories are out of the way when this answers, and deleted later."""
     CommitSnapshot: _grpc.UnaryUnaryMultiCallable[_image_pb2.CommitSnapshotRequest, _image_pb2.CommitSnapshotResponse]
-    """Makes the writable layer a committed one with a layer blob."""
+    """Makes a writable snapshot that nothing has mounted a committed one: its writable layer becomes a layer with a blob,
+    `key` is gone, `name` can be a parent, and keeps the layer and its blob until it is removed. The same call again
+    answers the first's layer.
+    """
     Diff: _grpc.UnaryStreamMultiCallable[_image_pb2.DiffRequest, _image_pb2.DiffResponse]
     """The differences between two snapshots as a layer tar."""
     Changes: _grpc.UnaryStreamMultiCallable[_image_pb2.ChangesRequest, _image_pb2.ChangesResponse]
@@ -256,9 +271,19 @@ class SnapshotServiceStub:
     Export: _grpc.UnaryStreamMultiCallable[_image_pb2.ExportRequest, _image_pb2.ExportResponse]
     """A tar of all that a snapshot shows, without what is mounted in it elsewhere. It may be in use."""
     Apply: _grpc.StreamUnaryMultiCallable[_image_pb2.ApplyRequest, _image_pb2.ApplyResponse]
-    """Applies a layer tar to a writable snapshot that nothing has mounted."""
+    """Applies a layer tar (plain, gzip or zstd; whiteouts are heeded) to a writable snapshot that nothing has mounted. All
+    of it or nothing.
+    """
     Hash: _grpc.UnaryUnaryMultiCallable[_image_pb2.HashRequest, _image_pb2.HashResponse]
-    """A digest over contents, modes, owners and names (not times) of paths in a snapshot."""
+    """A digest over contents, types, modes, owners, extended attributes and names (not times) of selected files."""
+    CopyFiles: _grpc.UnaryUnaryMultiCallable[_image_pb2.CopyFilesRequest, _image_pb2.CopyFilesResponse]
+    """Copies selected files of one snapshot into another, a writable one that nothing has mounted, by the rules of a
+    Dockerfile's COPY. All of it or nothing.
+    """
+    MakeDirectory: _grpc.UnaryUnaryMultiCallable[_image_pb2.MakeDirectoryRequest, _image_pb2.MakeDirectoryResponse]
+    """Makes a directory and those above it in a writable snapshot that nothing has mounted. One that is there stays as it
+    is.
+    """
 
 @_typing.type_check_only
 class SnapshotServiceAsyncStub(SnapshotServiceStub):
@@ -274,7 +299,10 @@ class SnapshotServiceAsyncStub(SnapshotServiceStub):
     RemoveSnapshot: _aio.UnaryUnaryMultiCallable[_image_pb2.RemoveSnapshotRequest, _image_pb2.RemoveSnapshotResponse]  # type: ignore[assignment]
     """Its directories are out of the way when this answers, and deleted later."""
     CommitSnapshot: _aio.UnaryUnaryMultiCallable[_image_pb2.CommitSnapshotRequest, _image_pb2.CommitSnapshotResponse]  # type: ignore[assignment]
-    """Makes the writable layer a committed one with a layer blob."""
+    """Makes a writable snapshot that nothing has mounted a committed one: its writable layer becomes a layer with a blob,
+    `key` is gone, `name` can be a parent, and keeps the layer and its blob until it is removed. The same call again
+    answers the first's layer.
+    """
     Diff: _aio.UnaryStreamMultiCallable[_image_pb2.DiffRequest, _image_pb2.DiffResponse]  # type: ignore[assignment]
     """The differences between two snapshots as a layer tar."""
     Changes: _aio.UnaryStreamMultiCallable[_image_pb2.ChangesRequest, _image_pb2.ChangesResponse]  # type: ignore[assignment]
@@ -282,9 +310,19 @@ class SnapshotServiceAsyncStub(SnapshotServiceStub):
     Export: _aio.UnaryStreamMultiCallable[_image_pb2.ExportRequest, _image_pb2.ExportResponse]  # type: ignore[assignment]
     """A tar of all that a snapshot shows, without what is mounted in it elsewhere. It may be in use."""
     Apply: _aio.StreamUnaryMultiCallable[_image_pb2.ApplyRequest, _image_pb2.ApplyResponse]  # type: ignore[assignment]
-    """Applies a layer tar to a writable snapshot that nothing has mounted."""
+    """Applies a layer tar (plain, gzip or zstd; whiteouts are heeded) to a writable snapshot that nothing has mounted. All
+    of it or nothing.
+    """
     Hash: _aio.UnaryUnaryMultiCallable[_image_pb2.HashRequest, _image_pb2.HashResponse]  # type: ignore[assignment]
-    """A digest over contents, modes, owners and names (not times) of paths in a snapshot."""
+    """A digest over contents, types, modes, owners, extended attributes and names (not times) of selected files."""
+    CopyFiles: _aio.UnaryUnaryMultiCallable[_image_pb2.CopyFilesRequest, _image_pb2.CopyFilesResponse]  # type: ignore[assignment]
+    """Copies selected files of one snapshot into another, a writable one that nothing has mounted, by the rules of a
+    Dockerfile's COPY. All of it or nothing.
+    """
+    MakeDirectory: _aio.UnaryUnaryMultiCallable[_image_pb2.MakeDirectoryRequest, _image_pb2.MakeDirectoryResponse]  # type: ignore[assignment]
+    """Makes a directory and those above it in a writable snapshot that nothing has mounted. One that is there stays as it
+    is.
+    """
 
 class SnapshotServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -339,7 +377,10 @@ class SnapshotServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _image_pb2.CommitSnapshotRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_image_pb2.CommitSnapshotResponse, _abc.Awaitable[_image_pb2.CommitSnapshotResponse]]:
-        """Makes the writable layer a committed one with a layer blob."""
+        """Makes a writable snapshot that nothing has mounted a committed one: its writable layer becomes a layer with a blob,
+        `key` is gone, `name` can be a parent, and keeps the layer and its blob until it is removed. The same call again
+        answers the first's layer.
+        """
 
     @_abc_1.abstractmethod
     def Diff(
@@ -371,7 +412,9 @@ class SnapshotServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_image_pb2.ApplyRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_image_pb2.ApplyResponse, _abc.Awaitable[_image_pb2.ApplyResponse]]:
-        """Applies a layer tar to a writable snapshot that nothing has mounted."""
+        """Applies a layer tar (plain, gzip or zstd; whiteouts are heeded) to a writable snapshot that nothing has mounted. All
+        of it or nothing.
+        """
 
     @_abc_1.abstractmethod
     def Hash(
@@ -379,7 +422,27 @@ class SnapshotServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _image_pb2.HashRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_image_pb2.HashResponse, _abc.Awaitable[_image_pb2.HashResponse]]:
-        """A digest over contents, modes, owners and names (not times) of paths in a snapshot."""
+        """A digest over contents, types, modes, owners, extended attributes and names (not times) of selected files."""
+
+    @_abc_1.abstractmethod
+    def CopyFiles(
+        self,
+        request: _image_pb2.CopyFilesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_image_pb2.CopyFilesResponse, _abc.Awaitable[_image_pb2.CopyFilesResponse]]:
+        """Copies selected files of one snapshot into another, a writable one that nothing has mounted, by the rules of a
+        Dockerfile's COPY. All of it or nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def MakeDirectory(
+        self,
+        request: _image_pb2.MakeDirectoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_image_pb2.MakeDirectoryResponse, _abc.Awaitable[_image_pb2.MakeDirectoryResponse]]:
+        """Makes a directory and those above it in a writable snapshot that nothing has mounted. One that is there stays as it
+        is.
+        """
 
 def add_SnapshotServiceServicer_to_server(servicer: SnapshotServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

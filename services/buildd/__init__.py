@@ -1,0 +1,1 @@
+"""Dockerfile builds: what a Dockerfile and a context become, a layer an instruction."""
