@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from chassis.errors import InvalidArgument, Unimplemented
-from execd import policy, seccomp
+from execd import health, policy, seccomp
 from execd.oci import capabilities, devices, limits, mounts, signals, sysctls, users
 from pier.exec.v1 import exec_pb2
 
@@ -58,6 +58,9 @@ def container(spec: exec_pb2.ContainerSpec, runtimes: frozenset[str]) -> list[st
             raise InvalidArgument(f"annotation {key[:80]!a} is reserved", reason="RESERVED_ANNOTATION",
                                   field="spec.annotations")
     restart_policy(spec.restart_policy, "spec.restart_policy")
+    if spec.restart_unhealthy and (spec.restart_policy.name in ("", "no") or not health.is_checked(spec)):
+        raise InvalidArgument("restart when unhealthy needs a restart policy and a health check",
+                              reason="CONTRADICTION", field="spec.restart_unhealthy")
     sysctls.check(spec.sysctls, spec.namespaces, "spec.sysctls")
     for number, device in enumerate(spec.devices):
         devices.check(device, f"spec.devices[{number}]")

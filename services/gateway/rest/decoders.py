@@ -29,6 +29,7 @@ port_bindings = port_settings.port_bindings
 HEALTH_TIMES: Final = {
     "Interval": "interval", "Timeout": "timeout", "StartPeriod": "start_period", "StartInterval": "start_interval",
 }
+_RESTART_UNHEALTHY: Final = "pier.restart-unhealthy"
 _POLICIES: Final = ("", "no", "always", "unless-stopped", "on-failure")
 _UINT32: Final = (1 << 32) - 1
 
@@ -135,7 +136,14 @@ def network_disabled(draft: Draft, fields: Fields, key: str) -> None:
 
 
 def labels(draft: Draft, fields: Fields, key: str) -> None:
-    draft.spec.labels.update(fields.string_map(key))
+    """One of them is Pier's own setting, which an image's label never is."""
+    given = fields.string_map(key)
+    draft.spec.labels.update(given)
+    if (value := given.get(_RESTART_UNHEALTHY)) is not None:
+        if value not in ("true", "false"):
+            raise bad(f'label {_RESTART_UNHEALTHY}: {value[:80]!a} is neither "true" nor "false"',
+                      field=fields.path(key))
+        draft.spec.restart_unhealthy = value == "true"
 
 
 def annotation_map(draft: Draft, fields: Fields, key: str) -> None:

@@ -517,6 +517,7 @@ class ContainerSpec(_message.Message):
     SANDBOX_ID_FIELD_NUMBER: _builtins.int
     HEALTH_CHECK_FIELD_NUMBER: _builtins.int
     CGROUP_PARENT_FIELD_NUMBER: _builtins.int
+    RESTART_UNHEALTHY_FIELD_NUMBER: _builtins.int
     image: _builtins.str
     """The image's reference as the user gave it, and its id ("sha256:…"); for people and lists, execd never reads an image."""
     image_id: _builtins.str
@@ -544,6 +545,10 @@ class ContainerSpec(_message.Message):
     """Joins this sandbox's ipc, uts and pid namespaces; "" for none."""
     cgroup_parent: _builtins.str
     """Parent cgroup below the instance's own; "" for the instance's."""
+    restart_unhealthy: _builtins.bool
+    """Whom its health check finds unhealthy is stopped (stop signal, timeout, KILL), and its restart policy begins its next
+    life whatever the exit code. It needs both, and is refused (CONTRADICTION) without.
+    """
     @_builtins.property
     def process(self) -> Global___Process: ...
     @_builtins.property
@@ -613,10 +618,11 @@ class ContainerSpec(_message.Message):
         sandbox_id: _builtins.str = ...,
         health_check: Global___HealthCheck | None = ...,
         cgroup_parent: _builtins.str = ...,
+        restart_unhealthy: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_masked_paths", b"_masked_paths", "_readonly_paths", b"_readonly_paths", "_stop_timeout", b"_stop_timeout", "health_check", b"health_check", "log", b"log", "masked_paths", b"masked_paths", "process", b"process", "readonly_paths", b"readonly_paths", "resources", b"resources", "restart_policy", b"restart_policy", "seccomp", b"seccomp", "stop_timeout", b"stop_timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_masked_paths", b"_masked_paths", "_readonly_paths", b"_readonly_paths", "_stop_timeout", b"_stop_timeout", "annotations", b"annotations", "auto_remove", b"auto_remove", "cgroup_parent", b"cgroup_parent", "devices", b"devices", "domainname", b"domainname", "health_check", b"health_check", "hostname", b"hostname", "image", b"image", "image_id", b"image_id", "init", b"init", "labels", b"labels", "log", b"log", "masked_paths", b"masked_paths", "mounts", b"mounts", "namespaces", b"namespaces", "privileged", b"privileged", "process", b"process", "read_only_rootfs", b"read_only_rootfs", "readonly_paths", b"readonly_paths", "resources", b"resources", "restart_policy", b"restart_policy", "runtime", b"runtime", "sandbox_id", b"sandbox_id", "seccomp", b"seccomp", "shm_size", b"shm_size", "stop_signal", b"stop_signal", "stop_timeout", b"stop_timeout", "sysctls", b"sysctls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_masked_paths", b"_masked_paths", "_readonly_paths", b"_readonly_paths", "_stop_timeout", b"_stop_timeout", "annotations", b"annotations", "auto_remove", b"auto_remove", "cgroup_parent", b"cgroup_parent", "devices", b"devices", "domainname", b"domainname", "health_check", b"health_check", "hostname", b"hostname", "image", b"image", "image_id", b"image_id", "init", b"init", "labels", b"labels", "log", b"log", "masked_paths", b"masked_paths", "mounts", b"mounts", "namespaces", b"namespaces", "privileged", b"privileged", "process", b"process", "read_only_rootfs", b"read_only_rootfs", "readonly_paths", b"readonly_paths", "resources", b"resources", "restart_policy", b"restart_policy", "restart_unhealthy", b"restart_unhealthy", "runtime", b"runtime", "sandbox_id", b"sandbox_id", "seccomp", b"seccomp", "shm_size", b"shm_size", "stop_signal", b"stop_signal", "stop_timeout", b"stop_timeout", "sysctls", b"sysctls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__masked_paths: _TypeAlias = _typing.Literal["masked_paths"]  # noqa: Y015
     _WhichOneofArgType__masked_paths: _TypeAlias = _typing.Literal["_masked_paths", b"_masked_paths"]  # noqa: Y015
