@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from execd.oci import devices, limits, mounts
+from execd.oci import block_io, cdi, devices, limits, mounts
 from execd.oci.users import User
 from pier.exec.v1 import exec_pb2
 
@@ -62,10 +62,7 @@ def config(
     linux: Document = {
         "namespaces": [{"type": "mount"}, *references],
         "cgroupsPath": f"/{place.cgroup}",
-        "resources": {
-            **limits.linux_resources(spec.resources),
-            "devices": devices.rules(spec.devices, privileged=spec.privileged),
-        },
+        "resources": _resources(spec),
         "rootfsPropagation": mounts.propagation(spec.mounts),
     }
     linux["devices"] = devices.all_of_host() if spec.privileged else [devices.node(device) for device in spec.devices]
@@ -95,6 +92,7 @@ def config(
         document["hostname"] = host_name
         if spec.domainname:  # runtimes of today know no key of its own for it, but all know the sysctl
             linux["sysctl"] = {**linux.get("sysctl", {}), "kernel.domainname": spec.domainname}
+    cdi.inject(document, spec.cdi_devices)
     return document
 
 
@@ -158,6 +156,14 @@ def _namespaces(spec: exec_pb2.ContainerSpec, place: Place) -> list[Document]:
         elif source == "fresh" or (source is None and (name != "cgroup" or is_v2())):
             found.append({"type": name})
     return found
+
+
+def _resources(spec: exec_pb2.ContainerSpec) -> Document:
+    document = limits.linux_resources(spec.resources)
+    if by_device := block_io.of(spec.block_io):
+        document["blockIO"] = {**document.get("blockIO", {}), **by_device}
+    document["devices"] = devices.rules(spec.devices, spec.device_rules, privileged=spec.privileged)
+    return document
 
 
 def _paths(given: exec_pb2.PathList) -> list[str]:

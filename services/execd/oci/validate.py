@@ -8,7 +8,7 @@ from typing import Final
 
 from chassis.errors import InvalidArgument, Unimplemented
 from execd import health, policy, seccomp
-from execd.oci import capabilities, devices, limits, mounts, signals, sysctls, users
+from execd.oci import block_io, capabilities, cdi, devices, limits, mounts, signals, sysctls, users
 from pier.exec.v1 import exec_pb2
 
 RLIMITS: Final = frozenset({
@@ -64,6 +64,11 @@ def container(spec: exec_pb2.ContainerSpec, runtimes: frozenset[str]) -> list[st
     sysctls.check(spec.sysctls, spec.namespaces, "spec.sysctls")
     for number, device in enumerate(spec.devices):
         devices.check(device, f"spec.devices[{number}]")
+    for rule in spec.device_rules:
+        devices.check_rule(rule, "spec.device_rules")
+    for name in spec.cdi_devices:
+        cdi.check(name, "spec.cdi_devices")
+    block_io.check(spec.block_io, "spec.block_io")
     for name in ("masked_paths", "readonly_paths"):
         for path in getattr(spec, name).paths:
             if not path.startswith(b"/") or b"\0" in path:

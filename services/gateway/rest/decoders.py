@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from chassis.errors import Unimplemented
 from gateway.rest import mount_settings, port_settings
-from gateway.rest.body import Fields, as_fields, as_integer
+from gateway.rest.body import Fields, as_fields, as_integer, as_list, as_strings
 from gateway.rest.draft import Draft
 from gateway.rest.errors import bad
 from gateway.rest.mount_settings import anonymous_volume
@@ -31,6 +31,7 @@ HEALTH_TIMES: Final = {
 }
 _RESTART_UNHEALTHY: Final = "pier.restart-unhealthy"
 _POLICIES: Final = ("", "no", "always", "unless-stopped", "on-failure")
+_GPUS: Final = 64
 _UINT32: Final = (1 << 32) - 1
 
 
@@ -44,6 +45,10 @@ def spec_text(name: str) -> Decode:
 
 def spec_flag(name: str) -> Decode:
     return lambda draft, fields, key: setattr(draft.spec, name, fields.boolean(key))
+
+
+def spec_strings(name: str) -> Decode:
+    return lambda draft, fields, key: getattr(draft.spec, name).extend(fields.strings(key))
 
 
 def process_text(name: str) -> Decode:
@@ -196,6 +201,43 @@ def devices(draft: Draft, fields: Fields, key: str) -> None:
             path_on_host=_bytes(source), path_in_container=_bytes(entry.text("PathInContainer") or source),
             permissions=entry.text("CgroupPermissions") or "rwm",
         )
+
+
+def block_devices(name: str, value: str) -> Decode:
+    """Limits of block devices: their paths, and the weight or rate under ``value``."""
+
+    def decode(draft: Draft, fields: Fields, key: str) -> None:
+        for entry in fields.objects(key):
+            item = getattr(draft.spec.block_io, name).add(path=_bytes(entry.text("Path")))
+            _set(item, value.lower(), entry.integer(value), entry.path(value))
+
+    return decode
+
+
+def device_requests(draft: Draft, fields: Fields, key: str) -> None:
+    """Devices by their names in the Container Device Interface, and GPUs, which are devices of class "gpu" there."""
+    for entry in fields.objects(key):
+        driver, ids, count = entry.text("Driver"), entry.strings("DeviceIDs"), entry.integer("Count")
+        wanted = [as_strings(group, entry.path("Capabilities")) for group in
+                  as_list(entry.raw("Capabilities"), entry.path("Capabilities"))]
+        if driver == "cdi" and ids and not count:
+            draft.spec.cdi_devices.extend(ids)
+        elif driver in ("", "nvidia") and any("gpu" in group for group in wanted) and not (ids and count):
+            names = ids or (["all"] if count < 0 else [str(number) for number in range(min(count, _GPUS))])
+            draft.spec.cdi_devices.extend(f"gpu={name}" for name in names)
+        else:
+            shown = " ".join(f"[{' '.join(group)}]" for group in wanted)
+            raise bad(f'could not select device driver "{driver[:80]}" with capabilities: [{shown[:200]}]',
+                      field=fields.path(key))
+
+
+def swappiness(draft: Draft, fields: Fields, key: str) -> None:
+    """−1 is the kernel's."""
+    value = fields.integer(key)
+    if not -1 <= value <= 100:
+        raise bad(f"Invalid value: {value}, valid memory swappiness range is 0-100", field=fields.path(key))
+    if value >= 0:
+        draft.spec.resources.memory_swappiness = value
 
 
 def log(draft: Draft, fields: Fields, key: str) -> None:
