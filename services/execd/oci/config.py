@@ -33,8 +33,8 @@ Document = dict[str, Any]
 @dataclass(frozen=True)
 class Place:
     """Where this life of the container is: ``rootfs`` as the shim sees it, the cgroup below each hierarchy, the
-    engine's files by their target, where the shim put cloned binds, namespaces that the start gave, and the host's
-    program that becomes the init of a container that asks for one."""
+    engine's files by their target, where the shim put cloned binds, namespaces that the start gave, the host's program
+    that becomes the init of a container that asks for one, and where the shim put another container's /dev/shm."""
 
     container: str
     rootfs: str
@@ -43,6 +43,7 @@ class Place:
     binds: dict[bytes, str]
     namespaces: tuple[exec_pb2.NamespaceRef, ...]
     init: str = ""
+    shm: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def config(
         "process": process(spec.process, user, caps, host_name),
         "root": {"path": place.rootfs, "readonly": spec.read_only_rootfs},
         "mounts": [
-            *mounts.standard(spec.shm_size, writable_cgroups=spec.privileged),
+            *mounts.standard(_shm(spec, place), writable_cgroups=spec.privileged),
             *(mounts.file_bind(source, target) for target, source in place.files.items()),
             *mounts.from_spec(spec.mounts, place.binds),
         ],
@@ -156,6 +157,17 @@ def _namespaces(spec: exec_pb2.ContainerSpec, place: Place) -> list[Document]:
         elif source == "fresh" or (source is None and (name != "cgroup" or is_v2())):
             found.append({"type": name})
     return found
+
+
+def _shm(spec: exec_pb2.ContainerSpec, place: Place) -> Document | None:
+    """Its own, unless its ipc namespace is the host's or another container's."""
+    if spec.no_shm:
+        return None
+    if place.shm:
+        return mounts.shared_shm(place.shm)
+    host = any(item.kind == exec_pb2.NAMESPACE_KIND_IPC and item.WhichOneof("source") == "host"
+               for item in spec.namespaces)
+    return mounts.shared_shm(mounts.SHM) if host else mounts.own_shm(spec.shm_size)
 
 
 def _resources(spec: exec_pb2.ContainerSpec) -> Document:

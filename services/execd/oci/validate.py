@@ -23,6 +23,7 @@ _HOSTNAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_])?"
 _SIZE: Final = re.compile(r"(\d{1,15})([bkmg]?)", re.IGNORECASE)
 _UNITS: Final = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _ARGS_MAX: Final = 1 << 20
+_JOINABLE: Final = frozenset({exec_pb2.NAMESPACE_KIND_PID, exec_pb2.NAMESPACE_KIND_IPC})
 _FRESH_ONLY: Final = frozenset({exec_pb2.NAMESPACE_KIND_USER})
 
 
@@ -151,7 +152,8 @@ def namespace(reference: exec_pb2.NamespaceRef) -> None:
     source = reference.WhichOneof("source")
     if reference.kind == exec_pb2.NAMESPACE_KIND_UNSPECIFIED or source is None:
         raise InvalidArgument("a namespace needs a kind and a source", reason="BAD_FIELD", field="spec.namespaces")
-    if reference.kind in _FRESH_ONLY or source in ("container", "sandbox"):
+    if reference.kind in _FRESH_ONLY or source == "sandbox" or (
+            source == "container" and reference.kind not in _JOINABLE):
         raise _not_built(f"namespaces of this kind from {source}", "spec.namespaces")
     if source == "path" and (not reference.path.startswith(b"/") or b"\0" in reference.path):
         raise InvalidArgument("a namespace's path is absolute", reason="BAD_FIELD", field="spec.namespaces.path")

@@ -31,6 +31,7 @@ HEALTH_TIMES: Final = {
 }
 _RESTART_UNHEALTHY: Final = "pier.restart-unhealthy"
 _POLICIES: Final = ("", "no", "always", "unless-stopped", "on-failure")
+_OF_OTHERS: Final = (exec_pb2.NAMESPACE_KIND_PID, exec_pb2.NAMESPACE_KIND_IPC)
 _GPUS: Final = 64
 _UINT32: Final = (1 << 32) - 1
 
@@ -293,14 +294,16 @@ def _namespace(draft: Draft, kind: exec_pb2.NamespaceKind.ValueType, fields: Fie
     mode = fields.text(key)
     if mode == "host":
         draft.spec.namespaces.add(kind=kind, host=True)
-    elif mode.startswith("container:") or mode in ("shareable", "none"):
-        raise Unimplemented(f"{fields.path(key)}: {mode[:80]} is not built yet", reason="NOT_BUILT", field=key)
+    elif mode.startswith("container:") and kind in _OF_OTHERS:
+        draft.spec.namespaces.add(kind=kind, container=mode.partition(":")[2])  # a name, until the create finds its id
     elif mode not in own:
         raise bad(f"invalid {key}: {mode[:80]}", field=fields.path(key))
 
 
 def ipc_mode(draft: Draft, fields: Fields, key: str) -> None:
-    _namespace(draft, exec_pb2.NAMESPACE_KIND_IPC, fields, key, {"", "private"})
+    mode = fields.text(key)
+    draft.spec.shareable_ipc, draft.spec.no_shm = mode == "shareable", mode == "none"
+    _namespace(draft, exec_pb2.NAMESPACE_KIND_IPC, fields, key, {"", "private", "shareable", "none"})
 
 
 def pid_mode(draft: Draft, fields: Fields, key: str) -> None:

@@ -521,6 +521,8 @@ class ContainerSpec(_message.Message):
     BLOCK_IO_FIELD_NUMBER: _builtins.int
     DEVICE_RULES_FIELD_NUMBER: _builtins.int
     CDI_DEVICES_FIELD_NUMBER: _builtins.int
+    SHAREABLE_IPC_FIELD_NUMBER: _builtins.int
+    NO_SHM_FIELD_NUMBER: _builtins.int
     image: _builtins.str
     """The image's reference as the user gave it, and its id ("sha256:…"); for people and lists, execd never reads an image."""
     image_id: _builtins.str
@@ -552,6 +554,10 @@ class ContainerSpec(_message.Message):
     """Whom its health check finds unhealthy is stopped (stop signal, timeout, KILL), and its restart policy begins its next
     life whatever the exit code. It needs both, and is refused (CONTRADICTION) without.
     """
+    shareable_ipc: _builtins.bool
+    """Its ipc namespace and /dev/shm may be joined by other containers (NamespaceRef.container)."""
+    no_shm: _builtins.bool
+    """No /dev/shm is mounted."""
     @_builtins.property
     def process(self) -> Global___Process: ...
     @_builtins.property
@@ -638,10 +644,12 @@ class ContainerSpec(_message.Message):
         block_io: Global___BlockIoLimits | None = ...,
         device_rules: _abc.Iterable[_builtins.str] | None = ...,
         cdi_devices: _abc.Iterable[_builtins.str] | None = ...,
+        shareable_ipc: _builtins.bool = ...,
+        no_shm: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_masked_paths", b"_masked_paths", "_readonly_paths", b"_readonly_paths", "_stop_timeout", b"_stop_timeout", "block_io", b"block_io", "health_check", b"health_check", "log", b"log", "masked_paths", b"masked_paths", "process", b"process", "readonly_paths", b"readonly_paths", "resources", b"resources", "restart_policy", b"restart_policy", "seccomp", b"seccomp", "stop_timeout", b"stop_timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_masked_paths", b"_masked_paths", "_readonly_paths", b"_readonly_paths", "_stop_timeout", b"_stop_timeout", "annotations", b"annotations", "auto_remove", b"auto_remove", "block_io", b"block_io", "cdi_devices", b"cdi_devices", "cgroup_parent", b"cgroup_parent", "device_rules", b"device_rules", "devices", b"devices", "domainname", b"domainname", "health_check", b"health_check", "hostname", b"hostname", "image", b"image", "image_id", b"image_id", "init", b"init", "labels", b"labels", "log", b"log", "masked_paths", b"masked_paths", "mounts", b"mounts", "namespaces", b"namespaces", "privileged", b"privileged", "process", b"process", "read_only_rootfs", b"read_only_rootfs", "readonly_paths", b"readonly_paths", "resources", b"resources", "restart_policy", b"restart_policy", "restart_unhealthy", b"restart_unhealthy", "runtime", b"runtime", "sandbox_id", b"sandbox_id", "seccomp", b"seccomp", "shm_size", b"shm_size", "stop_signal", b"stop_signal", "stop_timeout", b"stop_timeout", "sysctls", b"sysctls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_masked_paths", b"_masked_paths", "_readonly_paths", b"_readonly_paths", "_stop_timeout", b"_stop_timeout", "annotations", b"annotations", "auto_remove", b"auto_remove", "block_io", b"block_io", "cdi_devices", b"cdi_devices", "cgroup_parent", b"cgroup_parent", "device_rules", b"device_rules", "devices", b"devices", "domainname", b"domainname", "health_check", b"health_check", "hostname", b"hostname", "image", b"image", "image_id", b"image_id", "init", b"init", "labels", b"labels", "log", b"log", "masked_paths", b"masked_paths", "mounts", b"mounts", "namespaces", b"namespaces", "no_shm", b"no_shm", "privileged", b"privileged", "process", b"process", "read_only_rootfs", b"read_only_rootfs", "readonly_paths", b"readonly_paths", "resources", b"resources", "restart_policy", b"restart_policy", "restart_unhealthy", b"restart_unhealthy", "runtime", b"runtime", "sandbox_id", b"sandbox_id", "seccomp", b"seccomp", "shareable_ipc", b"shareable_ipc", "shm_size", b"shm_size", "stop_signal", b"stop_signal", "stop_timeout", b"stop_timeout", "sysctls", b"sysctls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__masked_paths: _TypeAlias = _typing.Literal["masked_paths"]  # noqa: Y015
     _WhichOneofArgType__masked_paths: _TypeAlias = _typing.Literal["_masked_paths", b"_masked_paths"]  # noqa: Y015
@@ -1028,7 +1036,9 @@ class NamespaceRef(_message.Message):
     path: _builtins.bytes
     """A pinned one."""
     container: _builtins.str
-    """Id of a running container."""
+    """Id of another container: its pid or ipc namespace (with /dev/shm, where it is shareable), at each start. That one
+    must run then: FAILED_PRECONDITION, reason NOT_RUNNING or NOT_SHAREABLE.
+    """
     sandbox: _builtins.str
     """Id of a sandbox of this service."""
     def __init__(
