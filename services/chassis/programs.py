@@ -45,14 +45,19 @@ async def running(
         await process.wait()
 
 
-async def finished(process: asyncio.subprocess.Process, what: str) -> None:
-    """Wait for its end, and raise what it failed with, if it did."""
+async def finished(process: asyncio.subprocess.Process, what: str) -> bytes:
+    """Wait for its end, and raise what it failed with, if it did; what it said on standard error."""
     assert process.stderr is not None
     said = await process.stderr.read()
     if await process.wait() == 0:
-        return
+        return said
     try:
         code, reason, message, field = json.loads(said.splitlines()[-1])
     except (ValueError, IndexError):
         raise Internal(f"{what}: the program failed: {said.decode(errors='replace')[-500:]}") from None
     raise errors.from_grpc(code, message, reason=reason, field=field)
+
+
+async def result(process: asyncio.subprocess.Process, what: str) -> Any:
+    """As ``finished``; what it told at its end (``program.tell``)."""
+    return json.loads((await finished(process, what)).splitlines()[-1])

@@ -1,6 +1,6 @@
 """pier.image.v1 on the wire: requests in, one call each, messages out.
 
-CommitSnapshot, Apply and Hash are not built yet and answer UNIMPLEMENTED.
+Apply, Hash, CopyFiles and MakeDirectory are not built yet and answer UNIMPLEMENTED.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from chassis.server import first_of
 from imaged import (
     catalog,
     commit,
+    commit_snapshot,
     content,
+    create_image,
     differences,
     gc,
     images,
@@ -83,7 +85,7 @@ class Images(rpc.ImageServiceServicer):
         return pb.CommitResponse(image=await commit.commit(self._state, request))
 
     async def CreateImage(self, request: pb.CreateImageRequest, context: Any) -> pb.CreateImageResponse:
-        raise _not_built("create image")
+        return pb.CreateImageResponse(image=await create_image.create(self._state, request))
 
     async def GetImage(self, request: pb.GetImageRequest, context: Any) -> pb.GetImageResponse:
         namespace = check_namespace(request.namespace)
@@ -161,11 +163,10 @@ class Snapshots(rpc.SnapshotServiceServicer):
 
 
     async def CommitSnapshot(self, request: pb.CommitSnapshotRequest, context: Any) -> pb.CommitSnapshotResponse:
-        raise _not_built("commit")
+        return await commit_snapshot.commit(self._state, request)
 
     async def Diff(self, request: pb.DiffRequest, context: Any) -> AsyncIterator[pb.DiffResponse]:
-        key = differences.check_diff(request)
-        async with aclosing(differences.layer(self._state, key, request.mount_points)) as parts:
+        async with aclosing(differences.difference(self._state, request)) as parts:
             async for part in parts:
                 yield pb.DiffResponse(data=part)
 

@@ -1277,7 +1277,7 @@ class Snapshot(_message.Message):
     COMMITTED_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     parent: _builtins.str
-    """Chain id of the topmost layer below it; "" for none."""
+    """Chain id of the topmost layer below it; "" for none. Of a committed one: of its own."""
     writable: _builtins.bool
     upper: _builtins.bytes
     """Topmost directory where changes land, for the owner of the mount alone; "" for a view."""
@@ -1663,8 +1663,11 @@ class DiffRequest(_message.Message):
     UPPER_FIELD_NUMBER: _builtins.int
     MOUNT_POINTS_FIELD_NUMBER: _builtins.int
     lower: _builtins.str
-    """"" is the parent of `upper`."""
+    """"" is the parent of `upper`; the committed snapshot that `upper` was prepared from says the same. Others are
+    UNIMPLEMENTED.
+    """
     upper: _builtins.str
+    """A writable snapshot, or a committed one: then what its commit made."""
     @_builtins.property
     def mount_points(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Where whoever runs the snapshot mounts things of its own ("/etc/hosts"): an empty file or directory that was added
