@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sqlite3
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from buildd.config import Config, Document, Step
 from buildd.context import Context
 from buildd.progress import Progress
 from buildd.records import Record
+from buildd.running import Surroundings
 from buildd.snapshots import Ground
 from buildd.state import State
 from buildd.steps import Rules
@@ -50,6 +52,7 @@ class Build:
     platform: image_pb2.Platform
     rules: Rules
     turns: asyncio.Semaphore
+    around: Surroundings
     stack: AsyncExitStack
     used: set[str] = field(default_factory=set)
     configured: dict[str, Record] = field(default_factory=dict)
@@ -98,7 +101,7 @@ class Build:
                     "build.used", lambda connection: _write(connection, used, configured)))
 
 
-def _write(connection: records.sqlite3.Connection, used: list[str], configured: list[Record]) -> None:
+def _write(connection: sqlite3.Connection, used: list[str], configured: list[Record]) -> None:
     for record in configured:
         records.put(connection, record)
     records.use(connection, used)

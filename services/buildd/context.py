@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from buildd import fetch, snapshots
 from buildd.state import State
+from chassis import ignore
 from chassis.errors import InvalidArgument, NotFound, Unimplemented
 from chassis.stages import stage
 from pier.build.v1 import build_pb2 as pb
@@ -102,7 +103,7 @@ async def _ignored(state: State, key: str, dockerfile: str) -> tuple[bytes, ...]
     """The patterns of the Dockerfile's own ignore file, else of the context's."""
     for path in (f"{dockerfile}{IGNORE}", IGNORE) if key else ():
         if (found := await _read(state, key, path)) is not None:
-            return patterns(found)
+            return tuple(ignore.read(found))
     return ()
 
 
@@ -114,25 +115,11 @@ async def _read(state: State, key: str, path: str) -> bytes | None:
         return None
 
 
-def patterns(text: bytes) -> tuple[bytes, ...]:
-    """The lines of a .dockerignore: comments and blank lines left out, each path clean and relative to the root."""
-    found = []
-    for line in text.removeprefix(b"\xef\xbb\xbf").splitlines():
-        if line.startswith(b"#") or not (word := line.strip()):
-            continue
-        exception, word = (b"!", word[1:].strip()) if word.startswith(b"!") else (b"", word)
-        if word:
-            word = posixpath.normpath(word)
-            word = word.lstrip(b"/") if len(word) > 1 else word
-        found.append(exception + word)
-    return tuple(found)
-
-
 class _Decompressor(Protocol):
-    eof: bool
-    needs_input: bool
-    unused_data: bytes
-
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
     def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
 
 

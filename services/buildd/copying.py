@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 from buildd import fetch, snapshots
 from buildd.build import Build
@@ -15,17 +16,19 @@ from buildd.config import Config
 from buildd.configure import bad
 from buildd.dockerfile import instructions as df
 from buildd.records import Inputs
-from buildd.scope import Scope
 from buildd.snapshots import Ground
 from buildd.steps import Worked
 from chassis.errors import InvalidArgument, NotFound, Unimplemented
 from chassis.stages import stage
-from chassis.tar import Entry
+from chassis.tar import Entry, clean_name
+from coordinator.dockerfile.errors import shown
 from pier.image.v1 import image_pb2 as pb
 
 _GIT: Final = ("git@", "git://", "ssh://")
 _REMOTE: Final = ("http://", "https://", *_GIT)
 _FILE_MODE: Final = 0o644
+_MODE_DIGITS: Final = 8
+_MODE_MAX: Final = 0o7777
 _FETCHED_MODE: Final = 0o600
 
 Find = Callable[[df.Instruction, str], Awaitable[str]]
@@ -51,7 +54,6 @@ class Copying:
     inputs: Inputs
     parts: Sequence[Part]
     target: str
-    chown: str
     chmod: int | None
     step: df.Copy
 
@@ -61,57 +63,48 @@ class Copying:
         return hashlib.sha256("".join(part.digest for part in self.parts).encode()).hexdigest()
 
 
-async def prepare(
-    build: Build, ground: Ground, config: Config, scope: Scope, step: df.Copy, find: Find
-) -> Copying:
-    """Find the sources, and say of what the step is made. NotFound (NO_SUCH_FILE) where one is not there."""
-    variables = config.variables
-    chown = scope.expand(step.chown, variables)
-    chmod = _mode(step, scope.expand(step.chmod, variables))
-    sources = [scope.expand(source, variables) for source in step.sources]
-    target = _target(config, scope.expand(step.target, variables))
-    if not target.endswith("/") and len(sources) + len(step.heredocs) > 1:
+async def prepare(build: Build, ground: Ground, config: Config, step: df.Copy, find: Find) -> Copying:
+    """Find the sources of ``step``, whose variables have been replaced, and say of what it is made. InvalidArgument
+    (NO_SUCH_FILE) where one is not there."""
+    chmod = _mode(step)
+    target = _target(config, step.target)
+    if not target.endswith("/") and len(step.sources) + len(step.heredocs) > 1:
         raise bad(step, f"When using {verb(step)} with more than one source file, the destination must be a directory "
                         "and end with a /")
-    exclude = [scope.expand(pattern, variables) for pattern in step.exclude]
-    parts = [_written(heredoc, scope, config) for heredoc in step.heredocs]
-    snapshot = await find(step, step.from_) if sources else ""
-    for source in sources:
-        if verb(step) == "ADD" and source.startswith(_REMOTE):
-            parts.append(await _fetched(build, step, source, scope, config))
+    parts = [_written(heredoc) for heredoc in step.heredocs]
+    snapshot = await find(step, step.from_) if step.sources else ""
+    for source in step.sources:
+        if isinstance(step, df.Add) and source.startswith(_REMOTE):
+            parts.append(await _fetched(build, step, source))
         else:
-            parts.append(await _source(build, step, source, snapshot, exclude))
+            parts.append(await _source(build, step, source, snapshot))
     inputs = Inputs(
-        ground=ground.key, instruction=f"{verb(step)} {_flags(step, chown, exclude)}{target}",
+        ground=ground.key, instruction=f"{verb(step)} {_flags(step)}{target}",
         files={part.name: part.digest for part in parts},
     )
-    return Copying(inputs, parts, target, chown, chmod, step)
+    return Copying(inputs, parts, target, chmod, step)
 
 
 def verb(step: df.Copy) -> str:
     return "ADD" if isinstance(step, df.Add) else "COPY"
 
 
-def _flags(step: df.Copy, chown: str, exclude: Sequence[str]) -> str:
+def _flags(step: df.Copy) -> str:
     words = [
-        *([f"--chown={chown}"] if chown else []), *([f"--chmod={step.chmod}"] if step.chmod else []),
+        *([f"--chown={step.chown}"] if step.chown else []), *([f"--chmod={step.chmod}"] if step.chmod else []),
         *(["--link"] if step.link else []), *(["--parents"] if step.parents else []),
-        *(f"--exclude={pattern}" for pattern in exclude),
+        *(f"--exclude={pattern}" for pattern in step.exclude),
     ]
     return "".join(f"{word} " for word in words)
 
 
-def _mode(step: df.Copy, text: str) -> int | None:
+def _mode(step: df.Copy) -> int | None:
+    text = step.chmod
     if not text:
         return None
-    try:
-        mode = int(text, 8)
-    except ValueError:
-        raise bad(step, f"invalid chmod parameter: '{text[:20]}': it should be octal string and between 0 and 07777"
-                  ) from None
-    if not 0 <= mode <= 0o7777:
-        raise bad(step, f"invalid chmod parameter: '{text[:20]}': it should be octal string and between 0 and 07777")
-    return mode
+    if set(text) - set("01234567") or len(text) > _MODE_DIGITS or int(text, 8) > _MODE_MAX:
+        raise bad(step, f"invalid chmod parameter: '{shown(text)}'. it should be octal string and between 0 and 07777")
+    return int(text, 8)
 
 
 def _target(config: Config, target: str) -> str:
@@ -119,30 +112,28 @@ def _target(config: Config, target: str) -> str:
     joined = posixpath.join("/", config.working_dir or "/", target)
     clean = posixpath.normpath(joined)
     clean = clean[1:] if clean.startswith("//") else clean
-    is_directory = target.endswith("/") or target in (".", "..") or target.endswith(("/.", "/.."))
+    is_directory = target in (".", "..") or target.endswith(("/", "/.", "/.."))
     return clean if not is_directory or clean == "/" else clean + "/"
 
 
-def _written(heredoc: df.Heredoc, scope: Scope, config: Config) -> Part:
-    text = heredoc.text if heredoc.literal else scope.expand_text(heredoc.text, config.variables)
-    data = text.encode("utf-8", "surrogateescape")
-    entry = Entry(name=heredoc.name.encode(), mode=_FILE_MODE, size=len(data))
+def _written(heredoc: df.Heredoc) -> Part:
+    data = _bytes(heredoc.text)
+    entry = Entry(name=clean_name(_bytes(heredoc.name)), mode=_FILE_MODE, size=len(data))
     return Part(f"<<{heredoc.name}", hashlib.sha256(data).hexdigest(), content=(entry, data))
 
 
-async def _fetched(build: Build, step: df.Copy, source: str, scope: Scope, config: Config) -> Part:
-    assert isinstance(step, df.Add)
-    if source.startswith(_GIT) or source.partition("#")[0].endswith(".git"):
+async def _fetched(build: Build, step: df.Add, source: str) -> Part:
+    if source.startswith(_GIT) or urlsplit(source).path.endswith(".git"):
         raise Unimplemented(f"dockerfile line {step.location.first}: ADD of a git repository is not supported yet",
                             reason="NOT_BUILT", field="ADD", expected="a file, a directory, a tar or a URL")
-    remote = await fetch.remote(build.state, build.stack, source, scope.expand(step.checksum, config.variables))
+    remote = await fetch.remote(build.state, build.stack, source, step.checksum)
     return Part(source, remote.digest, remote=remote, unpack=bool(step.unpack))
 
 
-async def _source(build: Build, step: df.Copy, source: str, snapshot: str, exclude: Sequence[str]) -> Part:
+async def _source(build: Build, step: df.Copy, source: str, snapshot: str) -> Part:
     unpack = isinstance(step, df.Add) and step.unpack is not False
     files = pb.FileSelection(
-        snapshot=snapshot, sources=[_bytes(source)], exclude=[_bytes(pattern) for pattern in exclude],
+        snapshot=snapshot, sources=[_bytes(source)], exclude=[_bytes(pattern) for pattern in step.exclude],
         ignore=build.context.ignored if snapshot == build.context.snapshot else (),
     )
     async with stage("build.hash", source=source):
@@ -167,7 +158,7 @@ async def carry_out(build: Build, key: str, ground: Ground, copying: Copying) ->
                 files = part.files or await _made(build, stack, part)
                 await snapshots.copy(build.state, pb.CopyFilesRequest(
                     files=files, key=key, target=_bytes(copying.target), parents=copying.step.parents,
-                    chown=copying.chown, chmod=copying.chmod, unpack=part.unpack, link=copying.step.link,
+                    chown=copying.step.chown, chmod=copying.chmod, unpack=part.unpack, link=copying.step.link,
                 ))
         yield Worked()
 

@@ -87,7 +87,7 @@ async def fetch(state: State, stack: AsyncExitStack, url: str) -> Fetched:
                     raise _refused(url, response.status)
                 return await _kept(state, stack, url, response)
         except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
-            raise Unavailable(f"{shown(url)}: {error or type(error).__name__}", reason="FETCH_FAILED") from error
+            raise Unavailable(f"{shown(url)}: {str(error) or type(error).__name__}", reason="FETCH_FAILED") from error
 
 
 def _refused(url: str, status: int) -> PierError:

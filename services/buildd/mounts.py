@@ -16,10 +16,8 @@ from typing import Final
 from buildd import cache_mounts, secret_files, snapshots
 from buildd.build import Build
 from buildd.config import Config
-from buildd.configure import bad
 from buildd.copying import Find
 from buildd.dockerfile import instructions as df
-from buildd.scope import Scope
 from chassis.errors import InvalidArgument, NotFound, Unimplemented
 from pier.image.v1 import image_pb2 as pb
 from pier.types.v1 import types_pb2
@@ -41,7 +39,8 @@ class Wanted:
     def described(self) -> str:
         """What of it counts for the cache key: where, and of what kind; never what a cache or a secret holds."""
         mount = self.mount
-        return f"{mount.type} {self.target} {mount.id} {mount.mode} {mount.uid} {mount.gid} {mount.size} {mount.read_only}"
+        parts = [mount.type, self.target, mount.id, mount.mode, mount.uid, mount.gid, mount.size, mount.read_only]
+        return " ".join(map(str, parts))
 
 
 @dataclass
@@ -50,29 +49,24 @@ class Prepared:
     points: list[bytes] = field(default_factory=list)
 
 
-async def prepare(build: Build, config: Config, scope: Scope, run: df.Run, find: Find) -> list[Wanted]:
-    """Judge the mounts, and find what binds are of."""
-    return [await _wanted(build, config, scope, run, mount, find) for mount in run.mounts]
+async def prepare(build: Build, config: Config, run: df.Run, find: Find) -> list[Wanted]:
+    """Judge the mounts of ``run``, whose variables have been replaced, and find what binds are of."""
+    return [await _wanted(build, config, run, mount, find) for mount in run.mounts]
 
 
-async def _wanted(
-    build: Build, config: Config, scope: Scope, run: df.Run, mount: df.Mount, find: Find
-) -> Wanted:
-    variables = config.variables
-    target = scope.expand(mount.target, variables)
+async def _wanted(build: Build, config: Config, run: df.Run, mount: df.Mount, find: Find) -> Wanted:
+    target = mount.target
     if mount.type == "ssh" or mount.env:
         what = "of type ssh" if mount.type == "ssh" else "that set a variable (env=)"
         raise Unimplemented(f"dockerfile line {run.location.first}: --mount {what} is not supported yet",
                             reason="NOT_BUILT", field="--mount", expected="bind, cache, tmpfs or secret with a target")
     if mount.type == "secret":
-        id_ = mount.id or posixpath.basename(target)
-        return Wanted(mount, target or f"{_SECRETS}/{id_}")
-    if not target:
-        raise bad(run, f"--mount=type={mount.type} requires a target")
+        return Wanted(mount, posixpath.join("/", config.working_dir or "/", target) if target
+                      else f"{_SECRETS}/{_secret_id(mount)}")
     target = posixpath.normpath(posixpath.join("/", config.working_dir or "/", target))
     if mount.type != "bind":
         return Wanted(mount, target)
-    source = scope.expand(mount.source, variables) or "/"
+    source = mount.source or "/"
     snapshot = await find(run, mount.from_)
     files = pb.FileSelection(
         snapshot=snapshot, sources=[source.encode("utf-8", "surrogateescape")], literal=True,
@@ -131,9 +125,13 @@ async def _made(build: Build, stack: AsyncExitStack, wanted: Wanted) -> types_pb
             return _bind(await snapshots.upper(build.state, key) + b"/" + _NAME, read_only=mount.read_only is not False)
 
 
+def _secret_id(mount: df.Mount) -> str:
+    return mount.id or mount.source or posixpath.basename(mount.target)
+
+
 async def _secret(build: Build, stack: AsyncExitStack, wanted: Wanted) -> types_pb2.MountSpec | None:
     mount = wanted.mount
-    id_ = mount.id or posixpath.basename(wanted.target)
+    id_ = _secret_id(mount)
     value = next((each.value for each in build.options.secrets if each.id == id_), None)
     if value is None:
         if mount.required:

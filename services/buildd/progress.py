@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from buildd.dockerfile.instructions import Finding, Instruction
@@ -18,7 +18,22 @@ class Progress:
     """The messages of one build. ``messages`` are taken off by whoever sends them."""
 
     def __init__(self) -> None:
-        self.messages: asyncio.Queue[pb.BuildResponse | None] = asyncio.Queue(_QUEUE)
+        self.messages: asyncio.Queue[pb.BuildResponse] = asyncio.Queue(_QUEUE)
+
+    async def until(self, work: asyncio.Task[None]) -> AsyncIterator[pb.BuildResponse]:
+        """The messages, until ``work`` has ended and all are taken."""
+        while not (work.done() and self.messages.empty()):
+            if not self.messages.empty():
+                yield self.messages.get_nowait()
+                continue
+            coming = asyncio.ensure_future(self.messages.get())
+            try:
+                await asyncio.wait({coming, work}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if not coming.done():
+                    coming.cancel()
+            if coming.done() and not coming.cancelled():
+                yield coming.result()
 
     async def plan(self, steps: Sequence[StepProgress]) -> None:
         await self.send(pb.BuildResponse(plan=pb.Plan(steps=[step.message for step in steps])))

@@ -1,8 +1,8 @@
 """Records: which steps were carried out, of what they were made, and where what they made is.
 
-A step that is going to be carried out is an intent first (``begin``), with all that its record will say. Its snapshot is
-committed at imaged afterwards, and only then is the record written, in the transaction that ends the intent: what died
-in between is found in ``unfinished``, and imaged knows whether it was committed.
+A step that is going to be carried out is an intent first (``begin``), with all that its record will say. Its snapshot
+is committed at imaged afterwards, and only then is the record written, in the transaction that ends the intent: what
+died in between is found in ``unfinished``, and imaged knows whether it was committed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from chassis import store
-from chassis.store import Intent
+from chassis.store import Intent, Store
 
 REGULAR: Final = "regular"
 CACHE_MOUNT: Final = "exec.cachemount"
@@ -33,8 +33,8 @@ MIGRATIONS: Final = ("""
 
 
 class Inputs(msgspec.Struct, frozen=True):
-    """What a cache key is made of, kept so that a miss can be explained. ``ground`` is the cache key below; ``files`` is
-    what was selected with the digest of it; ``settings`` are the other things that count (SHELL, USER, network …)."""
+    """What a cache key is made of, kept so that a miss can be explained. ``ground`` is the cache key below; ``files``
+    is what was selected with the digest of it; ``settings`` are the other things that count (SHELL, USER, …)."""
 
     ground: str
     instruction: str
@@ -44,10 +44,9 @@ class Inputs(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """``snapshot`` names imaged's committed snapshot, "" for none, and ``made_in`` is the key of the writable one that it
-    was; ``layer`` is its own layer's chain id, "" where it
-    changed no file; ``chain_id`` that of its topmost layer. ``place`` is where in which Dockerfile it stands. Sizes in
-    bytes."""
+    """``snapshot`` names imaged's committed snapshot, "" for none, and ``made_in`` is the key of the writable one that
+    it was; ``layer`` is its own layer's chain id, "" where it changed no file; ``chain_id`` that of its topmost layer.
+    ``place`` is where in which Dockerfile it stands. Sizes in bytes."""
 
     key: str
     type: str
@@ -64,24 +63,21 @@ class Record(msgspec.Struct, frozen=True):
     uses: int = 0
 
 
-_COLUMNS: Final = "body, used_ns, uses"
-
-
 def find(connection: sqlite3.Connection, key: str) -> Record | None:
-    row = connection.execute(f"SELECT {_COLUMNS} FROM records WHERE key=?", (key,)).fetchone()
+    row = connection.execute("SELECT body, used_ns, uses FROM records WHERE key=?", (key,)).fetchone()
     return _record(row) if row else None
 
 
 def last_at(connection: sqlite3.Connection, place: str) -> Record | None:
     """The one that was used last of those that stand at ``place``."""
     row = connection.execute(
-        f"SELECT {_COLUMNS} FROM records WHERE place=? ORDER BY used_ns DESC LIMIT 1", (place,)).fetchone()
+        "SELECT body, used_ns, uses FROM records WHERE place=? ORDER BY used_ns DESC LIMIT 1", (place,)).fetchone()
     return _record(row) if row else None
 
 
 def everything(connection: sqlite3.Connection) -> list[Record]:
     """Most recently used first."""
-    rows = connection.execute(f"SELECT {_COLUMNS} FROM records ORDER BY used_ns DESC, key").fetchall()
+    rows = connection.execute("SELECT body, used_ns, uses FROM records ORDER BY used_ns DESC, key").fetchall()
     return [_record(row) for row in rows]
 
 
@@ -108,6 +104,11 @@ def use(connection: sqlite3.Connection, keys: Iterable[str]) -> None:
 
 def drop(connection: sqlite3.Connection, key: str) -> None:
     connection.execute("DELETE FROM records WHERE key=?", (key,))
+
+
+async def forget(kept: Store, key: str) -> None:
+    """Take the record away."""
+    await kept.write("record.forget", lambda connection: drop(connection, key))
 
 
 def abandon(connection: sqlite3.Connection, key: str) -> None:

@@ -35,9 +35,10 @@ async def image(build: Build, made: Image) -> pb.Image:
     services = build.state.services
     async with stage("build.image"):
         try:
-            answer: pb.CreateImageResponse = await services.imaged.call(services.images.CreateImage, pb.CreateImageRequest(
+            request = pb.CreateImageRequest(
                 namespace=build.namespace, references=build.options.tags, snapshot=made.ground.snapshot,
-                config=config.encode(document)))
+                config=config.encode(document))
+            answer: pb.CreateImageResponse = await services.imaged.call(services.images.CreateImage, request)
         except NotFound as error:
             if error.reason == "NO_SNAPSHOT":
                 raise snapshots.lost(made.ground.snapshot) from error

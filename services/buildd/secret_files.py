@@ -1,4 +1,4 @@
-"""Secrets: values that a command sees in a file, which is nowhere but on a tmpfs and no longer than the command runs."""
+"""Secrets: values that a command sees in a file, which is on a tmpfs, and no longer there than the command runs."""
 
 from __future__ import annotations
 

@@ -15,19 +15,18 @@ from buildd.configure import bad
 from buildd.dockerfile import instructions as df
 from buildd.progress import StepProgress
 from buildd.records import Inputs, Record
-from buildd.running import Command, Surroundings
+from buildd.running import Command
 from buildd.scope import Scope
 from buildd.steps import Done, Worked
+from chassis.errors import Unimplemented
 from pier.build.v1 import build_pb2 as pb
 
 
 class StageRun:
     """One stage while it is carried out. ``find`` is what a name after ``from`` means."""
 
-    def __init__(
-        self, build: Build, name: str, base: Image, scope: Scope, find: copying.Find, around: Surroundings
-    ) -> None:
-        self._build, self._name, self._scope, self._find, self._around = build, name, scope, find, around
+    def __init__(self, build: Build, name: str, base: Image, scope: Scope, find: copying.Find) -> None:
+        self._build, self._name, self._scope, self._find = build, name, scope, find
         self._ground = base.ground
         self._config = base.config
         self._document = base.document
@@ -46,6 +45,7 @@ class StageRun:
         """The next instruction."""
         self._number += 1
         await progress.begin()
+        step = self._scope.read(step, self._config.variables)
         if isinstance(step, df.Run):
             end = await self._run(step, progress)
         elif isinstance(step, df.Copy):
@@ -58,8 +58,11 @@ class StageRun:
         await progress.end(end)
 
     async def _configure(self, step: df.Instruction) -> pb.StepEnd:
-        self._config, text = configure.apply(self._config, step, self._scope)
-        if isinstance(step, df.Maintainer):
+        text = configure.text(self._config, step)
+        self._config = configure.apply(self._config, step, self._scope.file)
+        if isinstance(step, df.Arg):
+            self._scope.declare(step)
+        elif isinstance(step, df.Maintainer):
             self._document = replace(self._document, author=step.author)
         return await self._note(text)
 
@@ -83,8 +86,8 @@ class StageRun:
         return pb.StepEnd(cached=cached, cache_key=key, chain_id=self._ground.chain_id)
 
     async def _workdir(self, step: df.Workdir) -> pb.StepEnd:
-        path = configure.working_directory(self._config, step, self._scope)
-        self._config = replace(self._config, working_dir=path)
+        self._config = configure.apply(self._config, step, self._scope.file)
+        path = self._config.working_dir or "/"
         if path == "/":
             return await self._note("WORKDIR /")
         ground, user = self._ground, self._config.user or ""
@@ -101,7 +104,7 @@ class StageRun:
 
     async def _copy(self, step: df.Copy) -> pb.StepEnd:
         build, ground = self._build, self._ground
-        found = await copying.prepare(build, ground, self._config, self._scope, step, self._find)
+        found = await copying.prepare(build, ground, self._config, step, self._find)
         done = await self._carry_out(
             found.inputs, lambda key: copying.carry_out(build, key, ground, found))
         kind = "file" if len(found.parts) == 1 else "multi"
@@ -111,9 +114,9 @@ class StageRun:
     async def _run(self, step: df.Run, progress: StepProgress) -> pb.StepEnd:
         build, config, scope = self._build, self._config, self._scope
         network = self._network(step)
-        wanted = await mounts.prepare(build, config, scope, step, self._find)
+        wanted = await mounts.prepare(build, config, step, self._find)
         words, shown = self._words(step)
-        arguments = {name: value for name, value in scope.effective.items() if name not in config.variables}
+        arguments = {name: value for name, value in scope.arguments.items() if name not in config.variables}
         inputs = Inputs(
             ground=self._ground.key, instruction=f"RUN {shown}", arguments=arguments, files=mounts.files(wanted),
             settings={
@@ -128,7 +131,7 @@ class StageRun:
             async with build.turns, mounts.made(build, wanted) as made:
                 command = Command(
                     words, shown, config, arguments, scope.proxies, network, made.specs, made.points)
-                async with running.run(build.state, key, ground, command, self._around, progress) as worked:
+                async with running.run(build.state, key, ground, command, build.around, progress) as worked:
                     yield worked
 
         done = await self._carry_out(inputs, work)
@@ -136,8 +139,19 @@ class StageRun:
 
     def _words(self, step: df.Run) -> tuple[list[str], str]:
         """What is started, and how an error names it."""
-        words = configure.command(self._config, step.command)
-        return words, " ".join(words)
+        if not step.heredocs:
+            words = configure.command(self._config, step.command)
+            return words, " ".join(words)
+        first = step.heredocs[0]
+        if not step.heredoc_only:
+            behind = "".join(f"{each.raw}{each.name}\n" for each in step.heredocs)
+            words = [*self._config.command_shell, f"{step.command.shell}\n{behind}"]
+        elif first.text.startswith("#!"):
+            raise Unimplemented(f"dockerfile line {step.location.first}: a heredoc that names its program (#!) is not "
+                                "supported yet", reason="NOT_BUILT", field="RUN", expected="a heredoc for the shell")
+        else:
+            words = [*self._config.command_shell, first.text]
+        return words, " ".join([*self._config.command_shell, step.command.shell])
 
     def _network(self, step: df.Run) -> str:
         """Of this command. What the Dockerfile asks for never exceeds what the client has granted (CVE-2024-23653)."""

@@ -41,9 +41,12 @@ class NamedLocks:
 
 @dataclass(frozen=True)
 class State:
-    """One per process. ``directory`` is for temporary files, ``secrets`` is a directory on a tmpfs; ``in_use`` counts the running builds that use a record, by
-    its key; ``doubtful`` are the keys of steps that were broken off where imaged may have committed them; ``taken`` the cache mounts
-    that one command has for itself."""
+    """One per process. ``directory`` is for temporary files, ``secrets`` is a directory on a tmpfs.
+
+    ``in_use`` counts the running builds that use a record, by its key; ``doubtful`` are the keys of steps that were
+    broken off where imaged may have committed them; ``taken`` the cache mounts that one command has for itself;
+    ``busy`` words for the running builds. ``swept``: what an earlier life has left is gone.
+    """
 
     settings: BuilddSettings
     services: Services
@@ -57,3 +60,5 @@ class State:
     in_use: Counter[str] = field(default_factory=Counter)
     doubtful: set[str] = field(default_factory=set)
     taken: set[str] = field(default_factory=set)
+    busy: set[str] = field(default_factory=set)
+    swept: asyncio.Event = field(default_factory=asyncio.Event)

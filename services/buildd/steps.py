@@ -82,7 +82,7 @@ async def _carry_out(state: State, record: Record, rules: Rules, work: Work) -> 
                 made = await snapshots.commit(
                     state, record.made_in, record.snapshot, worked.mount_points, rules.clamp_ns)
         done = completed(record, made)
-        await state.store.write("build.record", lambda connection: records.put(connection, done))
+        await _write(state, done)
     except BaseException:
         if committing:
             state.doubtful.add(record.key)
@@ -91,6 +91,10 @@ async def _carry_out(state: State, record: Record, rules: Rules, work: Work) -> 
                 "build.abandon", lambda connection: records.abandon(connection, record.key)))
         raise
     return done
+
+
+async def _write(state: State, record: Record) -> None:
+    await state.store.write("build.record", lambda connection: records.put(connection, record))
 
 
 def completed(record: Record, made: image_pb2.CommitSnapshotResponse) -> Record:
@@ -118,8 +122,7 @@ async def settle(state: State, key: str) -> None:
         else:
             # The same call again answers the first's layer.
             made = await snapshots.commit(state, record.made_in, record.snapshot)
-            done = completed(record, made)
-            await state.store.write("settle.record", lambda connection: records.put(connection, done))
+            await _write(state, completed(record, made))
     state.doubtful.discard(key)
 
 

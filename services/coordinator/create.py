@@ -28,8 +28,8 @@ class NewContainer:
     """What is asked for. ``spec`` holds everything but what the image may give a default for.
 
     ``entrypoint`` and ``command`` are None where the image's count; an empty entrypoint takes the image's away.
-    ``volume_labels`` are those of the volumes that the image declares. ``snapshot``: its root file system stands on this
-    committed snapshot ("" for nothing) and on no image, from which nothing is taken then.
+    ``volume_labels`` are those of the volumes that the image declares. ``snapshot``: its root file system stands on
+    this committed snapshot ("" for nothing) and on no image, from which nothing is taken then.
     """
 
     id: str

@@ -21,7 +21,7 @@ NAMESPACE: Final = "docker"
 
 @dataclass(frozen=True)
 class Services:
-    """The peers and their stubs. ``manager`` is who owns what is made through them, ``namespace`` that of its containers.
+    """The peers and their stubs. ``manager`` owns what is made through them, ``namespace`` is that of its containers.
 
     ``unsettled`` is set where a verb may have left something half done: the reconciler then looks soon.
     """

@@ -23,6 +23,7 @@ from imaged import (
     images,
     importing,
     load,
+    read_file,
     registries,
     save,
     snapshots,
@@ -188,6 +189,9 @@ class Snapshots(rpc.SnapshotServiceServicer):
 
     async def CopyFiles(self, request: pb.CopyFilesRequest, context: Any) -> pb.CopyFilesResponse:
         raise _not_built("copy files")
+
+    async def ReadFile(self, request: pb.ReadFileRequest, context: Any) -> pb.ReadFileResponse:
+        return pb.ReadFileResponse(data=await read_file.read(self._state, request))
 
     async def MakeDirectory(self, request: pb.MakeDirectoryRequest, context: Any) -> pb.MakeDirectoryResponse:
         raise _not_built("make directory")
