@@ -32,7 +32,7 @@ def main(
     """Do ``work`` on the request in ``text``. The exit status: 0, or 1 with the error as the last line of standard
     error. It ends with whoever started it: nobody else knows of it."""
     try:
-        request = json.loads(text)
+        request = json.loads(_text_of(text))
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != request[PARENT]:
             return 1
@@ -49,6 +49,15 @@ def main(
         return 0
     print(json.dumps([found.grpc_code, found.reason, found.message, found.field]), file=sys.stderr)
     return 1
+
+
+def _text_of(argument: str) -> str:
+    """The request: the argument itself, or what is in the descriptor that ``@NUMBER`` names."""
+    if not argument.startswith("@"):
+        return argument
+    with open(int(argument[1:]), encoding="ascii") as file:
+        file.seek(0)
+        return file.read()
 
 
 def write(data: bytes) -> None:

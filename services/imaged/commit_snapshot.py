@@ -12,6 +12,7 @@ import hashlib
 import sqlite3
 import time
 from contextlib import AsyncExitStack
+from typing import Final
 
 import msgspec
 from isal import isal_zlib
@@ -30,8 +31,9 @@ from imaged.state import State
 from imaged.unbroken import acquire, unbroken
 from pier.image.v1 import image_pb2 as pb
 
-VERB = "commit_snapshot"
-_SECOND = 10**9
+VERB: Final = "commit_snapshot"
+_BLOCK: Final = 256 << 10
+_SECOND: Final = 10**9
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -111,17 +113,23 @@ async def _layer(
     no time, and what is pushed later is a third of it."""
     hasher = hashlib.sha256()
     packer = isal_zlib.compressobj(isal_zlib.ISAL_DEFAULT_COMPRESSION, isal_zlib.DEFLATED, GZIP)
+    held = bytearray()
 
-    def write(part: bytes) -> None:
+    def write(part: bytes, *, last: bool = False) -> None:
+        # What comes out depends on how it is cut: as the pipe happens to give it would be another blob each time.
         hasher.update(part)
-        if packed := packer.compress(part):
-            ingest.write(packed)
+        held.extend(part)
+        while len(held) >= _BLOCK:
+            ingest.write(packer.compress(bytes(held[:_BLOCK])))
+            del held[:_BLOCK]
+        if last:
+            ingest.write(packer.compress(bytes(held)) + packer.flush())
 
     async def take(part: bytes) -> None:
         await unbroken(state.files.run(write, part))
 
     settled = await differences.settle(state, key, mount_points, clamp_ns, take)
-    await unbroken(state.files.run(lambda: ingest.write(packer.flush())))
+    await unbroken(state.files.run(write, b"", last=True))
     return check_digest("sha256:" + hasher.hexdigest()), settled
 
 

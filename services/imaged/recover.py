@@ -40,6 +40,8 @@ async def recover(state: State) -> None:
     """Undo what was broken off. Nothing else runs yet, and no worker of an earlier life lives any more."""
     async with stage("recover.layers"):
         half = await state.files.run(state.layers.recover)
+    async with stage("recover.snapshots"):
+        await state.files.run(state.rootfs.recover)
     for intent in await state.store.read(store.unfinished):
         if intent.verb == volumes.REMOVE:
             await volumes.finish_removal(state, intent)

@@ -28,6 +28,7 @@ from pier.types.v1 import types_pb2
 
 # What lower layers say about redirects, metacopies or indexes is an attacker's word.
 _OPTIONS: Final = (("redirect_dir", b"nofollow"), ("metacopy", b"off"), ("index", b"off"))
+OVERLAY_OPTIONS: Final = tuple(f"{name}={value.decode()}" for name, value in _OPTIONS)
 
 Request = pb.PrepareSnapshotRequest | pb.ViewSnapshotRequest
 
@@ -170,15 +171,19 @@ async def message(state: State, row: SnapshotRow, *, strict: bool = True) -> pb.
     return snapshot
 
 
+async def layers(state: State, row: SnapshotRow) -> list[Path]:
+    """The directories of the layers that a snapshot stands on, the upmost first."""
+    found = await state.store.read(lambda connection: catalog.chain(connection, row.parent))
+    return [state.layers.path(layer.chain_id) for layer in found]
+
+
 async def lowers(state: State, key: str) -> tuple[list[Path], list[str]]:
     """The layers of a snapshot, the upmost first, as an overlay without anything writable names them: two at least, or
     none; and the overlay's options."""
-    row = await need(state, key)
-    layers = await state.store.read(lambda connection: catalog.chain(connection, row.parent))
-    found = [state.layers.path(layer.chain_id) for layer in layers]
+    found = await layers(state, await need(state, key))
     if len(found) == 1:
         found.append(state.rootfs.empty)
-    return found, [f"{name}={value.decode()}" for name, value in _OPTIONS]
+    return found, list(OVERLAY_OPTIONS)
 
 
 def _mount(state: State, row: SnapshotRow, layers: Sequence[LayerRow]) -> types_pb2.MountSpec:

@@ -163,6 +163,25 @@ class Served:
         stub = rpc.SnapshotServiceStub(self.peer.channel)
         return b"".join([answer.data async for answer in self.peer.stream(getattr(stub, method), request)])
 
+    async def apply(self, key: str, tar: bytes) -> pb.ApplyResponse:
+        return await self.call(rpc.SnapshotServiceStub, "Apply", _apply_requests(key, tar))  # type: ignore[no-any-return]
+
+    async def copy(self, source: str, key: str, *sources: bytes, target: bytes = b"/", **fields: Any) -> int:
+        """CopyFiles; how many files."""
+        chosen = {name: fields.pop(name) for name in ("exclude", "literal") if name in fields}
+        files = pb.FileSelection(snapshot=source, sources=sources, **chosen)
+        request = pb.CopyFilesRequest(files=files, key=key, target=target, **fields)
+        return (await self.call(rpc.SnapshotServiceStub, "CopyFiles", request)).files  # type: ignore[no-any-return]
+
+    async def hash(self, source: str, *sources: bytes, parents: bool = False, **fields: Any) -> pb.HashResponse:
+        files = pb.FileSelection(snapshot=source, sources=sources, **fields)
+        request = pb.HashRequest(files=files, parents=parents)
+        return await self.call(rpc.SnapshotServiceStub, "Hash", request)  # type: ignore[no-any-return]
+
+    async def make_directory(self, key: str, path: bytes, chown: str = "") -> bool:
+        request = pb.MakeDirectoryRequest(key=key, path=path, chown=chown)
+        return (await self.call(rpc.SnapshotServiceStub, "MakeDirectory", request)).made  # type: ignore[no-any-return]
+
     async def remove_snapshot(self, key: str) -> None:
         await self.call(rpc.SnapshotServiceStub, "RemoveSnapshot", pb.RemoveSnapshotRequest(key=key))
 
@@ -197,6 +216,12 @@ async def _load_requests(raw: bytes) -> AsyncIterator[pb.LoadRequest]:
     yield pb.LoadRequest(namespace=NAMESPACE)
     for start in range(0, len(raw), _CHUNK):
         yield pb.LoadRequest(data=raw[start : start + _CHUNK])
+
+
+async def _apply_requests(key: str, raw: bytes) -> AsyncIterator[pb.ApplyRequest]:
+    yield pb.ApplyRequest(key=key)
+    for start in range(0, len(raw), _CHUNK):
+        yield pb.ApplyRequest(data=raw[start : start + _CHUNK])
 
 
 async def _import_requests(options: pb.ImportOptions, raw: bytes) -> AsyncIterator[pb.ImportRequest]:
@@ -280,7 +305,8 @@ os.chdir("/mnt")
 os.execv("/bin/sh", ["sh", "-ec", {script!r}])
 """
     run = subprocess.run(
-        [sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60,
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True, errors="backslashreplace",
+        timeout=60,
         env={"PYTHONPATH": str(Path(kernel.__file__).parents[1]), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
     assert run.returncode == 0, run.stderr
     return run.stdout

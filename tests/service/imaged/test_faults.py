@@ -163,6 +163,32 @@ async def test_committing_a_snapshot_survives_being_killed_at_every_boundary(tmp
     await _survives(tmp_path, _changed, lambda served: served.commit("container", "named"), check, least=10)
 
 
+async def test_copying_files_survives_being_killed_at_every_boundary(tmp_path: Path) -> None:
+    async def before(served: Served) -> None:
+        await _changed(served)
+        await served.prepare("to", "used:v1")
+        await served.apply("to", layer([Entry("there", data=b"there")]))
+
+    async def check(served: Served) -> None:
+        snapshot = await served.snapshot("to")
+        assert sorted(os.listdir(os.fsdecode(snapshot.upper))) == ["copied", "there"]
+        assert sorted(os.listdir(served.state / "s" / "to")) == ["upper", "work"]
+
+    await _survives(
+        tmp_path, before, lambda served: served.copy("container", "to", b"file", target=b"/copied"), check, least=6)
+
+
+async def test_applying_a_tar_survives_being_killed_at_every_boundary(tmp_path: Path) -> None:
+    raw = layer([Entry("new", data=b"new"), Entry(".wh.f0")])
+
+    async def check(served: Served) -> None:
+        snapshot = await served.snapshot("container")
+        assert sorted(os.listdir(os.fsdecode(snapshot.upper))) == ["f0", "file", "new"]
+        assert sorted(os.listdir(served.state / "s" / "container")) == ["upper", "work"]
+
+    await _survives(tmp_path, _changed, lambda served: served.apply("container", raw), check, least=6)
+
+
 async def test_creating_an_image_survives_being_killed_at_every_boundary(tmp_path: Path) -> None:
     request = pb.CreateImageRequest(namespace=NAMESPACE, references=["made:v1"], snapshot="named",
                                     config=b'{"architecture": "amd64", "os": "linux"}')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 
 import pytest
@@ -13,7 +14,7 @@ from deploy.busybox_image import docker_archive
 from imaged import manifest
 from pier.image.v1 import image_pb2 as pb
 from pier.image.v1 import image_pb2_grpc as rpc
-from tests.images import Entry, Image, directory, layer, layered
+from tests.images import Entry, Image, directory, layer, layered, opaque, whiteout
 from tests.service.imaged.served import Served, inside
 
 BASE = Image([layer([
@@ -82,6 +83,65 @@ async def test_a_commit_of_nothing_is_its_parent(snapshots: Served) -> None:
     await snapshots.prepare("void")
     assert (await snapshots.commit("void", "nothing")).chain_id == ""
     assert inside(await snapshots.view("empty", snapshot="nothing"), TREE) == ""
+
+
+async def test_a_commits_directory_is_what_its_tar_says(snapshots: Served) -> None:
+    """Whoever unpacks the blob elsewhere sees what is seen here."""
+    await base(snapshots)
+    inside(await snapshots.prepare("one", "base:1"), """
+        : > etc/hosts; mkdir proc; chmod 600 etc/passwd; chmod 644 etc/passwd
+        ln srv/two srv/linked; ln -s two srv/link; mkfifo srv/fifo; mknod srv/null c 1 3
+        echo x > srv/.wh.one
+        touch -d @5.5 etc/old
+    """)
+    made = await snapshots.commit("one", "named", mount_points=[b"/etc/hosts", b"/proc"])
+    tar = await snapshots.tar_of("Diff", pb.DiffRequest(upper="named"))
+    # The same layer over the same parent, once as the directory that was committed and once from the blob.
+    shows = "find . -mindepth 1 -printf '%p %y %m %U:%G %T@ %l %n\\n' | sort"
+    here = inside(await snapshots.view("here", snapshot="named"), shows)
+    unpacked = await snapshots.prepare("other", "base:1")
+    applied = await snapshots.apply("other", tar)
+    assert applied.diff_id == made.layer.diff_id
+    assert inside(unpacked, shows) == here
+    assert "./etc/hosts" not in here
+    assert "./srv/.wh.one" not in here
+
+
+async def test_a_tar_is_applied_to_what_is_there_as_a_layer_is(snapshots: Served) -> None:
+    await base(snapshots)
+    snapshot = await snapshots.prepare("one", "base:1")
+    inside(snapshot, "mkdir new both; echo a > new/a; echo b > new/b; rm etc/old; echo x > both/x; echo f > file")
+    answer = await snapshots.apply("one", layer([
+        directory("etc"), Entry("etc/passwd", data=b"other"), directory("new", mode=0o700), whiteout("new/a"),
+        Entry("new/c", data=b"c"), directory("srv"), opaque("srv"), Entry("srv/three", data=b"3"),
+        directory("both"), opaque("both"), Entry("both/y", data=b"y"), directory("file"), Entry("file/in", data=b"in"),
+        whiteout("missing"),
+    ]))
+    assert answer.size == len(b"othercyin3")
+    assert inside(snapshot, TREE).splitlines() == [
+        "./both", "./both/y y", "./etc", "./etc/passwd other", "./file", "./file/in in", "./new", "./new/b b",
+        "./new/c c", "./srv", "./srv/three 3"]
+    assert inside(snapshot, "stat -c %a new").strip() == "700"
+    await snapshots.apply("one", layer([Entry(".wh..wh..opq"), Entry("alone", data=b"1")]))
+    assert inside(snapshot, TREE) == "./alone 1\n"
+
+
+async def test_a_tar_that_is_broken_changes_nothing(snapshots: Served) -> None:
+    snapshot = await snapshots.prepare("one")
+    good = layer([Entry("file", data=b"1")])
+    await snapshots.apply("one", good)
+    for bad in (layer([Entry("new", data=b"1"), Entry("../out", data=b"1")]), good[:700], b"\x1f\x8bnot gzip"):
+        with pytest.raises(InvalidArgument):
+            await snapshots.apply("one", bad)
+        assert inside(snapshot, TREE) == "./file 1\n"
+    with pytest.raises(NotFound):
+        await snapshots.apply("nobody", good)
+    await snapshots.view("view")
+    with pytest.raises(InvalidArgument) as read_only:
+        await snapshots.apply("view", good)
+    assert read_only.value.reason == "READ_ONLY"
+    assert snapshots.directories()["ingest"] == []
+    assert os.listdir(snapshots.state / "s" / "one") == ["upper", "work"]
 
 
 async def test_times_later_than_the_clamp_become_it_and_the_same_files_the_same_layer(snapshots: Served) -> None:

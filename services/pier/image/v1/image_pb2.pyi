@@ -1878,13 +1878,16 @@ class FileSelection(_message.Message):
     @_builtins.property
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Paths from its root, with or without a leading "/". With `*`, `?`, `[…]` as Go's filepath.Match where `literal` is not
-        set. Found without ever leaving the root; a symbolic link that is a source itself is followed, one inside of a
-        directory is taken as it is.
+        set; with `parents` a part that is `**` stands for any number of directories. Found without ever leaving the root; a
+        symbolic link that is a source itself is followed, one inside of a directory is taken as it is. A pattern may match
+        nothing; a path that is not there, and sources that stand for nothing together, are NOT_FOUND (NO_SUCH_FILE).
         """
 
     @_builtins.property
     def exclude(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Patterns as those of .dockerignore, relative to each source's directory: what matches is left out."""
+        """Patterns as those of .dockerignore, relative to each source's directory (a file's is the one that it is in; with
+        `parents` it is the root, or where "/./" stands): what matches is left out.
+        """
 
     @_builtins.property
     def ignore(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
@@ -1938,10 +1941,10 @@ class HashResponse(_message.Message):
     DIGEST_FIELD_NUMBER: _builtins.int
     FOUND_FIELD_NUMBER: _builtins.int
     digest: _builtins.str
-    """"sha256:…". It does not depend on where the snapshot is or what its layers are."""
+    """"sha256:…"; of a directory that is a source what is in it counts, not it. It does not depend on where the snapshot is or what its layers are."""
     @_builtins.property
     def found(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Paths that the sources stand for, sorted. A source without any is NOT_FOUND, reason NO_SUCH_FILE."""
+        """Paths that the sources stand for, sorted."""
 
     def __init__(
         self,
@@ -1972,8 +1975,8 @@ class CopyFilesRequest(_message.Message):
     key: _builtins.str
     """Key of the writable snapshot."""
     target: _builtins.bytes
-    """Absolute path in it. With a trailing "/", or where it is a directory, or with several sources (then it must be
-    one): what is copied comes into it. Of a directory its content is copied. Directories that are missing are made, 0755.
+    """Absolute path in it. With a trailing "/", or where it is a directory, what is copied comes into it; several things
+    found need that. Of a directory its content is copied. Directories that are missing are made, 0755 and `chown`'s.
     """
     parents: _builtins.bool
     """Each source keeps its directories below `target`; "/./" in a source marks where those begin (COPY --parents)."""
@@ -1982,7 +1985,9 @@ class CopyFilesRequest(_message.Message):
     chmod: _builtins.int
     """Permission bits for files and directories alike; not given: as they are."""
     unpack: _builtins.bool
-    """Local tar archives (plain, gzip, bzip2, xz, zstd) are unpacked instead of copied (ADD)."""
+    """Local tar archives (plain, gzip, bzip2, xz, zstd) are unpacked instead of copied (ADD), with the owners and modes
+    that they have.
+    """
     link: _builtins.bool
     """Symbolic links in `target` are not followed but replaced (COPY --link)."""
     @_builtins.property
