@@ -142,9 +142,10 @@ async def _source(build: Build, step: df.Copy, source: str, snapshot: str) -> Pa
         except NotFound as error:
             if error.reason != "NO_SUCH_FILE":
                 raise
+            where = "" if step.from_ else "file not found in build context or excluded by .dockerignore: "
             raise InvalidArgument(
-                f"{verb(step)} failed: {error.message}", reason="NO_SUCH_FILE",
-                facts={"line": str(step.location.first)}) from error
+                f"{verb(step)} failed: {where}{error.message}", reason="NO_SUCH_FILE",
+                facts={"first_line": str(step.location.first)}) from error
     return Part(source, answer.digest, files=files, unpack=unpack)
 
 

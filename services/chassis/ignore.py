@@ -63,12 +63,16 @@ class Matcher:
                 matched = not inverted
         return Verdict(matched, tuple(each))
 
-    def matches(self, path: bytes) -> bool:
-        """Whether ``path`` is left out."""
-        verdict, parts = self.top, path.split(b"/")
+    def at_path(self, path: bytes) -> Verdict:
+        """On ``path`` by itself; b"" is the root of the tree."""
+        verdict, parts = self.top, path.split(b"/") if path else []
         for length in range(1, len(parts) + 1):
             verdict = self.at(b"/".join(parts[:length]), verdict)
-        return verdict.matched
+        return verdict
+
+    def matches(self, path: bytes) -> bool:
+        """Whether ``path`` is left out."""
+        return self.at_path(path).matched
 
 
 def read(text: bytes) -> list[bytes]:

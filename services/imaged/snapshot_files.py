@@ -135,12 +135,13 @@ def _files(files: pb.FileSelection) -> dict[str, Any]:
     if not files.sources:
         raise InvalidArgument("files.sources: there is none", reason="BAD_FIELD", field="files.sources",
                               expected="one path or more")
-    for field, paths in (("sources", files.sources), ("exclude", files.exclude)):
+    for field, paths in (("sources", files.sources), ("exclude", files.exclude), ("ignore", files.ignore)):
         if any(b"\0" in path or not path for path in paths):
             raise InvalidArgument(f"files.{field}: one cannot be a path", reason="BAD_PATH", field=f"files.{field}")
     return {
         "sources": [os.fsdecode(source) for source in files.sources],
         "exclude": [os.fsdecode(pattern) for pattern in files.exclude], "literal": files.literal,
+        "ignore": [os.fsdecode(pattern) for pattern in files.ignore],
     }
 
 

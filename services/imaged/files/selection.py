@@ -41,15 +41,28 @@ class Item(NamedTuple):
     name: bytes
 
 
+class _Verdicts(NamedTuple):
+    """On a path: what ``exclude`` and what ``ignore`` say."""
+
+    exclude: Verdict
+    ignore: Verdict
+
+    @property
+    def matched(self) -> bool:
+        return self.exclude.matched or self.ignore.matched
+
+
 class Selection:
-    """Sources of the tree ``root``, with what ``exclude`` leaves out of them."""
+    """Sources of the tree ``root``, with what ``exclude`` leaves out of them, and ``ignore`` out of the whole tree."""
 
     def __init__(
-        self, root: Root, sources: Sequence[bytes], exclude: Matcher, *, literal: bool = False, parents: bool = False
+        self, root: Root, sources: Sequence[bytes], exclude: Matcher, ignore: Matcher | None = None, *,
+        literal: bool = False, parents: bool = False,
     ) -> None:
         self._root = root
         self._sources = sources
         self._exclude = exclude
+        self._ignore = ignore or Matcher([], "files.ignore")
         self._literal = literal
         self._parents = parents
 
@@ -73,20 +86,29 @@ class Selection:
         wild = next((i for i, part in enumerate(parts) if glob.has_wildcard(part)), len(parts))
         if self._literal or wild == len(parts):
             plain = parts if self._literal else [glob.unescaped(part) for part in parts]
-            yield self._found([*base, *plain], len(base))
+            found = self._found([*base, *plain], len(base))
+            if self._is_ignored(found):
+                raise _not_there(found.path)
+            yield found
             return
         above = [*base, *(glob.unescaped(part) for part in parts[:wild])]
         for path in self._expand(self._root.resolve(b"/".join(above)), above, parts[wild:]):
-            yield self._found(path, len(base))
+            found = self._found(path, len(base))
+            if not self._is_ignored(found):
+                yield found
 
     def _found(self, path: list[bytes], pivot: int) -> Found:
         whole = b"/".join(path)
         place = self._root.resolve(whole)
         status = self._root.status(place)
         if status is None:
-            raise NotFound(f"lstat {shown(whole)}: no such file or directory", reason="NO_SUCH_FILE",
-                           field="files.sources", expected="a file that is there")
+            raise _not_there(whole)
         return Found(whole, place, b"/".join(path[pivot:]), status)
+
+    def _is_ignored(self, found: Found) -> bool:
+        """All of it: nothing in it is let in again."""
+        known = self._ignore.at_path(found.place)
+        return known.matched and not (found.is_directory and self._ignore.lets_in)
 
     def _expand(self, place: bytes, path: list[bytes], patterns: list[bytes]) -> list[list[bytes]]:
         """The paths below the directory that the patterns match part by part, sorted; links are not gone through."""
@@ -125,28 +147,32 @@ class Selection:
         """Whether a file that is a source is left out."""
         return self._exclude.matches(found.below if self._parents else found.name)
 
+    def _lets_in(self, verdict: _Verdicts) -> bool:
+        """Something in a directory that is left out may be let in again."""
+        return (self._exclude.lets_in or not verdict.exclude.matched) and (
+            self._ignore.lets_in or not verdict.ignore.matched)
+
     def inside(self, found: Found) -> Iterator[Item]:
         """All that is in a directory that is a source, sorted: what is no directory before what is, and a directory
         before what is in it. One that is left out comes all the same where something in it is let in."""
-        verdict = self._exclude.top
         prefix = found.below if self._parents else b""
-        parts = parts_of(prefix)
-        for length in range(1, len(parts) + 1):
-            verdict = self._exclude.at(b"/".join(parts[:length]), verdict)
-        waiting: list[tuple[bytes, Verdict, tuple[Item, ...]]] = [(b"", verdict, ())]
+        verdicts = _Verdicts(self._exclude.at_path(prefix), self._ignore.at_path(found.place))
+        waiting: list[tuple[bytes, _Verdicts, tuple[Item, ...]]] = [(b"", verdicts, ())]
         made: set[bytes] = set()
         while waiting:
             path, above, held = waiting.pop()
             fd = self._root.directory(joined(found.place, path))
             try:
-                deeper: list[tuple[bytes, Verdict, tuple[Item, ...]]] = []
+                deeper: list[tuple[bytes, _Verdicts, tuple[Item, ...]]] = []
                 for name, status in _listed(fd):
                     below = joined(path, name)
-                    verdict = self._exclude.at(joined(prefix, below), above)
+                    verdict = _Verdicts(
+                        self._exclude.at(joined(prefix, below), above.exclude),
+                        self._ignore.at(joined(found.place, below), above.ignore))
                     is_directory = stat.S_ISDIR(status.st_mode)
                     item = Item(below, status, fd, name)
                     if verdict.matched:
-                        if is_directory and self._exclude.lets_in:
+                        if is_directory and self._lets_in(verdict):
                             deeper.append((below, verdict, (*held, item)))
                         continue
                     for one in held:
@@ -159,6 +185,11 @@ class Selection:
                 waiting += deeper[::-1]
             finally:
                 os.close(fd)
+
+
+def _not_there(path: bytes) -> NotFound:
+    return NotFound(f"lstat {shown(path)}: no such file or directory", reason="NO_SUCH_FILE", field="files.sources",
+                    expected="a file that is there")
 
 
 def _listed(fd: int) -> list[tuple[bytes, os.stat_result]]:

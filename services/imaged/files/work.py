@@ -111,6 +111,7 @@ def _selection(request: dict[str, Any], root: Root) -> Selection:
     return Selection(
         root, [os.fsencode(source) for source in files["sources"]],
         Matcher([os.fsencode(pattern) for pattern in files["exclude"]], "files.exclude"),
+        Matcher([os.fsencode(pattern) for pattern in files["ignore"]], "files.ignore"),
         literal=files["literal"], parents=request["parents"])
 
 
