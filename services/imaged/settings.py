@@ -11,6 +11,7 @@ from chassis.config import Settings, option
 class ImagedSettings(Settings):
     """Sizes in bytes, times in seconds."""
 
+    snapshotter: str = option("overlayfs", "how root file systems are kept; overlayfs is the one that there is")
     unpack_workers: int = option(3, "how many layers are unpacked at once")
     downloads: int = option(3, "how many blobs are downloaded at once")
     layer_max_bytes: int = option(1 << 40, "the largest unpacked layer")
