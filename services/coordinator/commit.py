@@ -14,6 +14,7 @@ from google.protobuf import any_pb2, wrappers_pb2
 from chassis.errors import Conflict
 from chassis.stages import stage
 from coordinator.services import NAMESPACE, Services
+from coordinator.tell import tell
 from pier.exec.v1 import exec_pb2
 from pier.image.v1 import image_pb2
 
@@ -60,6 +61,9 @@ async def commit(services: Services, container: exec_pb2.Container, new: NewImag
     finally:
         if frozen:
             await thaw(services, container.id)
+    await tell(services, container.id, "commit", {
+        "comment": new.message, "imageID": made.image.id, "imageRef": next(iter(made.image.references), ""),
+    })
     return made.image
 
 

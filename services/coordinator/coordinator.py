@@ -22,6 +22,7 @@ from coordinator.create import Created, NewContainer, create
 from coordinator.remove import remove
 from coordinator.services import Services
 from coordinator.start import drop_sandbox, start
+from coordinator.tell import tell
 from pier.exec.v1 import exec_pb2
 from pier.image.v1 import image_pb2
 from pier.network.v1 import network_pb2
@@ -82,6 +83,7 @@ class Coordinator:
                 await self._stop(id_, seconds, signal)
                 container = await self.get(id_)
             await start(self.services, container)
+            await tell(self.services, id_, "restart")
 
         await self._run("restart", id_, work)
 

@@ -70,6 +70,7 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     runtime.fsck = Fsck(records, lives, restart, places, runtimes).check
     containers = Containers(records, lives, starts, changes, places, pool, frozenset(runtimes.paths),
                             Path(settings.init))
+    probes.on_unhealthy = containers.end_unhealthy
     runtime.server.add(
         exec_pb2_grpc.add_ContainerServiceServicer_to_server,
         ContainerService(  # type: ignore[abstract]  # an rpc that is not built is refused by its name

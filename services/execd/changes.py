@@ -8,7 +8,7 @@ from typing import Final
 
 from chassis import ids
 from chassis.blocking import Pool
-from chassis.errors import Conflict
+from chassis.errors import Conflict, InvalidArgument
 from chassis.stages import stage
 from execd import name_files
 from execd.freezer import Freezer
@@ -17,6 +17,7 @@ from execd.records import Entry, Note, Records
 from pier.exec.v1 import exec_pb2
 
 _MESSAGE_MAX: Final = 4096
+_TOLD: Final = ("commit", "export", "restart")
 RUNNING: Final = exec_pb2.CONTAINER_STATE_RUNNING
 PAUSED: Final = exec_pb2.CONTAINER_STATE_PAUSED
 RESTARTING: Final = exec_pb2.CONTAINER_STATE_RESTARTING
@@ -91,6 +92,14 @@ class Changes:
         async with entry.lock:
             if not entry.is_running() and entry.state != RESTARTING:
                 await self._records.change(entry, "record_failure.record", edit)
+
+    async def record_event(self, request: exec_pb2.RecordEventRequest) -> None:
+        """Tell what somebody else did with it."""
+        entry = self._records.need(request.id)
+        if request.action not in _TOLD:
+            raise InvalidArgument(f"action: {request.action[:40]!a} is none that is told for others",
+                                  reason="BAD_FIELD", field="action", expected=", ".join(_TOLD))
+        await self._records.tell(entry, "record_event.tell", Note(request.action, dict(request.attributes)))
 
     async def set_name_files(self, request: exec_pb2.SetNameFilesRequest) -> None:
         """Change the engine's files, for this life and those of its restart policy. Conflict (NOT_RUNNING)."""

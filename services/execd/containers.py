@@ -16,6 +16,7 @@ from chassis import ids
 from chassis.blocking import Pool
 from chassis.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, NotModified, PierError
 from chassis.events import timestamp
+from chassis.logs import logger
 from chassis.stages import stage
 from execd.changes import Changes
 from execd.lives import EXITED, RESTARTING, Lives
@@ -105,17 +106,20 @@ class Containers:
             if not entry.is_running():
                 raise NotModified(f"container {entry.id[:12]} does not run", field="id")
             await self._records.change(entry, "stop.record_intent", _stopped_by_hand)
-        incarnation = entry.container.status.incarnation
-        async with stage("stop.signal", signal=number):
-            await self._signal(entry, number)
-        await self._changes.let_end(entry)
-        async with stage("stop.wait", timeout=timeout):
-            ended = await self._wait_end(entry, incarnation, None if timeout < 0 else float(timeout))
-        if not ended:
-            async with stage("stop.kill"):
-                await self._kill(entry, incarnation)
+        await self._end(entry, entry.container.status.incarnation, number, timeout)
         await self._records.tell(entry, "stop.tell", Note("stop"))
         return entry.container
+
+    async def end_unhealthy(self, entry: Entry, incarnation: int) -> None:
+        """Stop life ``incarnation`` as a call would, but leave what follows to the restart policy."""
+        spec = entry.container.spec
+        limit = spec.stop_timeout if spec.HasField("stop_timeout") else STOP_TIMEOUT
+        logger().info("an unhealthy container is stopped", container=entry.id)
+        try:
+            async with stage("unhealthy.stop", container=entry.id):
+                await self._end(entry, incarnation, signals.parse(spec.stop_signal, signal.SIGTERM, ""), limit)
+        except PierError as error:
+            logger().warning("an unhealthy container does not stop", container=entry.id, error=error.message)
 
     async def kill(self, request: exec_pb2.KillContainerRequest) -> None:
         """Send a signal; KILL is answered at the process's end."""
@@ -229,6 +233,17 @@ class Containers:
         while not entry.removed and not _is_met(entry, request.condition, seen):
             await entry.changed()
         yield exec_pb2.WaitResponse(exit=last_exit(entry.container))
+
+    async def _end(self, entry: Entry, incarnation: int, number: int, timeout: int) -> None:
+        """Signal ``number``, and KILL after ``timeout`` seconds; never where that is negative."""
+        async with stage("stop.signal", signal=number):
+            await self._signal(entry, number)
+        await self._changes.let_end(entry)
+        async with stage("stop.wait", timeout=timeout):
+            ended = await self._wait_end(entry, incarnation, None if timeout < 0 else float(timeout))
+        if not ended:
+            async with stage("stop.kill"):
+                await self._kill(entry, incarnation)
 
     async def _signal(self, entry: Entry, number: int) -> None:
         """To the one process, through the shim that has not reaped it; without a shim, through its pidfd."""

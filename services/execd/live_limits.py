@@ -19,6 +19,7 @@ _V1: Final = {
     ("memory", "limit"): ("memory", "memory.limit_in_bytes"),
     ("memory", "swap"): ("memory", "memory.memsw.limit_in_bytes"),
     ("memory", "reservation"): ("memory", "memory.soft_limit_in_bytes"),
+    ("memory", "swappiness"): ("memory", "memory.swappiness"),
     ("memory", "disableOOMKiller"): ("memory", "memory.oom_control"),
     ("cpu", "shares"): ("cpu", "cpu.shares"),
     ("cpu", "period"): ("cpu", "cpu.cfs_period_us"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from execd import health
 from pier.exec.v1 import exec_pb2
 
 NAMES: Final = ("", "no", "always", "unless-stopped", "on-failure")
@@ -22,9 +23,17 @@ def wants_another(container: exec_pb2.Container, exit_: exec_pb2.Exit) -> bool:
         return False
     if policy.name in ("always", "unless-stopped"):
         return True
-    failed = not exit_.HasField("code") or exit_.code != 0
+    failed = not exit_.HasField("code") or exit_.code != 0 or ends_unhealthy(container)
     limit = policy.maximum_retry_count
     return policy.name == "on-failure" and failed and (not limit or status.restart_count < limit)
+
+
+def ends_unhealthy(container: exec_pb2.Container) -> bool:
+    """Whether its life is to end because its health check fails, so that the policy begins another."""
+    return (
+        container.spec.restart_unhealthy and container.spec.restart_policy.name not in ("", "no")
+        and not container.status.stopped_by_hand and container.status.health.status == health.UNHEALTHY
+    )
 
 
 def next_pause(pause: float, lived_ns: int) -> float:

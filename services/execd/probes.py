@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from chassis.errors import PierError
@@ -14,7 +15,7 @@ from chassis.events import timestamp
 from chassis.logs import logger
 from chassis.operations import Operations
 from chassis.stages import stage, trace
-from execd import health, sync
+from execd import health, policy, sync
 from execd.execs import Execs
 from execd.records import Entry, Note, Records
 from pier.exec.v1 import exec_pb2
@@ -31,6 +32,9 @@ class Probes:
         self._records = records
         self._execs = execs
         self._operations = operations
+        self.on_unhealthy: Callable[[Entry, int], Awaitable[None]] | None = None
+        """Ends a life (its number) that is to be followed by another because a probe found it unhealthy. Where that was
+        broken off, the next probe asks again."""
 
     def watch(self, entry: Entry) -> None:
         """The container's current life has begun, or execd is there again: probe it until it ends."""
@@ -53,6 +57,8 @@ class Probes:
                     if not _is_same(entry, incarnation):
                         return
                     await self._record(entry, check, probe)
+            if self.on_unhealthy is not None and policy.ends_unhealthy(entry.container):
+                await self.on_unhealthy(entry, incarnation)
 
     async def _still_runs(self, entry: Entry, incarnation: int, seconds: float) -> bool:
         """Wait ``seconds``, or until this life has ended."""

@@ -110,6 +110,10 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
         await self._do_each("record_failure", request, self._changes.record_failure)
         return exec_pb2.RecordFailureResponse()
 
+    async def RecordEvent(self, request: exec_pb2.RecordEventRequest, context: Any) -> exec_pb2.RecordEventResponse:
+        await self._do_each("record_event", request, self._changes.record_event)
+        return exec_pb2.RecordEventResponse()
+
     async def StopContainer(
         self, request: exec_pb2.StopContainerRequest, context: Any
     ) -> exec_pb2.StopContainerResponse:

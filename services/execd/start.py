@@ -20,7 +20,7 @@ from chassis.errors import Conflict, Internal, NotModified, PierError, Unimpleme
 from chassis.events import timestamp
 from chassis.logs import logger
 from chassis.stages import stage
-from execd import health
+from execd import health, joins
 from execd.lives import EXITED, RESTARTING, RUNNING, Lives
 from execd.oci import capabilities, config, mounts, users, validate
 from execd.oci.rootfs import Rootfs
@@ -34,6 +34,7 @@ from pier.types.v1 import types_pb2
 
 CREATED: Final = exec_pb2.CONTAINER_STATE_CREATED
 VERB: Final = "start"
+_SHM: Final = "shm"
 _NOT_FOUND: Final = re.compile(r"not found|no such file", re.IGNORECASE)
 _NOT_EXECUTABLE: Final = re.compile(
     r"permission denied|not permitted|is a directory|not a regular file|exec format error", re.IGNORECASE
@@ -87,7 +88,8 @@ class Starts:
         link = await self._lives.shim_for_next(entry, "start.shim_fork")
         await self._intend(entry, request, link.incarnation, by_hand=by_hand)
         try:
-            answer = await self._run(entry, link, runtime, request)
+            with joins.joined(self._records, entry.container.spec) as joined:
+                answer = await self._run(entry, link, runtime, request, joined)
         except (PierError, OSError) as error:
             problem = error if isinstance(error, PierError) else Internal(f"start: {error}")
             await self._undo(entry, problem, link.incarnation)
@@ -119,7 +121,8 @@ class Starts:
             entry.start = kept
 
     async def _run(
-        self, entry: Entry, link: ShimLink, runtime: OciRuntime, request: exec_pb2.StartContainerRequest
+        self, entry: Entry, link: ShimLink, runtime: OciRuntime, request: exec_pb2.StartContainerRequest,
+        joined: joins.Joined,
     ) -> Answer:
         spec = entry.container.spec
         async with stage("start.files"):
@@ -127,7 +130,7 @@ class Starts:
         async with stage("start.mount"):
             shared = [entry_ for entry_ in spec.mounts if mounts.is_shared(entry_)]
             binds = {item.source: str(link.run_dir / "binds" / f"{n}") for n, item in enumerate(shared)}
-            entries = [*map(shim_mount, entry.container.rootfs), *_clones(shared)]
+            entries = [*map(shim_mount, entry.container.rootfs), *_clones(shared), *_shm_of(joined)]
             graft_steps(await link.ask("mount", mounts=entries), VERB)
         caps = capabilities.effective(
             spec.process.capabilities_add, spec.process.capabilities_drop, privileged=spec.privileged
@@ -137,8 +140,9 @@ class Starts:
             filter_ = config.Filter(None, {}) if unconfined else await self._pool.run(
                 runtime.filter, caps, spec.seccomp.custom)
             place = config.Place(
-                entry.id, str(link.rootfs), self._places.cgroup(entry.id), files, binds, tuple(request.namespaces),
-                self._init,
+                entry.id, str(link.rootfs), self._places.cgroup(entry.id), files, binds,
+                (*request.namespaces, *joined.namespaces), self._init,
+                str(link.run_dir / "binds" / _SHM) if joined.shm else "",
             )
             await self._pool.run(_write_document, link, spec, place, caps, filter_)
         async with stage("start.runtime_run", runtime=runtime.name):
@@ -289,6 +293,13 @@ def _clones(shared: Iterable[types_pb2.MountSpec]) -> list[dict[str, Any]]:
         {"type": "bind", "source": os.fsdecode(item.source), "target": f"@/{number}", "options": ["rbind", "rshared"]}
         for number, item in enumerate(shared)
     ]
+
+
+def _shm_of(joined: joins.Joined) -> list[dict[str, Any]]:
+    """Another container's /dev/shm, cloned by the shim out of that one's mount namespace."""
+    if not joined.shm:
+        return []
+    return [{"type": protocol.FOREIGN, "source": joined.shm, "target": f"@/{_SHM}", "options": [joins.SHM]}]
 
 
 def _write_document(

@@ -134,7 +134,7 @@ def test_the_same_changes_make_the_same_layer_and_load_elsewhere(client, engine,
     assert engine.ok("run", "--rm", "made:a", "cat", "/new/link") == "hello"
 
 
-def test_a_running_container_stands_still_while_it_is_committed_and_goes_on(client, engine):
+def test_a_running_container_stands_still_while_it_is_committed_and_goes_on(client, engine, tmp_path):
     engine.ok("run", "-d", "--name", "box", *sh("i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.01; done"))
 
     def counted():
@@ -144,10 +144,12 @@ def test_a_running_container_stands_still_while_it_is_committed_and_goes_on(clie
     client.ok("commit", "box", "made:live")
     assert engine.inspect("box")["State"]["Status"] == "running"
     assert int(engine.ok("run", "--rm", "made:live", "cat", "/count")) > 0
-    client.ok("commit", "--pause=false", "box", "made:live")
+    client.ok("commit", "--pause=false", "-m", "as it ran", "box", "made:live")
+    client.ok("export", "-o", str(tmp_path / "root.tar"), "box")
+    client.ok("restart", "-t", "0", "box")
     told = engine.ok("events", "--since", "1", "--until", engine.ok("run", "--rm", *sh("echo $(($(date +%s) + 1))")),
                      "--filter", f"container={engine.inspect('box')['Id']}", "--format", "{{.Action}}").splitlines()
-    assert (told.count("pause"), told.count("unpause")) == (1, 1)
+    assert [told.count(word) for word in ("pause", "unpause", "commit", "export", "restart")] == [1, 1, 2, 1, 1]
 
 
 def test_what_cannot_be_committed_is_refused(client, engine, changed):

@@ -86,3 +86,28 @@ def test_health_goes_on_when_execd_is_there_again(client, engine):
 def test_a_bad_check_is_refused(client):
     assert client.run("create", "--health-interval", "10us", "--health-cmd", "x", "busybox").returncode != 0
     assert "cannot be negative" in client.run("create", "--health-retries", "-1", "--health-cmd", "x", "busybox").stderr
+
+
+def test_one_that_is_unhealthy_is_restarted_where_its_label_says_so(client, engine):
+    client.ok("run", "-d", "--name", "heals", *QUICK, "--restart", "on-failure:3", "--label",
+              "pier.restart-unhealthy=true", "--health-cmd", "test ! -e /sick",
+              *sh("rm -f /sick; trap 'exit 0' TERM; echo life; while :; do sleep 0.05; done"))
+    becomes(engine, "heals", "healthy")
+    engine.ok("exec", "heals", "touch", "/sick")
+    wait_until(lambda: engine.inspect("heals")["RestartCount"] == 1)
+    becomes(engine, "heals", "healthy")
+    assert engine.ok("logs", "heals").count("life") == 2
+    engine.ok("exec", "heals", "touch", "/sick")
+    engine.kill("execd")  # whoever comes after it sees to the same
+    engine.wait_serving()
+    wait_until(lambda: engine.inspect("heals")["RestartCount"] == 2)
+    client.ok("stop", "-t", "5", "heals")
+    assert engine.inspect("heals")["State"]["Status"] == "exited"
+
+
+def test_a_restart_when_unhealthy_needs_a_policy_and_a_check(client):
+    label = ("--label", "pier.restart-unhealthy=true")
+    for flags in (("--restart", "always"), ("--health-cmd", "true")):
+        refused = client.run("create", *label, *flags, "busybox")
+        assert "needs a restart policy and a health check" in refused.stderr
+    assert 'neither "true" nor "false"' in client.run("create", "--label", "pier.restart-unhealthy=1", "busybox").stderr

@@ -35,6 +35,10 @@ _HOST_SETTINGS = {
     "dns-option": ("DnsOptions", "items"), "dns-search": ("DnsSearch", "items"), "add-host": ("ExtraHosts", "items"),
     "group-add": ("GroupAdd", "items"), "volumes-from": ("VolumesFrom", "items"), "link": ("Links", "items"),
     "ulimit": ("Ulimits", "items"), "mount": ("Mounts", "items"),
+    "blkio-weight-device": ("BlkioWeightDevice", "items"), "device-read-bps": ("BlkioDeviceReadBps", "items"),
+    "device-write-bps": ("BlkioDeviceWriteBps", "items"), "device-read-iops": ("BlkioDeviceReadIOps", "items"),
+    "device-write-iops": ("BlkioDeviceWriteIOps", "items"), "device-cgroup-rule": ("DeviceCgroupRules", "items"),
+    "memory-swappiness": ("MemorySwappiness", "number"),
 }
 _CONFIG_SETTINGS = {
     "hostname": ("Hostname", "text"), "domainname": ("Domainname", "text"), "user": ("User", "text"),
@@ -71,8 +75,7 @@ def build(options: Options, image: str, command: list[str]) -> dict[str, Any]:
         host["Sysctls"] = dict(options.items("sysctl"))
     if options.items("annotation"):
         host["Annotations"] = dict(options.items("annotation"))
-    if options.items("device"):
-        host["Devices"] = [_device(text) for text in options.items("device")]
+    _devices(options, host)
     networking = _networks(options, host)
     body = {**config, "HostConfig": host}
     if networking:
@@ -244,24 +247,19 @@ def _health(options: Options) -> dict[str, Any]:
     return check
 
 
-def _device(text: str) -> dict[str, str]:
-    parts = text.split(":")
-    if not 1 <= len(parts) <= 3:
-        raise Failure(f"invalid device specification: {text}")
-    source, target, access = parts[0], parts[0], "rwm"
-    if len(parts) == 3:
-        target, access = parts[1], parts[2]
-    elif len(parts) == 2:
-        if parts[1] and set(parts[1]) <= set("rwm"):
-            access = parts[1]
-        else:
-            target = parts[1]
-    for path in (source, target):
-        if not path.startswith("/"):
-            raise Failure(f"{path} is not an absolute path")
-    if not access or not set(access) <= set("rwm"):
-        raise Failure(f"bad mode specified: {access}")
-    return {"PathOnHost": source, "PathInContainer": target, "CgroupPermissions": access}
+def _devices(options: Options, host: dict[str, Any]) -> None:
+    if not any(map(options.given, ("device", "gpus"))):
+        return
+    from pier_cli.specs.devices import device, gpus, is_qualified
+
+    given = options.items("device")
+    qualified = [text for text in given if is_qualified(text)]
+    host["Devices"] = [device(text) for text in given if text not in qualified]
+    requests = [gpus(options.text("gpus"))] if options.given("gpus") else []
+    if qualified:
+        requests.append({"Driver": "cdi", "DeviceIDs": qualified})
+    if requests:
+        host["DeviceRequests"] = requests
 
 
 def _networks(options: Options, host: dict[str, Any]) -> dict[str, Any]:

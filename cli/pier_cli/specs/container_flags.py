@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pier_cli import units
 from pier_cli.flags import Flag
 from pier_cli.specs import values
 
@@ -18,6 +19,8 @@ FLAGS = (
          check=values.pair),
     Flag("attach", "a", "list", "Attach to STDIN, STDOUT or STDERR", check=values.attach),
     Flag("blkio-weight", "", "int", "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)"),
+    Flag("blkio-weight-device", "", "list", "Block IO weight (relative device weight)",
+         check=values.device_limit("Weight", int)),
     Flag("cap-add", "", "list", "Add Linux capabilities"),
     Flag("cap-drop", "", "list", "Drop Linux capabilities"),
     Flag("cgroupns", "", "string", "Cgroup namespace to use (host|private)"),
@@ -29,6 +32,15 @@ FLAGS = (
     Flag("cpuset-cpus", "", "string", "CPUs in which to allow execution (0-3, 0,1)"),
     Flag("cpuset-mems", "", "string", "MEMs in which to allow execution (0-3, 0,1)"),
     Flag("device", "", "list", "Add a host device to the container"),
+    Flag("device-cgroup-rule", "", "list", "Add a rule to the cgroup allowed devices list", check=values.device_rule),
+    Flag("device-read-bps", "", "list", "Limit read rate (bytes per second) from a device",
+         check=values.device_limit("Rate", units.parse_bytes)),
+    Flag("device-read-iops", "", "list", "Limit read rate (IO per second) from a device",
+         check=values.device_limit("Rate", int)),
+    Flag("device-write-bps", "", "list", "Limit write rate (bytes per second) to a device",
+         check=values.device_limit("Rate", units.parse_bytes)),
+    Flag("device-write-iops", "", "list", "Limit write rate (IO per second) to a device",
+         check=values.device_limit("Rate", int)),
     Flag("dns", "", "list", "Set custom DNS servers", check=values.address),
     Flag("dns-option", "", "list", "Set DNS options"),
     Flag("dns-search", "", "list", "Set custom DNS search domains"),
@@ -37,6 +49,7 @@ FLAGS = (
     Flag("env", "e", "list", "Set environment variables", check=values.env),
     Flag("env-file", "", "list", "Read in a file of environment variables"),
     Flag("expose", "", "list", "Expose a port or a range of ports"),
+    Flag("gpus", "", "string", "GPU devices to add to the container ('all' to pass all GPUs)"),
     Flag("group-add", "", "list", "Add additional groups to join"),
     Flag("health-cmd", "", "string", "Command to run to check health"),
     Flag("health-interval", "", "duration", "Time between running the check (ms|s|m|h)"),
@@ -60,6 +73,7 @@ FLAGS = (
     Flag("memory", "m", "bytes", "Memory limit"),
     Flag("memory-reservation", "", "bytes", "Memory soft limit"),
     Flag("memory-swap", "", "bytes", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap"),
+    Flag("memory-swappiness", "", "int", "Tune container memory swappiness (0 to 100), -1 for the kernel's"),
     Flag("mount", "", "mount", "Attach a filesystem mount to the container", check=_mount),
     Flag("name", "", "string", "Assign a name to the container"),
     Flag("network", "", "network", "Connect a container to a network", check=values.network),

@@ -6,6 +6,7 @@ import _socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _SYSCTLS = (
@@ -111,6 +112,33 @@ def cpus(text: str) -> int:
     if scaled % divisor:
         raise ValueError("value is too precise")
     return -(scaled // divisor) if top.startswith("-") else scaled // divisor
+
+
+def device_rule(text: str) -> str:
+    """``c 1:3 mr``."""
+    parts = text.split(" ")
+    numbers = parts[1].split(":") if len(parts) == 3 else []
+    if (
+        len(numbers) != 2 or parts[0] not in ("a", "b", "c") or not all(n == "*" or n.isdecimal() for n in numbers)
+        or not 1 <= len(parts[2]) <= 3 or not set(parts[2]) <= set("rwm")
+    ):
+        raise ValueError(f"invalid device cgroup format '{text}'")
+    return text
+
+
+def device_limit(name: str, read: Callable[[str], int]) -> Callable[[str], dict[str, Any]]:
+    """A reader of ``/dev/PATH:VALUE``; ``name`` is the value's key."""
+
+    def parse(text: str) -> dict[str, Any]:
+        path, colon, value = text.rpartition(":")
+        if not colon or not path.startswith("/dev/"):
+            raise ValueError(f"bad format for device path: {text}")
+        number = read(value)
+        if number < 0:
+            raise ValueError(f"invalid {name.lower()} for device: {text}")
+        return {"Path": path, name: number}
+
+    return parse
 
 
 def network(text: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from execd.oci import devices, limits, mounts
+from execd.oci import block_io, cdi, devices, limits, mounts
 from execd.oci.users import User
 from pier.exec.v1 import exec_pb2
 
@@ -33,8 +33,8 @@ Document = dict[str, Any]
 @dataclass(frozen=True)
 class Place:
     """Where this life of the container is: ``rootfs`` as the shim sees it, the cgroup below each hierarchy, the
-    engine's files by their target, where the shim put cloned binds, namespaces that the start gave, and the host's
-    program that becomes the init of a container that asks for one."""
+    engine's files by their target, where the shim put cloned binds, namespaces that the start gave, the host's program
+    that becomes the init of a container that asks for one, and where the shim put another container's /dev/shm."""
 
     container: str
     rootfs: str
@@ -43,6 +43,7 @@ class Place:
     binds: dict[bytes, str]
     namespaces: tuple[exec_pb2.NamespaceRef, ...]
     init: str = ""
+    shm: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,7 @@ def config(
     linux: Document = {
         "namespaces": [{"type": "mount"}, *references],
         "cgroupsPath": f"/{place.cgroup}",
-        "resources": {
-            **limits.linux_resources(spec.resources),
-            "devices": devices.rules(spec.devices, privileged=spec.privileged),
-        },
+        "resources": _resources(spec),
         "rootfsPropagation": mounts.propagation(spec.mounts),
     }
     linux["devices"] = devices.all_of_host() if spec.privileged else [devices.node(device) for device in spec.devices]
@@ -81,7 +79,7 @@ def config(
         "process": process(spec.process, user, caps, host_name),
         "root": {"path": place.rootfs, "readonly": spec.read_only_rootfs},
         "mounts": [
-            *mounts.standard(spec.shm_size, writable_cgroups=spec.privileged),
+            *mounts.standard(_shm(spec, place), writable_cgroups=spec.privileged),
             *(mounts.file_bind(source, target) for target, source in place.files.items()),
             *mounts.from_spec(spec.mounts, place.binds),
         ],
@@ -95,6 +93,7 @@ def config(
         document["hostname"] = host_name
         if spec.domainname:  # runtimes of today know no key of its own for it, but all know the sysctl
             linux["sysctl"] = {**linux.get("sysctl", {}), "kernel.domainname": spec.domainname}
+    cdi.inject(document, spec.cdi_devices)
     return document
 
 
@@ -158,6 +157,25 @@ def _namespaces(spec: exec_pb2.ContainerSpec, place: Place) -> list[Document]:
         elif source == "fresh" or (source is None and (name != "cgroup" or is_v2())):
             found.append({"type": name})
     return found
+
+
+def _shm(spec: exec_pb2.ContainerSpec, place: Place) -> Document | None:
+    """Its own, unless its ipc namespace is the host's or another container's."""
+    if spec.no_shm:
+        return None
+    if place.shm:
+        return mounts.shared_shm(place.shm)
+    host = any(item.kind == exec_pb2.NAMESPACE_KIND_IPC and item.WhichOneof("source") == "host"
+               for item in spec.namespaces)
+    return mounts.shared_shm(mounts.SHM) if host else mounts.own_shm(spec.shm_size)
+
+
+def _resources(spec: exec_pb2.ContainerSpec) -> Document:
+    document = limits.linux_resources(spec.resources)
+    if by_device := block_io.of(spec.block_io):
+        document["blockIO"] = {**document.get("blockIO", {}), **by_device}
+    document["devices"] = devices.rules(spec.devices, spec.device_rules, privileged=spec.privileged)
+    return document
 
 
 def _paths(given: exec_pb2.PathList) -> list[str]:

@@ -6,6 +6,7 @@ Source: OCI runtime specification, "Devices"; Documentation/admin-guide/cgroup-v
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable
 from typing import Any, Final
@@ -19,7 +20,15 @@ _DEVICES: Final = (
 )
 """null, zero, full, random, urandom, tty, console, ptmx, pts: what Docker lets every container use."""
 _DEV_SKIPPED: Final = frozenset({"pts", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-mounts", ".udev"})
+_RULE: Final = re.compile(r"([acb]) (\d{1,9}|\*):(\d{1,9}|\*) ([rwm]{1,3})", re.ASCII)
 Document = dict[str, Any]
+
+
+def check_rule(rule: str, field: str) -> None:
+    """InvalidArgument (BAD_DEVICE) for what is no rule of the devices cgroup."""
+    if not _RULE.fullmatch(rule):
+        raise InvalidArgument(f"invalid device cgroup rule format: '{ascii(rule[:80])[1:-1]}'", reason="BAD_DEVICE",
+                              field=field, expected='"c 1:3 mr"')
 
 
 def check(device: exec_pb2.Device, field: str) -> None:
@@ -60,8 +69,9 @@ def _document(path: str, status: os.stat_result) -> Document:
     }
 
 
-def rules(given: Iterable[exec_pb2.Device], *, privileged: bool) -> list[Document]:
-    """What the devices cgroup lets be done: make nodes of any device, use the usual ones and those that were given."""
+def rules(given: Iterable[exec_pb2.Device], further: Iterable[str], *, privileged: bool) -> list[Document]:
+    """What the devices cgroup lets be done: make nodes of any device, use the usual ones and those that were given, and
+    what ``further`` rules say."""
     if privileged:
         return [{"allow": True, "access": "rwm"}]
     found: list[Document] = [{"allow": False, "access": "rwm"}]
@@ -75,7 +85,14 @@ def rules(given: Iterable[exec_pb2.Device], *, privileged: bool) -> list[Documen
         made = node(device)
         found.append({"allow": True, "type": made["type"], "major": made["major"], "minor": made["minor"],
                       "access": device.permissions or "rwm"})
-    return found
+    return found + [_allowed(rule) for rule in further]
+
+
+def _allowed(rule: str) -> Document:
+    match = _RULE.fullmatch(rule)
+    assert match is not None, rule  # checked when the container was created
+    numbers = {name: int(text) for name, text in (("major", match[2]), ("minor", match[3])) if text != "*"}
+    return {"allow": True, "type": match[1], **numbers, "access": match[4]}
 
 
 def all_of_host() -> list[Document]:

@@ -16,6 +16,10 @@ _PERIOD: Final = 100_000
 _NO_SWAP: Final = (
     "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap."
 )
+_NO_SWAPPINESS: Final = (
+    "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory swappiness "
+    "discarded."
+)
 _CPUS: Final = re.compile(r"[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*")
 
 
@@ -24,6 +28,11 @@ def swap_is_limitable() -> bool:
     return Path("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists() or (
         Path("/sys/fs/cgroup/cgroup.controllers").exists()
     )
+
+
+def swappiness_is_settable() -> bool:
+    """Whether each memory cgroup has its own: v1's do."""
+    return Path("/sys/fs/cgroup/memory/memory.swappiness").exists()
 
 
 def check(resources: exec_pb2.Resources, field: str = "spec.resources") -> list[str]:
@@ -64,9 +73,13 @@ def check(resources: exec_pb2.Resources, field: str = "spec.resources") -> list[
         raise _range("PIDs limit is -1 for unlimited, or positive", f"{field}.pids", "at least -1")
     if resources.HasField("blkio_weight") and resources.blkio_weight and not 10 <= resources.blkio_weight <= 1000:
         raise _range("Range of blkio weight is from 10 to 1000", f"{field}.blkio_weight", "10 to 1000")
-    if resources.memory and not swap_is_limitable():
-        return [_NO_SWAP]
-    return []
+    if resources.memory_swappiness > 100:
+        raise _range(f"Invalid value: {resources.memory_swappiness}, valid memory swappiness range is 0-100",
+                     f"{field}.memory_swappiness", "0 to 100")
+    warnings = [_NO_SWAP] if resources.memory and not swap_is_limitable() else []
+    if resources.HasField("memory_swappiness") and not swappiness_is_settable():
+        warnings.append(_NO_SWAPPINESS)
+    return warnings
 
 
 def linux_resources(resources: exec_pb2.Resources) -> dict[str, Any]:
@@ -79,6 +92,8 @@ def linux_resources(resources: exec_pb2.Resources) -> dict[str, Any]:
             memory["swap"] = resources.memory_swap or resources.memory * 2
     if resources.memory_reservation:
         memory["reservation"] = resources.memory_reservation
+    if resources.HasField("memory_swappiness") and swappiness_is_settable():
+        memory["swappiness"] = resources.memory_swappiness
     if resources.oom_kill_disable:
         memory["disableOOMKiller"] = True
     if memory:

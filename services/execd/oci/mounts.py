@@ -10,6 +10,7 @@ from typing import Any, Final
 from chassis.errors import InvalidArgument, Unimplemented
 from pier.types.v1 import types_pb2
 
+SHM: Final = "/dev/shm"
 SHM_SIZE: Final = 64 << 20
 _FLAGS: Final = frozenset({
     "ro", "rw", "nosuid", "suid", "nodev", "dev", "noexec", "exec", "noatime", "relatime", "nodiratime",
@@ -19,8 +20,8 @@ _TMPFS: Final = frozenset({"size", "mode", "uid", "gid", "nr_inodes"})
 _PROC: Final = "/proc"
 
 
-def standard(shm_size: int, *, writable_cgroups: bool) -> list[dict[str, Any]]:
-    """The kernel's file systems that every container has, as Docker mounts them."""
+def standard(shm: dict[str, Any] | None, *, writable_cgroups: bool) -> list[dict[str, Any]]:
+    """The kernel's file systems that every container has, as Docker mounts them, and its /dev/shm."""
     quiet = ["nosuid", "noexec", "nodev"]
     sys_mode = "rw" if writable_cgroups else "ro"
     return [
@@ -32,9 +33,20 @@ def standard(shm_size: int, *, writable_cgroups: bool) -> list[dict[str, Any]]:
         {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": [*quiet, sys_mode]},
         {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": [*quiet, sys_mode]},
         {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": quiet},
-        {"destination": "/dev/shm", "type": "tmpfs", "source": "shm",
-         "options": [*quiet, "mode=1777", f"size={shm_size or SHM_SIZE}"]},
+        *([shm] if shm is not None else []),
     ]
+
+
+def own_shm(size: int) -> dict[str, Any]:
+    """A fresh /dev/shm of ``size`` bytes, 0 for Docker's."""
+    options = ["nosuid", "noexec", "nodev", "mode=1777", f"size={size or SHM_SIZE}"]
+    return {"destination": SHM, "type": "tmpfs", "source": "shm", "options": options}
+
+
+def shared_shm(source: str) -> dict[str, Any]:
+    """The host's /dev/shm or another container's."""
+    options = ["rbind", "nosuid", "noexec", "nodev", "rprivate"]
+    return {"destination": SHM, "type": "bind", "source": source, "options": options}
 
 
 def file_bind(source: str, target: str) -> dict[str, Any]:

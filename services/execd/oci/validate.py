@@ -7,8 +7,8 @@ import re
 from typing import Final
 
 from chassis.errors import InvalidArgument, Unimplemented
-from execd import policy, seccomp
-from execd.oci import capabilities, devices, limits, mounts, signals, sysctls, users
+from execd import health, policy, seccomp
+from execd.oci import block_io, capabilities, cdi, devices, limits, mounts, signals, sysctls, users
 from pier.exec.v1 import exec_pb2
 
 RLIMITS: Final = frozenset({
@@ -23,6 +23,7 @@ _HOSTNAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_])?"
 _SIZE: Final = re.compile(r"(\d{1,15})([bkmg]?)", re.IGNORECASE)
 _UNITS: Final = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _ARGS_MAX: Final = 1 << 20
+_JOINABLE: Final = frozenset({exec_pb2.NAMESPACE_KIND_PID, exec_pb2.NAMESPACE_KIND_IPC})
 _FRESH_ONLY: Final = frozenset({exec_pb2.NAMESPACE_KIND_USER})
 
 
@@ -58,9 +59,17 @@ def container(spec: exec_pb2.ContainerSpec, runtimes: frozenset[str]) -> list[st
             raise InvalidArgument(f"annotation {key[:80]!a} is reserved", reason="RESERVED_ANNOTATION",
                                   field="spec.annotations")
     restart_policy(spec.restart_policy, "spec.restart_policy")
+    if spec.restart_unhealthy and (spec.restart_policy.name in ("", "no") or not health.is_checked(spec)):
+        raise InvalidArgument("restart when unhealthy needs a restart policy and a health check",
+                              reason="CONTRADICTION", field="spec.restart_unhealthy")
     sysctls.check(spec.sysctls, spec.namespaces, "spec.sysctls")
     for number, device in enumerate(spec.devices):
         devices.check(device, f"spec.devices[{number}]")
+    for rule in spec.device_rules:
+        devices.check_rule(rule, "spec.device_rules")
+    for name in spec.cdi_devices:
+        cdi.check(name, "spec.cdi_devices")
+    block_io.check(spec.block_io, "spec.block_io")
     for name in ("masked_paths", "readonly_paths"):
         for path in getattr(spec, name).paths:
             if not path.startswith(b"/") or b"\0" in path:
@@ -143,7 +152,8 @@ def namespace(reference: exec_pb2.NamespaceRef) -> None:
     source = reference.WhichOneof("source")
     if reference.kind == exec_pb2.NAMESPACE_KIND_UNSPECIFIED or source is None:
         raise InvalidArgument("a namespace needs a kind and a source", reason="BAD_FIELD", field="spec.namespaces")
-    if reference.kind in _FRESH_ONLY or source in ("container", "sandbox"):
+    if reference.kind in _FRESH_ONLY or source == "sandbox" or (
+            source == "container" and reference.kind not in _JOINABLE):
         raise _not_built(f"namespaces of this kind from {source}", "spec.namespaces")
     if source == "path" and (not reference.path.startswith(b"/") or b"\0" in reference.path):
         raise InvalidArgument("a namespace's path is absolute", reason="BAD_FIELD", field="spec.namespaces.path")

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from chassis import kernel, overlay
-from execd.shim.protocol import MountEntry, ProtocolError
+from execd.shim.protocol import FOREIGN, MountEntry, ProtocolError
 
 _HYBRID: Final = b"/sys/fs/cgroup/unified"
 _FLAGS: Final = {"ro": 0x1, "nosuid": 0x2, "nodev": 0x4, "noexec": 0x8, "noatime": 0x10}
@@ -84,7 +84,7 @@ def _open_target(entry: MountEntry, root: str, run_dir: str) -> int:
             raise OSError(errno.EINVAL, "a bind's name is letters and digits")
         os.makedirs(base, mode=0o700, exist_ok=True)
         path = os.path.join(base, name)
-        if os.path.isdir(entry.source):
+        if os.path.isdir(entry.source) or entry.type == FOREIGN:
             os.makedirs(path, exist_ok=True)
         else:
             os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
@@ -103,6 +103,12 @@ def _mount(entry: MountEntry, target: int, peers: dict[MountEntry, int]) -> None
     if entry.type == "bind":
         tree = peers.pop(entry, -1)
         _attach_bind(entry, tree if tree >= 0 else _clone(entry), target)
+    elif entry.type == FOREIGN:
+        tree = _clone_foreign(entry)
+        try:
+            kernel.move_mount(tree, target, b"")
+        finally:
+            os.close(tree)
     elif entry.type == "overlay":
         _mount_overlay(entry, target)
     elif entry.type == "tmpfs":
@@ -124,6 +130,33 @@ def _split_options(options: Iterable[str]) -> tuple[int, list[str]]:
         elif option not in ("rw", "bind", "rbind") and option not in _PROPAGATION:
             rest.append(option)
     return flags, rest
+
+
+def _clone_foreign(entry: MountEntry) -> int:
+    """A detached copy of the mount at the one path in ``options``, out of the mount namespace at ``source``: the kernel
+    copies only what the caller's own namespace shows. No link in it is followed."""
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        other = os.open(entry.source, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            kernel.setns(other, kernel.CLONE_NEWNS)
+        finally:
+            os.close(other)
+        try:
+            root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                place = kernel.openat2(root, os.fsencode(entry.options[0].strip("/")), os.O_PATH | os.O_DIRECTORY,
+                                       kernel.RESOLVE_NO_SYMLINKS)
+            finally:
+                os.close(root)
+            try:
+                return kernel.open_tree(place, b"", kernel.OPEN_TREE_CLONE | kernel.AT_EMPTY_PATH)
+            finally:
+                os.close(place)
+        finally:
+            kernel.setns(own, kernel.CLONE_NEWNS)
+    finally:
+        os.close(own)
 
 
 def _clone(entry: MountEntry) -> int:

@@ -66,6 +66,9 @@ ATTACH_SOCKET: Final = "attach.sock"
 LOCK: Final = "lock"
 ROOTFS: Final = "rootfs"
 
+FOREIGN: Final = "foreign"
+"""Type of a mount that is a copy of one in another mount namespace."""
+
 CREATED: Final = "created"
 STARTING: Final = "starting"
 RUNNING: Final = "running"

@@ -9,14 +9,16 @@ from aiohttp import web
 from google.protobuf import any_pb2, wrappers_pb2
 
 from chassis import ids
-from chassis.errors import AlreadyExists, InvalidArgument, NotFound, Unimplemented
+from chassis.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, Unimplemented
 from coordinator.create import Created, NewContainer, find_image
 from gateway.rest import container_names, inherited, networking, settings, wire
 from gateway.rest.body import Fields
 from gateway.rest.call import Call
 from gateway.rest.errors import bad
+from gateway.rest.find import find_container
 from gateway.rest.mount_settings import ANONYMOUS
 from gateway.rest.routes import Routes
+from pier.exec.v1 import exec_pb2
 
 REQUEST: Final = "docker.engine.create"
 """Extension key of the request's body as it came (JSON in a BytesValue); inspect gives back what it holds."""
@@ -43,6 +45,7 @@ async def create(call: Call) -> web.StreamResponse:
         await inherited.volumes(call, draft, text)
     if draft.publish_all:
         await inherited.ports(call, draft)
+    await _find_joined(call, draft.spec)
     plan = await networking.plan(call, draft)
     draft.spec.image = draft.image
     new = NewContainer(
@@ -52,6 +55,16 @@ async def create(call: Call) -> web.StreamResponse:
     )
     created = await _create(call, new, chosen=bool(given))
     return call.json({"Id": created.container.id, "Warnings": list(created.warnings)}, 201)
+
+
+async def _find_joined(call: Call, spec: exec_pb2.ContainerSpec) -> None:
+    """Ids in place of the names of containers whose namespaces are joined. Conflict for one that is not there."""
+    for reference in spec.namespaces:
+        if reference.WhichOneof("source") == "container":
+            try:
+                reference.container = (await find_container(call, reference.container)).id
+            except NotFound as error:  # by a "not found" of the create the command would pull the image
+                raise Conflict(error.message, reason=error.reason, field="HostConfig") from error
 
 
 async def _create(call: Call, new: NewContainer, *, chosen: bool) -> Created:

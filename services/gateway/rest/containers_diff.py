@@ -9,6 +9,7 @@ from aiohttp import web
 
 from coordinator.commit import MOUNT_POINTS, NewImage
 from coordinator.dockerfile import config as dockerfile
+from coordinator.tell import tell
 from gateway.rest import names, wire
 from gateway.rest.body import Fields
 from gateway.rest.call import Call
@@ -55,6 +56,7 @@ async def export(call: Call) -> web.StreamResponse:
         await response.write(first.data)
         async for answer in answers:
             await response.write(answer.data)
+    await tell(services, container.id, "export")
     return response
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from chassis.errors import Unimplemented
 from gateway.rest import mount_settings, port_settings
-from gateway.rest.body import Fields, as_fields, as_integer
+from gateway.rest.body import Fields, as_fields, as_integer, as_list, as_strings
 from gateway.rest.draft import Draft
 from gateway.rest.errors import bad
 from gateway.rest.mount_settings import anonymous_volume
@@ -29,7 +29,10 @@ port_bindings = port_settings.port_bindings
 HEALTH_TIMES: Final = {
     "Interval": "interval", "Timeout": "timeout", "StartPeriod": "start_period", "StartInterval": "start_interval",
 }
+_RESTART_UNHEALTHY: Final = "pier.restart-unhealthy"
 _POLICIES: Final = ("", "no", "always", "unless-stopped", "on-failure")
+_OF_OTHERS: Final = (exec_pb2.NAMESPACE_KIND_PID, exec_pb2.NAMESPACE_KIND_IPC)
+_GPUS: Final = 64
 _UINT32: Final = (1 << 32) - 1
 
 
@@ -43,6 +46,10 @@ def spec_text(name: str) -> Decode:
 
 def spec_flag(name: str) -> Decode:
     return lambda draft, fields, key: setattr(draft.spec, name, fields.boolean(key))
+
+
+def spec_strings(name: str) -> Decode:
+    return lambda draft, fields, key: getattr(draft.spec, name).extend(fields.strings(key))
 
 
 def process_text(name: str) -> Decode:
@@ -135,7 +142,14 @@ def network_disabled(draft: Draft, fields: Fields, key: str) -> None:
 
 
 def labels(draft: Draft, fields: Fields, key: str) -> None:
-    draft.spec.labels.update(fields.string_map(key))
+    """One of them is Pier's own setting, which an image's label never is."""
+    given = fields.string_map(key)
+    draft.spec.labels.update(given)
+    if (value := given.get(_RESTART_UNHEALTHY)) is not None:
+        if value not in ("true", "false"):
+            raise bad(f'label {_RESTART_UNHEALTHY}: {value[:80]!a} is neither "true" nor "false"',
+                      field=fields.path(key))
+        draft.spec.restart_unhealthy = value == "true"
 
 
 def annotation_map(draft: Draft, fields: Fields, key: str) -> None:
@@ -188,6 +202,43 @@ def devices(draft: Draft, fields: Fields, key: str) -> None:
             path_on_host=_bytes(source), path_in_container=_bytes(entry.text("PathInContainer") or source),
             permissions=entry.text("CgroupPermissions") or "rwm",
         )
+
+
+def block_devices(name: str, value: str) -> Decode:
+    """Limits of block devices: their paths, and the weight or rate under ``value``."""
+
+    def decode(draft: Draft, fields: Fields, key: str) -> None:
+        for entry in fields.objects(key):
+            item = getattr(draft.spec.block_io, name).add(path=_bytes(entry.text("Path")))
+            _set(item, value.lower(), entry.integer(value), entry.path(value))
+
+    return decode
+
+
+def device_requests(draft: Draft, fields: Fields, key: str) -> None:
+    """Devices by their names in the Container Device Interface, and GPUs, which are devices of class "gpu" there."""
+    for entry in fields.objects(key):
+        driver, ids, count = entry.text("Driver"), entry.strings("DeviceIDs"), entry.integer("Count")
+        wanted = [as_strings(group, entry.path("Capabilities")) for group in
+                  as_list(entry.raw("Capabilities"), entry.path("Capabilities"))]
+        if driver == "cdi" and ids and not count:
+            draft.spec.cdi_devices.extend(ids)
+        elif driver in ("", "nvidia") and any("gpu" in group for group in wanted) and not (ids and count):
+            names = ids or (["all"] if count < 0 else [str(number) for number in range(min(count, _GPUS))])
+            draft.spec.cdi_devices.extend(f"gpu={name}" for name in names)
+        else:
+            shown = " ".join(f"[{' '.join(group)}]" for group in wanted)
+            raise bad(f'could not select device driver "{driver[:80]}" with capabilities: [{shown[:200]}]',
+                      field=fields.path(key))
+
+
+def swappiness(draft: Draft, fields: Fields, key: str) -> None:
+    """−1 is the kernel's."""
+    value = fields.integer(key)
+    if not -1 <= value <= 100:
+        raise bad(f"Invalid value: {value}, valid memory swappiness range is 0-100", field=fields.path(key))
+    if value >= 0:
+        draft.spec.resources.memory_swappiness = value
 
 
 def log(draft: Draft, fields: Fields, key: str) -> None:
@@ -243,14 +294,16 @@ def _namespace(draft: Draft, kind: exec_pb2.NamespaceKind.ValueType, fields: Fie
     mode = fields.text(key)
     if mode == "host":
         draft.spec.namespaces.add(kind=kind, host=True)
-    elif mode.startswith("container:") or mode in ("shareable", "none"):
-        raise Unimplemented(f"{fields.path(key)}: {mode[:80]} is not built yet", reason="NOT_BUILT", field=key)
+    elif mode.startswith("container:") and kind in _OF_OTHERS:
+        draft.spec.namespaces.add(kind=kind, container=mode.partition(":")[2])  # a name, until the create finds its id
     elif mode not in own:
         raise bad(f"invalid {key}: {mode[:80]}", field=fields.path(key))
 
 
 def ipc_mode(draft: Draft, fields: Fields, key: str) -> None:
-    _namespace(draft, exec_pb2.NAMESPACE_KIND_IPC, fields, key, {"", "private"})
+    mode = fields.text(key)
+    draft.spec.shareable_ipc, draft.spec.no_shm = mode == "shareable", mode == "none"
+    _namespace(draft, exec_pb2.NAMESPACE_KIND_IPC, fields, key, {"", "private", "shareable", "none"})
 
 
 def pid_mode(draft: Draft, fields: Fields, key: str) -> None:

@@ -81,11 +81,11 @@ HOST_CONFIG: Final = (
     _row("Memory", "resources.memory", read.resource("memory")),
     _row("CgroupParent", "cgroup_parent", read.spec_text("cgroup_parent")),
     _row("BlkioWeight", "resources.blkio_weight", read.resource("blkio_weight")),
-    _refused("BlkioWeightDevice", _LATER),
-    _refused("BlkioDeviceReadBps", _LATER),
-    _refused("BlkioDeviceWriteBps", _LATER),
-    _refused("BlkioDeviceReadIOps", _LATER),
-    _refused("BlkioDeviceWriteIOps", _LATER),
+    _row("BlkioWeightDevice", "block_io.weights", read.block_devices("weights", "Weight")),
+    _row("BlkioDeviceReadBps", "block_io.read_bps", read.block_devices("read_bps", "Rate")),
+    _row("BlkioDeviceWriteBps", "block_io.write_bps", read.block_devices("write_bps", "Rate")),
+    _row("BlkioDeviceReadIOps", "block_io.read_iops", read.block_devices("read_iops", "Rate")),
+    _row("BlkioDeviceWriteIOps", "block_io.write_iops", read.block_devices("write_iops", "Rate")),
     _row("CpuPeriod", "resources.cpu_period", read.resource("cpu_period")),
     _row("CpuQuota", "resources.cpu_quota", read.resource("cpu_quota")),
     _refused("CpuRealtimePeriod", "the real-time scheduler is not supported"),
@@ -93,11 +93,11 @@ HOST_CONFIG: Final = (
     _row("CpusetCpus", "resources.cpuset_cpus", read.resource_text("cpuset_cpus")),
     _row("CpusetMems", "resources.cpuset_mems", read.resource_text("cpuset_mems")),
     _row("Devices", "devices", read.devices),
-    _refused("DeviceCgroupRules", _LATER),
-    _refused("DeviceRequests", _LATER),
+    _row("DeviceCgroupRules", "device_rules", read.spec_strings("device_rules")),
+    _row("DeviceRequests", "cdi_devices", read.device_requests, (1, 40)),
     _row("MemoryReservation", "resources.memory_reservation", read.resource("memory_reservation")),
     _row("MemorySwap", "resources.memory_swap", read.resource("memory_swap")),
-    _refused("MemorySwappiness", _LATER, -1),
+    _row("MemorySwappiness", "resources.memory_swappiness", read.swappiness),
     _row("NanoCpus", "resources.nano_cpus", read.resource("nano_cpus"), (1, 25)),
     _row("OomKillDisable", "resources.oom_kill_disable", read.oom_kill_disable),
     _row("Init", "init", read.spec_flag("init"), (1, 25)),
@@ -174,7 +174,7 @@ CHANGEABLE: Final = (
 )
 """What can be changed in a container that is made."""
 
-_SENT_BY_UPDATE: Final = frozenset({"MemorySwappiness", "KernelMemory"})
+_SENT_BY_UPDATE: Final = frozenset({"KernelMemory"})
 """What docker's command sends along with every update, unset."""
 
 

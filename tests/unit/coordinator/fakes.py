@@ -46,6 +46,7 @@ class FakeWorld:
         self.config = config
         self.records = {}
         self.snapshots = set()
+        self.told: list[tuple[str, str]] = []
         self.sandboxes = set()
         self.traces = []
         peer = FakePeer(self)
@@ -160,6 +161,10 @@ class FakeWorld:
     def RecordFailure(self, request):
         self.record(request.id).status.error = request.message
         return exec_pb2.RecordFailureResponse()
+
+    def RecordEvent(self, request):
+        self.told.append((request.id, request.action))
+        return exec_pb2.RecordEventResponse()
 
     def StopContainer(self, request):
         self.end(request.id)

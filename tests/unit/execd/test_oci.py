@@ -126,7 +126,7 @@ def test_no_annotation_under_a_reserved_prefix_gets_through(rest) -> None:
     [
         {"sandbox_id": "x"},
         {"log": {"driver": "syslog"}}, {"cgroup_parent": "x"},
-        {"namespaces": [{"kind": exec_pb2.NAMESPACE_KIND_PID, "container": ID}]},
+        {"namespaces": [{"kind": exec_pb2.NAMESPACE_KIND_UTS, "container": ID}]},
     ],
 )
 def test_what_is_not_built_is_refused_by_name(fields) -> None:

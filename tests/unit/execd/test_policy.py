@@ -50,3 +50,17 @@ def test_pauses_double_up_to_a_minute_and_begin_anew_after_a_long_life() -> None
     assert pauses[1:5] == [0.1, 0.2, 0.4, 0.8]
     assert pauses[-1] == 60.0
     assert policy.next_pause(60.0, 10 * SECOND) == 0.1
+
+
+@given(st.sampled_from(policy.NAMES), st.booleans(), st.booleans(), st.sampled_from(["", "healthy", "unhealthy"]))
+def test_an_unhealthy_end_counts_as_a_failure_only_where_that_was_asked(
+    name: str, asked: bool, stopped: bool, found: str
+) -> None:
+    container = exec_pb2.Container(
+        spec=exec_pb2.ContainerSpec(restart_policy=exec_pb2.RestartPolicy(name=name), restart_unhealthy=asked),
+        status=exec_pb2.ContainerStatus(stopped_by_hand=stopped, health=exec_pb2.Health(status=found)),
+    )
+    ends = policy.ends_unhealthy(container)
+    assert ends == (asked and not stopped and found == "unhealthy" and name not in ("", "no"))
+    expected = not stopped and (name in ("always", "unless-stopped") or (name == "on-failure" and ends))
+    assert policy.wants_another(container, exec_pb2.Exit(code=0)) == expected

@@ -517,6 +517,12 @@ class ContainerSpec(_message.Message):
     SANDBOX_ID_FIELD_NUMBER: _builtins.int
     HEALTH_CHECK_FIELD_NUMBER: _builtins.int
     CGROUP_PARENT_FIELD_NUMBER: _builtins.int
+    RESTART_UNHEALTHY_FIELD_NUMBER: _builtins.int
+    BLOCK_IO_FIELD_NUMBER: _builtins.int
+    DEVICE_RULES_FIELD_NUMBER: _builtins.int
+    CDI_DEVICES_FIELD_NUMBER: _builtins.int
+    SHAREABLE_IPC_FIELD_NUMBER: _builtins.int
+    NO_SHM_FIELD_NUMBER: _builtins.int
     image: _builtins.str
     """The image's reference as the user gave it, and its id ("sha256:…"); for people and lists, execd never reads an image."""
     image_id: _builtins.str
@@ -544,6 +550,14 @@ class ContainerSpec(_message.Message):
     """Joins this sandbox's ipc, uts and pid namespaces; "" for none."""
     cgroup_parent: _builtins.str
     """Parent cgroup below the instance's own; "" for the instance's."""
+    restart_unhealthy: _builtins.bool
+    """Whom its health check finds unhealthy is stopped (stop signal, timeout, KILL), and its restart policy begins its next
+    life whatever the exit code. It needs both, and is refused (CONTRADICTION) without.
+    """
+    shareable_ipc: _builtins.bool
+    """Its ipc namespace and /dev/shm may be joined by other containers (NamespaceRef.container)."""
+    no_shm: _builtins.bool
+    """No /dev/shm is mounted."""
     @_builtins.property
     def process(self) -> Global___Process: ...
     @_builtins.property
@@ -582,6 +596,19 @@ class ContainerSpec(_message.Message):
     def seccomp(self) -> Global___SeccompProfile: ...
     @_builtins.property
     def health_check(self) -> Global___HealthCheck: ...
+    @_builtins.property
+    def block_io(self) -> Global___BlockIoLimits: ...
+    @_builtins.property
+    def device_rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Further rules of the devices cgroup, as Docker writes them: "c 1:3 mr", "b 8:* rwm", "a *:* m"."""
+
+    @_builtins.property
+    def cdi_devices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Devices by the Container Device Interface: "vendor.com/class=name", from the specifications in /etc/cdi and
+        /var/run/cdi on this node, or "class=name" where one vendor alone has the class. "all" is a name that vendors give.
+        Looked up at every start; what is not found is FAILED_PRECONDITION, reason NO_CDI_DEVICE.
+        """
+
     def __init__(
         self,
         *,
@@ -613,10 +640,16 @@ class ContainerSpec(_message.Message):
         sandbox_id: _builtins.str = ...,
         health_check: Global___HealthCheck | None = ...,
         cgroup_parent: _builtins.str = ...,
+        restart_unhealthy: _builtins.bool = ...,
+        block_io: Global___BlockIoLimits | None = ...,
+        device_rules: _abc.Iterable[_builtins.str] | None = ...,
+        cdi_devices: _abc.Iterable[_builtins.str] | None = ...,
+        shareable_ipc: _builtins.bool = ...,
+        no_shm: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_masked_paths", b"_masked_paths", "_readonly_paths", b"_readonly_paths", "_stop_timeout", b"_stop_timeout", "health_check", b"health_check", "log", b"log", "masked_paths", b"masked_paths", "process", b"process", "readonly_paths", b"readonly_paths", "resources", b"resources", "restart_policy", b"restart_policy", "seccomp", b"seccomp", "stop_timeout", b"stop_timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_masked_paths", b"_masked_paths", "_readonly_paths", b"_readonly_paths", "_stop_timeout", b"_stop_timeout", "block_io", b"block_io", "health_check", b"health_check", "log", b"log", "masked_paths", b"masked_paths", "process", b"process", "readonly_paths", b"readonly_paths", "resources", b"resources", "restart_policy", b"restart_policy", "seccomp", b"seccomp", "stop_timeout", b"stop_timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_masked_paths", b"_masked_paths", "_readonly_paths", b"_readonly_paths", "_stop_timeout", b"_stop_timeout", "annotations", b"annotations", "auto_remove", b"auto_remove", "cgroup_parent", b"cgroup_parent", "devices", b"devices", "domainname", b"domainname", "health_check", b"health_check", "hostname", b"hostname", "image", b"image", "image_id", b"image_id", "init", b"init", "labels", b"labels", "log", b"log", "masked_paths", b"masked_paths", "mounts", b"mounts", "namespaces", b"namespaces", "privileged", b"privileged", "process", b"process", "read_only_rootfs", b"read_only_rootfs", "readonly_paths", b"readonly_paths", "resources", b"resources", "restart_policy", b"restart_policy", "runtime", b"runtime", "sandbox_id", b"sandbox_id", "seccomp", b"seccomp", "shm_size", b"shm_size", "stop_signal", b"stop_signal", "stop_timeout", b"stop_timeout", "sysctls", b"sysctls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_masked_paths", b"_masked_paths", "_readonly_paths", b"_readonly_paths", "_stop_timeout", b"_stop_timeout", "annotations", b"annotations", "auto_remove", b"auto_remove", "block_io", b"block_io", "cdi_devices", b"cdi_devices", "cgroup_parent", b"cgroup_parent", "device_rules", b"device_rules", "devices", b"devices", "domainname", b"domainname", "health_check", b"health_check", "hostname", b"hostname", "image", b"image", "image_id", b"image_id", "init", b"init", "labels", b"labels", "log", b"log", "masked_paths", b"masked_paths", "mounts", b"mounts", "namespaces", b"namespaces", "no_shm", b"no_shm", "privileged", b"privileged", "process", b"process", "read_only_rootfs", b"read_only_rootfs", "readonly_paths", b"readonly_paths", "resources", b"resources", "restart_policy", b"restart_policy", "restart_unhealthy", b"restart_unhealthy", "runtime", b"runtime", "sandbox_id", b"sandbox_id", "seccomp", b"seccomp", "shareable_ipc", b"shareable_ipc", "shm_size", b"shm_size", "stop_signal", b"stop_signal", "stop_timeout", b"stop_timeout", "sysctls", b"sysctls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__masked_paths: _TypeAlias = _typing.Literal["masked_paths"]  # noqa: Y015
     _WhichOneofArgType__masked_paths: _TypeAlias = _typing.Literal["_masked_paths", b"_masked_paths"]  # noqa: Y015
@@ -632,6 +665,92 @@ class ContainerSpec(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__stop_timeout) -> _WhichOneofReturnType__stop_timeout | None: ...
 
 Global___ContainerSpec: _TypeAlias = ContainerSpec  # noqa: Y015
+
+@_typing.final
+class BlockIoLimits(_message.Message):
+    """Limits of single block devices."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEIGHTS_FIELD_NUMBER: _builtins.int
+    READ_BPS_FIELD_NUMBER: _builtins.int
+    WRITE_BPS_FIELD_NUMBER: _builtins.int
+    READ_IOPS_FIELD_NUMBER: _builtins.int
+    WRITE_IOPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def weights(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockWeight]: ...
+    @_builtins.property
+    def read_bps(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockRate]:
+        """Bytes, and operations, a second."""
+
+    @_builtins.property
+    def write_bps(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockRate]: ...
+    @_builtins.property
+    def read_iops(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockRate]: ...
+    @_builtins.property
+    def write_iops(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockRate]: ...
+    def __init__(
+        self,
+        *,
+        weights: _abc.Iterable[Global___BlockWeight] | None = ...,
+        read_bps: _abc.Iterable[Global___BlockRate] | None = ...,
+        write_bps: _abc.Iterable[Global___BlockRate] | None = ...,
+        read_iops: _abc.Iterable[Global___BlockRate] | None = ...,
+        write_iops: _abc.Iterable[Global___BlockRate] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["read_bps", b"read_bps", "read_iops", b"read_iops", "weights", b"weights", "write_bps", b"write_bps", "write_iops", b"write_iops"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockIoLimits: _TypeAlias = BlockIoLimits  # noqa: Y015
+
+@_typing.final
+class BlockWeight(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    path: _builtins.bytes
+    """Absolute path of the device on the host."""
+    weight: _builtins.int
+    """10 to 1000."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.bytes = ...,
+        weight: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockWeight: _TypeAlias = BlockWeight  # noqa: Y015
+
+@_typing.final
+class BlockRate(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    path: _builtins.bytes
+    rate: _builtins.int
+    def __init__(
+        self,
+        *,
+        path: _builtins.bytes = ...,
+        rate: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "rate", b"rate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockRate: _TypeAlias = BlockRate  # noqa: Y015
 
 @_typing.final
 class Process(_message.Message):
@@ -761,6 +880,7 @@ class Resources(_message.Message):
     PIDS_FIELD_NUMBER: _builtins.int
     BLKIO_WEIGHT_FIELD_NUMBER: _builtins.int
     OOM_KILL_DISABLE_FIELD_NUMBER: _builtins.int
+    MEMORY_SWAPPINESS_FIELD_NUMBER: _builtins.int
     memory: _builtins.int
     """Bytes; at least 6 MiB."""
     memory_swap: _builtins.int
@@ -780,6 +900,8 @@ class Resources(_message.Message):
     """0 and −1: unlimited."""
     blkio_weight: _builtins.int
     oom_kill_disable: _builtins.bool
+    memory_swappiness: _builtins.int
+    """0 to 100; not given: the kernel's. Of cgroup v1 alone, else a warning."""
     def __init__(
         self,
         *,
@@ -795,10 +917,11 @@ class Resources(_message.Message):
         pids: _builtins.int | None = ...,
         blkio_weight: _builtins.int | None = ...,
         oom_kill_disable: _builtins.bool | None = ...,
+        memory_swappiness: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_blkio_weight", b"_blkio_weight", "_cpu_period", b"_cpu_period", "_cpu_quota", b"_cpu_quota", "_cpu_shares", b"_cpu_shares", "_memory", b"_memory", "_memory_reservation", b"_memory_reservation", "_memory_swap", b"_memory_swap", "_nano_cpus", b"_nano_cpus", "_oom_kill_disable", b"_oom_kill_disable", "_pids", b"_pids", "blkio_weight", b"blkio_weight", "cpu_period", b"cpu_period", "cpu_quota", b"cpu_quota", "cpu_shares", b"cpu_shares", "memory", b"memory", "memory_reservation", b"memory_reservation", "memory_swap", b"memory_swap", "nano_cpus", b"nano_cpus", "oom_kill_disable", b"oom_kill_disable", "pids", b"pids"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_blkio_weight", b"_blkio_weight", "_cpu_period", b"_cpu_period", "_cpu_quota", b"_cpu_quota", "_cpu_shares", b"_cpu_shares", "_memory", b"_memory", "_memory_reservation", b"_memory_reservation", "_memory_swap", b"_memory_swap", "_memory_swappiness", b"_memory_swappiness", "_nano_cpus", b"_nano_cpus", "_oom_kill_disable", b"_oom_kill_disable", "_pids", b"_pids", "blkio_weight", b"blkio_weight", "cpu_period", b"cpu_period", "cpu_quota", b"cpu_quota", "cpu_shares", b"cpu_shares", "memory", b"memory", "memory_reservation", b"memory_reservation", "memory_swap", b"memory_swap", "memory_swappiness", b"memory_swappiness", "nano_cpus", b"nano_cpus", "oom_kill_disable", b"oom_kill_disable", "pids", b"pids"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_blkio_weight", b"_blkio_weight", "_cpu_period", b"_cpu_period", "_cpu_quota", b"_cpu_quota", "_cpu_shares", b"_cpu_shares", "_memory", b"_memory", "_memory_reservation", b"_memory_reservation", "_memory_swap", b"_memory_swap", "_nano_cpus", b"_nano_cpus", "_oom_kill_disable", b"_oom_kill_disable", "_pids", b"_pids", "blkio_weight", b"blkio_weight", "cpu_period", b"cpu_period", "cpu_quota", b"cpu_quota", "cpu_shares", b"cpu_shares", "cpuset_cpus", b"cpuset_cpus", "cpuset_mems", b"cpuset_mems", "memory", b"memory", "memory_reservation", b"memory_reservation", "memory_swap", b"memory_swap", "nano_cpus", b"nano_cpus", "oom_kill_disable", b"oom_kill_disable", "pids", b"pids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_blkio_weight", b"_blkio_weight", "_cpu_period", b"_cpu_period", "_cpu_quota", b"_cpu_quota", "_cpu_shares", b"_cpu_shares", "_memory", b"_memory", "_memory_reservation", b"_memory_reservation", "_memory_swap", b"_memory_swap", "_memory_swappiness", b"_memory_swappiness", "_nano_cpus", b"_nano_cpus", "_oom_kill_disable", b"_oom_kill_disable", "_pids", b"_pids", "blkio_weight", b"blkio_weight", "cpu_period", b"cpu_period", "cpu_quota", b"cpu_quota", "cpu_shares", b"cpu_shares", "cpuset_cpus", b"cpuset_cpus", "cpuset_mems", b"cpuset_mems", "memory", b"memory", "memory_reservation", b"memory_reservation", "memory_swap", b"memory_swap", "memory_swappiness", b"memory_swappiness", "nano_cpus", b"nano_cpus", "oom_kill_disable", b"oom_kill_disable", "pids", b"pids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__blkio_weight: _TypeAlias = _typing.Literal["blkio_weight"]  # noqa: Y015
     _WhichOneofArgType__blkio_weight: _TypeAlias = _typing.Literal["_blkio_weight", b"_blkio_weight"]  # noqa: Y015
@@ -814,6 +937,8 @@ class Resources(_message.Message):
     _WhichOneofArgType__memory_reservation: _TypeAlias = _typing.Literal["_memory_reservation", b"_memory_reservation"]  # noqa: Y015
     _WhichOneofReturnType__memory_swap: _TypeAlias = _typing.Literal["memory_swap"]  # noqa: Y015
     _WhichOneofArgType__memory_swap: _TypeAlias = _typing.Literal["_memory_swap", b"_memory_swap"]  # noqa: Y015
+    _WhichOneofReturnType__memory_swappiness: _TypeAlias = _typing.Literal["memory_swappiness"]  # noqa: Y015
+    _WhichOneofArgType__memory_swappiness: _TypeAlias = _typing.Literal["_memory_swappiness", b"_memory_swappiness"]  # noqa: Y015
     _WhichOneofReturnType__nano_cpus: _TypeAlias = _typing.Literal["nano_cpus"]  # noqa: Y015
     _WhichOneofArgType__nano_cpus: _TypeAlias = _typing.Literal["_nano_cpus", b"_nano_cpus"]  # noqa: Y015
     _WhichOneofReturnType__oom_kill_disable: _TypeAlias = _typing.Literal["oom_kill_disable"]  # noqa: Y015
@@ -834,6 +959,8 @@ class Resources(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_reservation) -> _WhichOneofReturnType__memory_reservation | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_swap) -> _WhichOneofReturnType__memory_swap | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_swappiness) -> _WhichOneofReturnType__memory_swappiness | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__nano_cpus) -> _WhichOneofReturnType__nano_cpus | None: ...
     @_typing.overload
@@ -909,7 +1036,9 @@ class NamespaceRef(_message.Message):
     path: _builtins.bytes
     """A pinned one."""
     container: _builtins.str
-    """Id of a running container."""
+    """Id of another container: its pid or ipc namespace (with /dev/shm, where it is shareable), at each start. That one
+    must run then: FAILED_PRECONDITION, reason NOT_RUNNING or NOT_SHAREABLE.
+    """
     sandbox: _builtins.str
     """Id of a sandbox of this service."""
     def __init__(
@@ -1344,6 +1473,70 @@ class RecordFailureResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecordFailureResponse: _TypeAlias = RecordFailureResponse  # noqa: Y015
+
+@_typing.final
+class RecordEventRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ID_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    action: _builtins.str
+    """"commit", "export" or "restart"."""
+    @_builtins.property
+    def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Beside those that every event of a container has."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        action: _builtins.str = ...,
+        attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "attributes", b"attributes", "id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordEventRequest: _TypeAlias = RecordEventRequest  # noqa: Y015
+
+@_typing.final
+class RecordEventResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordEventResponse: _TypeAlias = RecordEventResponse  # noqa: Y015
 
 @_typing.final
 class StopContainerRequest(_message.Message):

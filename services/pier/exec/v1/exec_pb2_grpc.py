@@ -54,6 +54,11 @@ class ContainerServiceStub:
                 request_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.RecordFailureRequest.SerializeToString,
                 response_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.RecordFailureResponse.FromString,
                 _registered_method=True)
+        self.RecordEvent = channel.unary_unary(
+                '/pier.exec.v1.ContainerService/RecordEvent',
+                request_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.RecordEventRequest.SerializeToString,
+                response_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.RecordEventResponse.FromString,
+                _registered_method=True)
         self.StopContainer = channel.unary_unary(
                 '/pier.exec.v1.ContainerService/StopContainer',
                 request_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.StopContainerRequest.SerializeToString,
@@ -232,6 +237,13 @@ class ContainerServiceServicer:
     def RecordFailure(self, request, context):
         """Says why a start failed before it came to this service: `status.error` and `status.exit` (code 128) keep it, as of a
         start that failed here. Nothing changes where the container runs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordEvent(self, request, context):
+        """Tells what a caller did with a container and this service has no part in: an event, durable as any other.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -468,6 +480,11 @@ def add_ContainerServiceServicer_to_server(servicer, server):
                     servicer.RecordFailure,
                     request_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.RecordFailureRequest.FromString,
                     response_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.RecordFailureResponse.SerializeToString,
+            ),
+            'RecordEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordEvent,
+                    request_deserializer=pier_dot_exec_dot_v1_dot_exec__pb2.RecordEventRequest.FromString,
+                    response_serializer=pier_dot_exec_dot_v1_dot_exec__pb2.RecordEventResponse.SerializeToString,
             ),
             'StopContainer': grpc.unary_unary_rpc_method_handler(
                     servicer.StopContainer,
@@ -728,6 +745,33 @@ class ContainerService:
             '/pier.exec.v1.ContainerService/RecordFailure',
             pier_dot_exec_dot_v1_dot_exec__pb2.RecordFailureRequest.SerializeToString,
             pier_dot_exec_dot_v1_dot_exec__pb2.RecordFailureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pier.exec.v1.ContainerService/RecordEvent',
+            pier_dot_exec_dot_v1_dot_exec__pb2.RecordEventRequest.SerializeToString,
+            pier_dot_exec_dot_v1_dot_exec__pb2.RecordEventResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -70,6 +70,8 @@ class ContainerServiceStub:
     """Says why a start failed before it came to this service: `status.error` and `status.exit` (code 128) keep it, as of a
     start that failed here. Nothing changes where the container runs.
     """
+    RecordEvent: _grpc.UnaryUnaryMultiCallable[_exec_pb2.RecordEventRequest, _exec_pb2.RecordEventResponse]
+    """Tells what a caller did with a container and this service has no part in: an event, durable as any other."""
     StopContainer: _grpc.UnaryUnaryMultiCallable[_exec_pb2.StopContainerRequest, _exec_pb2.StopContainerResponse]
     """Sends the stop signal, after the timeout KILL, and answers when the process has ended. NOT_MODIFIED where it had.
     The container counts as stopped by hand from the call on.
@@ -148,6 +150,8 @@ class ContainerServiceAsyncStub(ContainerServiceStub):
     """Says why a start failed before it came to this service: `status.error` and `status.exit` (code 128) keep it, as of a
     start that failed here. Nothing changes where the container runs.
     """
+    RecordEvent: _aio.UnaryUnaryMultiCallable[_exec_pb2.RecordEventRequest, _exec_pb2.RecordEventResponse]  # type: ignore[assignment]
+    """Tells what a caller did with a container and this service has no part in: an event, durable as any other."""
     StopContainer: _aio.UnaryUnaryMultiCallable[_exec_pb2.StopContainerRequest, _exec_pb2.StopContainerResponse]  # type: ignore[assignment]
     """Sends the stop signal, after the timeout KILL, and answers when the process has ended. NOT_MODIFIED where it had.
     The container counts as stopped by hand from the call on.
@@ -247,6 +251,14 @@ class ContainerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Says why a start failed before it came to this service: `status.error` and `status.exit` (code 128) keep it, as of a
         start that failed here. Nothing changes where the container runs.
         """
+
+    @_abc_1.abstractmethod
+    def RecordEvent(
+        self,
+        request: _exec_pb2.RecordEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_exec_pb2.RecordEventResponse, _abc.Awaitable[_exec_pb2.RecordEventResponse]]:
+        """Tells what a caller did with a container and this service has no part in: an event, durable as any other."""
 
     @_abc_1.abstractmethod
     def StopContainer(
