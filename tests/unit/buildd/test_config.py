@@ -16,14 +16,15 @@ def document(**members):
 
 def test_history_tells_of_as_many_layers_as_there_are():
     told = [{"created_by": "one"}, {"created_by": "env", "empty_layer": True}]
-    found = config.parse(document(history=told)).history
+    found = config.parse(document(history=told)).history or []
     assert [step.created_by for step in found] == ["one", "env", ""]
-    assert len(config.parse(document()).history) == 2
-    assert len(config.parse(document(history=[{}] * 3)).history) == 2
+    assert len(config.parse(document()).history or []) == 2
+    assert len(config.parse(document(history=[{}] * 3)).history or []) == 2
 
 
 def test_null_members_mean_the_same_as_none():
     found = config.parse(document(config={"Env": None, "Cmd": None, "User": None, "Labels": None}, history=None))
+    assert found.config is not None
     assert found.config.variables == {}
     assert found.config.command_shell == ["/bin/sh", "-c"]
 
