@@ -52,29 +52,36 @@ def gauge(name: str, text: str, read: Callable[[], float]) -> None:
     _gauges.sources[name] = (text, read)
 
 
-class _Counters(Collector):
-    """Counters that another program keeps, read at scrape time."""
+class _Labelled(Collector):
+    """Values by one label that are asked for at scrape time."""
 
-    def __init__(self) -> None:
+    def __init__(self, family: type[CounterMetricFamily | GaugeMetricFamily]) -> None:
+        self._family = family
         self.sources: dict[str, tuple[str, str, Callable[[], Mapping[str, int]]]] = {}
 
-    def collect(self) -> list[CounterMetricFamily]:
+    def collect(self) -> list[CounterMetricFamily | GaugeMetricFamily]:
         found = []
         for name, (text, label, read) in self.sources.items():
-            family = CounterMetricFamily(name, text, labels=[label])
+            family = self._family(name, text, labels=[label])
             for value, count in read().items():
                 family.add_metric([value], count)
             found.append(family)
         return found
 
 
-_counters = _Counters()
+_counters, _labelled_gauges = _Labelled(CounterMetricFamily), _Labelled(GaugeMetricFamily)
 REGISTRY.register(_counters)
+REGISTRY.register(_labelled_gauges)
 
 
 def counter(name: str, text: str, label: str, read: Callable[[], Mapping[str, int]]) -> None:
     """A counter ``name`` whose values, by ``label``, are ``read()`` at each scrape, on the scrape's thread."""
     _counters.sources[name] = (text, label, read)
+
+
+def gauges(name: str, text: str, label: str, read: Callable[[], Mapping[str, int]]) -> None:
+    """The same for gauges."""
+    _labelled_gauges.sources[name] = (text, label, read)
 
 
 def serve(service: str, instance: str, port: int) -> None:

@@ -118,6 +118,8 @@ async def _serve(service: str, loaded: config.Loaded[S], build: Build[S]) -> Non
             state=instance.state(service), run=instance.runtime(service), node_id=host.node_id(instance.state(service)),
             boot_id=host.boot_id(), server=Server(),
         )
+        metrics.gauge("pier_state_free_bytes", "Bytes that may still be written where the service keeps its state.",
+                      lambda: _free_bytes(runtime.state))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, runtime.stopping.set)
@@ -134,6 +136,11 @@ async def _serve(service: str, loaded: config.Loaded[S], build: Build[S]) -> Non
             await runtime.server.stop(_GRACE)
     finally:
         os.close(lock)
+
+
+def _free_bytes(state: Path) -> int:
+    found = os.statvfs(state)
+    return found.f_bavail * found.f_frsize
 
 
 def _lock(state: Path) -> int:

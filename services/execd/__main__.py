@@ -12,6 +12,7 @@ from chassis.instance import make_private
 from chassis.operations import Operations
 from chassis.service import Runtime, main
 from chassis.store import Store
+from execd import statistics
 from execd.archive.archives import Archives
 from execd.cgroup_lock import CgroupLock
 from execd.changes import Changes
@@ -71,6 +72,7 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     containers = Containers(records, lives, starts, changes, places, pool, frozenset(runtimes.paths),
                             Path(settings.init))
     probes.on_unhealthy = containers.end_unhealthy
+    statistics.publish(records)
     runtime.server.add(
         exec_pb2_grpc.add_ContainerServiceServicer_to_server,
         ContainerService(  # type: ignore[abstract]  # an rpc that is not built is refused by its name

@@ -20,7 +20,7 @@ from chassis.events import timestamp
 from chassis.logs import logger
 from chassis.operations import Operations
 from chassis.stages import stage
-from execd import policy
+from execd import policy, statistics
 from execd.oci import validate
 from execd.places import Places
 from execd.records import Entry, Note, Records
@@ -135,6 +135,7 @@ class Lives:
             self._operations.spawn("shim.lost", lambda: self.without_shim(entry, link.incarnation))
 
     async def _log_lost(self, entry: Entry, message: Answer) -> None:
+        statistics.LOG_LOST.inc(int(message["bytes"]))
         logger().error("output was not logged", container=entry.id, bytes=message["bytes"], error=message["error"])
         async with entry.lock:
             if not entry.removed:
@@ -164,6 +165,7 @@ class Lives:
 
         self.drop_pidfd(entry)
         await self._records.change(entry, "exit.record", edit, notes, time_ns=exit_.time if exit_ else None)
+        statistics.EXITS.labels(statistics.how(told)).inc()
         # Before any waiter runs: a wait that is registered from now on is for another end.
         entry.exits += 1
         if another and self.on_another is not None:

@@ -13,7 +13,7 @@ from chassis.errors import PierError
 from chassis.logs import logger
 from chassis.operations import Operations
 from chassis.stages import trace
-from execd import policy
+from execd import policy, statistics
 from execd.lives import RESTARTING
 from execd.records import Entry
 from execd.start import Starts
@@ -46,6 +46,7 @@ class Restarts:
                 request.operation_id = secrets.token_hex(8)
                 try:
                     await self._starts.again(entry, request)
+                    statistics.RESTARTS.inc()
                 except PierError as error:
                     logger().warning("a restart failed", container=entry.id, error=error.message)
                     if entry.state == RESTARTING:  # it was refused before it was begun: nothing else tries again

@@ -50,7 +50,7 @@ class Prometheus:
 @pytest.fixture
 def prometheus(engine, tmp_path):
     config, log = tmp_path / "prometheus.yml", tmp_path / "log"
-    config.write_text(configuration(engine.instance))
+    config.write_text(configuration(engine.instance).replace("[rules.yml]", f"[{RULES}]"))
     with log.open("wb") as output:
         process = subprocess.Popen(
             [tools.program("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'data'}",
@@ -64,6 +64,45 @@ def prometheus(engine, tmp_path):
     finally:
         process.terminate()
         process.wait()
+
+
+RULES = tools.PROJECT / "deploy" / "prometheus" / "rules.yml"
+DASHBOARD = json.loads((tools.PROJECT / "deploy" / "grafana" / "pier.json").read_text())
+METRIC = re.compile(r"\b(?:pier|process)_[a-z_]+\b")
+
+
+def test_alerts_fire_where_they_should_and_only_there():
+    for arguments in (["check", "rules", str(RULES)], ["test", "rules", str(RULES.with_name("rules_test.yml"))]):
+        done = subprocess.run([tools.program("promtool"), *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_alert_has_its_paragraph_and_its_test():
+    alerts = set(re.findall(r"- alert: (\w+)", RULES.read_text()))
+    paragraphs = set(re.findall(r"^## (\w+)$", (tools.PROJECT / "docs" / "alerts.md").read_text(), re.MULTILINE))
+    tested = set(re.findall(r"alertname: (\w+)", RULES.with_name("rules_test.yml").read_text()))
+    assert alerts == paragraphs == tested
+    for alert in alerts:
+        assert f"runbook: docs/alerts.md#{alert.lower()}" in RULES.read_text()
+
+
+def test_the_rules_and_the_dashboard_ask_for_what_there_is(engine, prometheus):
+    """Every metric that a rule or a panel names is told by a real engine, and every query is one."""
+    expressions = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+    asked = set(METRIC.findall(RULES.read_text())) | {name for text in expressions for name in METRIC.findall(text)}
+    missing = None
+
+    def told():
+        nonlocal missing
+        missing = {name for name in asked if not prometheus.query(name)}
+        return not missing
+
+    try:
+        wait_until(told, 30)
+    except AssertionError:
+        raise AssertionError(f"nobody tells {missing}") from None
+    for text in expressions:
+        prometheus.query(text)
 
 
 def test_every_service_is_scraped_and_tells_what_it_did(engine, prometheus):

@@ -13,23 +13,40 @@ from typing import Final
 from execd.shim.protocol import Exit
 
 VERSION: Final = 1
+_NEW: Final = ".new"
+_SIZE: Final = 512
+"""Bytes: more than any record has."""
+
+
+def reserve(path: str) -> None:
+    """Have room on the disk for the record that will be written to ``path``, however full the disk is then. OSError."""
+    fd = _open(path)
+    try:
+        os.posix_fallocate(fd, 0, _SIZE)
+    finally:
+        os.close(fd)
 
 
 def write(path: str, exit_: Exit) -> None:
     """Make the record durable. OSError where the disk refuses; then no record is there."""
-    temporary = path + ".new"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    data = json.dumps({"version": VERSION, **exit_._asdict()}).encode() + b"\n"
+    fd = _open(path)
     try:
-        os.write(fd, json.dumps({"version": VERSION, **exit_._asdict()}).encode() + b"\n")
+        os.write(fd, data)
+        os.ftruncate(fd, len(data))
         os.fsync(fd)
     finally:
         os.close(fd)
-    os.rename(temporary, path)
+    os.rename(path + _NEW, path)
     directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _open(path: str) -> int:
+    return os.open(path + _NEW, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def read(path: str) -> Exit | None:

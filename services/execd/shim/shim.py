@@ -219,11 +219,20 @@ class Shim:
             self._children.wait(pid, lambda status, time_ns: self._ended(process, status, time_ns))
 
         try:
+            self._reserve(process)
             runtime.call([*command, "--pid-file", pid_file], process.child_fds(), done)
         except ProtocolError:
             if console is not None:
                 console.close()
             raise
+
+    def _reserve(self, process: Process) -> None:
+        """The container's end is always recorded. An exec's needs no disk: see ``_record``."""
+        if process is self._init:
+            try:
+                record.reserve(process.exit_path)
+            except OSError as error:
+                raise ProtocolError(f"no room for the exit record: {error.strerror}", "RUNTIME_FAILED") from error
 
     def _spawned(self, process: Process, answer: Message) -> None:
         if process is self._init:
@@ -375,7 +384,8 @@ class Shim:
                 process.failed("the container has ended")
 
     def _record(self, process: Process) -> None:
-        """Write the exit record; a full disk delays the news, since an exit that is not durable is not told."""
+        """Write the exit record. A disk that refuses it delays the news of the container's end, since what is not
+        durable is not told; an exec's is told all the same, so that nobody hangs who is there to make room."""
         assert process.exit is not None
         try:
             with Mark("exit.write_record"):
@@ -383,8 +393,9 @@ class Shim:
         except FileNotFoundError:
             pass  # the container's directory was removed: nobody is left to read a record
         except OSError:
-            self._loop.later(_RECORD_RETRY, lambda: self._record(process))
-            return
+            if process is self._init:
+                self._loop.later(_RECORD_RETRY, lambda: self._record(process))
+                return
         self._doors.tell("exit", target=process.target, pid=process.pid, exit=process.exit._asdict())
         process.recorded()
 

@@ -56,8 +56,10 @@ async def config_of(call: Call, container: exec_pb2.Container) -> dict[str, Any]
 
 def _state(container: exec_pb2.Container) -> dict[str, Any]:
     word, status = view.state(container), container.status
-    checked = {"Health": _health(status.health)} if status.HasField("health") else {}
-    return checked | {
+    more: dict[str, Any] = {"Health": _health(status.health)} if status.HasField("health") else {}
+    if status.log_bytes_lost:  # Docker has no word for it: it loses output silently
+        more["LogBytesLost"] = status.log_bytes_lost
+    return more | {
         "Status": word, "Running": word in ("running", "paused", "restarting"), "Paused": word == "paused",
         "Restarting": word == "restarting", "OOMKilled": status.HasField("exit") and status.exit.oom_killed
         and word not in ("running", "paused"),

@@ -119,6 +119,18 @@ def test_an_exit_record_is_read_as_it_was_written(tmp_path) -> None:
     assert os.listdir(tmp_path) == ["exit"]
 
 
+def test_an_exit_record_has_its_room_before_and_takes_it_over_from_one_that_was_never_written(tmp_path) -> None:
+    path = str(tmp_path / "exit")
+    for _ in range(2):
+        record.reserve(path)
+        assert record.read(path) is None
+        assert (tmp_path / "exit.new").stat().st_blocks > 0
+    exit_ = Exit(0, 0, False, 1)
+    record.write(path, exit_)
+    assert record.read(path) == exit_
+    assert os.listdir(tmp_path) == ["exit"]
+
+
 @given(st.binary(), st.binary(min_size=1, max_size=4), st.data())
 def test_detach_keys_are_found_wherever_the_pieces_break(data, keys, draw) -> None:
     whole = data + keys
