@@ -35,7 +35,8 @@ async def connect(
     attachment = network_pb2.Attachment(network=network.name, spec=spec)
     plan.attachments.append(attachment)
     running = container.status.state in _RUNNING
-    if running and plan.ports and not network.spec.internal and not await _publishing(services, container.id):
+    publishes = network.spec.driver == "bridge" and not network.spec.internal
+    if running and plan.ports and publishes and not await _publishing(services, container.id):
         attachment = network_pb2.Attachment(network=network.name, spec=spec, ports=plan.ports)
     async with Saga("connect", services.unsettled) as saga:
         saga.undo("connect.undo_plan", lambda: _keep(services, container.id, before))
@@ -117,11 +118,11 @@ async def publish(
 
 
 async def publisher(services: Services, plan: engine_pb2.ContainerPlan) -> network_pb2.Attachment | None:
-    """The attachment on which the plan's ports are published: the first to a network that has a way out, else None."""
+    """The attachment on which the plan's ports are published: the first to a bridge that has a way out, else None."""
     for attachment in plan.attachments:
         request = network_pb2.GetNetworkRequest(namespace=NAMESPACE, network=attachment.network)
         found: network_pb2.GetNetworkResponse = await services.netd.call(services.networks.GetNetwork, request)
-        if not found.network.spec.internal:
+        if not found.network.spec.internal and found.network.spec.driver == "bridge":
             return attachment
     return None
 

@@ -57,7 +57,7 @@ class Network(_message.Message):
     name: _builtins.str
     """As ids.name; unique within the owner's namespace."""
     link: _builtins.str
-    """The link on the host ("" where the driver has none)."""
+    """The link on the host: a bridge, or the parent of macvlan links ("" where the driver has none)."""
     predefined: _builtins.bool
     """True for "bridge", "host" and "none", which netd makes itself."""
     endpoint_count: _builtins.int
@@ -178,7 +178,8 @@ class NetworkSpec(_message.Message):
         com.docker.network.container_iface_prefix, and below com.docker.network.bridge: name (a link of another program is
         never taken over), enable_icc, enable_ip_masquerade, host_binding_ipv4, gateway_mode_ipv4 and _ipv6: "nat", "routed"
         (containers are reached and go out under their own addresses, by published ports alone), "isolated" (of an internal
-        network: the host has no address on it).
+        network: the host has no address on it). Of a macvlan network: parent (a link, or LINK.VLAN; none makes the network
+        internal), macvlan_mode ("bridge", "private", "vepa", "passthru"), and the first two.
         """
 
     @_builtins.property
