@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from google.protobuf import any_pb2
 
-from chassis.errors import Conflict, PermissionDenied
+from chassis.errors import Conflict, PermissionDenied, PierError
+from chassis.logs import logger
 from chassis.stages import stage
 from coordinator.plans import PLAN, plan_of
 from coordinator.saga import Saga
@@ -50,7 +51,7 @@ async def connect(
                 )
             saga.undo("connect.undo_attach", lambda: services.netd.call(
                 services.networks.Detach, network_pb2.DetachRequest(sandbox_id=container.id, network=network.id)))
-            await _refresh_files(services, container.id)
+            await refresh_files(services, container.id)
 
 
 async def disconnect(services: Services, container: exec_pb2.Container, network: network_pb2.Network) -> None:
@@ -74,14 +75,24 @@ async def disconnect(services: Services, container: exec_pb2.Container, network:
             other = await publisher(services, plan)
             if other is not None:
                 await _set_ports(services, container.id, other.network, plan.ports)
-        await _refresh_files(services, container.id)
+        await refresh_files(services, container.id)
     async with stage("disconnect.plan", network=network.name):
         await _keep(services, container.id, plan)
 
 
-async def _refresh_files(services: Services, id_: str) -> None:
+async def refresh_linking(services: Services, ids: Iterable[str]) -> None:
+    """The files of containers that know another one by a link, after that one came or was renamed. What fails is left:
+    their next start renders them anew."""
+    for id_ in ids:
+        try:
+            await refresh_files(services, id_)
+        except PierError as error:
+            logger().warning("a linking container's files are stale", container=id_, error=error.message)
+
+
+async def refresh_files(services: Services, id_: str) -> None:
     """Its /etc/hosts and /etc/resolv.conf as they are to be on the networks that it has now."""
-    async with stage("network.files"):
+    async with stage("network.files", container=id_):
         rendered: network_pb2.RenderFilesResponse = await services.netd.call(
             services.networks.RenderFiles, network_pb2.RenderFilesRequest(sandbox_id=id_)
         )

@@ -28,6 +28,7 @@ from netd.bindings import Place
 from netd.dns import Dns
 from netd.firewall import Firewall
 from netd.ipam import Address, Interface
+from netd.linked import LinkedNames
 from netd.netlink import NetlinkSocket
 from netd.networks import Networks
 from netd.ports import HostPorts
@@ -58,6 +59,7 @@ class Endpoints:
         self._sandboxes = sandboxes
         self._dns = dns
         self.ports = HostPorts()
+        self.linked = LinkedNames(store)
         self.reaping: set[str] = set()
         """Links of removed sandboxes that the kernel may still have."""
 
@@ -127,9 +129,11 @@ class Endpoints:
                                         reason="ALREADY_ATTACHED", field="network")
                 return endpoint, False
         joining.check(view, network, wanted, fixed)
-        if network.predefined and (attachment.spec.aliases or attachment.spec.links):
+        if network.predefined and attachment.spec.aliases:
             raise InvalidArgument("network-scoped aliases are only supported for user-defined networks",
                                   field="spec.aliases", expected="none")
+        if network.predefined and attachment.spec.links:
+            await self.linked.check(view.sandbox, network, attachment.spec)
         if not drivers.has_links(network.driver):
             return self._plan(attachment, view.sandbox, network, "", (), []), True
         place = self.place(network)

@@ -242,7 +242,7 @@ class Fsck:
                     name = recorded.networks[endpoint.network_id].name
                     yield Difference(
                         "ENDPOINT_WITHOUT_LINK", endpoint.id,
-                        f"link {endpoint.link or endpoint.interface} of an endpoint on {name} is not there as it should be",
+                        f"link {endpoint.link or endpoint.interface} of an endpoint on {name} is not as it should be",
                         view.sandbox.owner, mend,
                     )
 

@@ -428,7 +428,9 @@ class EndpointSpec(_message.Message):
     def driver_options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
     def links(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """"name:alias": what `name` answers on this network is answered for `alias` too, to this sandbox alone."""
+        """"name:alias": what `name` answers on this network is answered for `alias` too, to this sandbox alone. On a predefined
+        network it is a line of /etc/hosts, and FAILED_PRECONDITION (LINK_NOT_RUNNING) where nobody there is called so.
+        """
 
     def __init__(
         self,
@@ -785,21 +787,27 @@ class CreateSandboxResponse(_message.Message):
 
     SANDBOX_FIELD_NUMBER: _builtins.int
     FILES_FIELD_NUMBER: _builtins.int
+    STALE_FILES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def sandbox(self) -> Global___Sandbox: ...
     @_builtins.property
     def files(self) -> Global___NameFiles:
         """As RenderFiles would answer now."""
 
+    @_builtins.property
+    def stale_files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Sandboxes whose links name this one, so that their files are to be rendered anew."""
+
     def __init__(
         self,
         *,
         sandbox: Global___Sandbox | None = ...,
         files: Global___NameFiles | None = ...,
+        stale_files: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "sandbox", b"sandbox"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "sandbox", b"sandbox"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "sandbox", b"sandbox", "stale_files", b"stale_files"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1083,12 +1091,19 @@ Global___SetNamesRequest: _TypeAlias = SetNamesRequest  # noqa: Y015
 class SetNamesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    STALE_FILES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def stale_files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As CreateSandboxResponse.stale_files."""
+
     def __init__(
         self,
+        *,
+        stale_files: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["stale_files", b"stale_files"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
