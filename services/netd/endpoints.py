@@ -63,6 +63,11 @@ class Endpoints:
         self.reaping: set[str] = set()
         """Links of removed sandboxes that the kernel may still have."""
 
+    @property
+    def table_name(self) -> str:
+        """Of the nft table that publishes."""
+        return self._firewall.table.name
+
     async def create_sandbox(self, request: network_pb2.CreateSandboxRequest) -> View:
         """Make a sandbox and join it to its networks: all of it or none. The same request again makes what lacks;
         another under the id raises AlreadyExists."""

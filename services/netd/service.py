@@ -14,7 +14,7 @@ from chassis.errors import InvalidArgument, NotFound
 from chassis.events import EventLog
 from chassis.operations import Operations
 from chassis.store import Store
-from netd import files, messages, records, requests
+from netd import explain, files, messages, records, requests
 from netd.dns import served
 from netd.endpoints import Endpoints
 from netd.fsck import Fsck
@@ -173,6 +173,15 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
                        lambda: self._endpoints.set_names(request.sandbox_id, request.names))
         view = await self._sandboxes.view(request.sandbox_id)
         return network_pb2.SetNamesResponse(stale_files=await self._endpoints.linked.naming(view))
+
+    async def ExplainPort(
+        self, request: network_pb2.ExplainPortRequest, context: Any
+    ) -> network_pb2.ExplainPortResponse:
+        view = await self._sandboxes.view(request.sandbox_id)
+        table = self._endpoints.table_name
+        found = await self._threads.run(
+            explain.of_port, view, request.container_port, request.protocol or "tcp", table)
+        return network_pb2.ExplainPortResponse(explanations=found)
 
     async def RenderFiles(
         self, request: network_pb2.RenderFilesRequest, context: Any
