@@ -65,6 +65,7 @@ COMMANDS = {
     "network connect": ("network:CONNECT", "Connect a container to a network"),
     "network create": ("network_create", "Create a network"),
     "network disconnect": ("network:DISCONNECT", "Disconnect a container from a network"),
+    "network explain": ("network_explain", "Show which firewall rule would decide a packet to a published port"),
     "network inspect": ("inspect:NETWORK", "Display detailed information on one or more networks"),
     "network ls": ("network_ls", "List networks"),
     "network list": ("network_ls", ""),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chassis.errors import NotFound
 from chassis.stages import stage
+from coordinator.networks import refresh_linking
 from coordinator.saga import Saga
 from coordinator.services import Services
 from pier.exec.v1 import exec_pb2
@@ -27,10 +28,12 @@ async def rename(services: Services, container: exec_pb2.Container, name: str) -
         saga.undo("rename.undo_record", lambda: _record(services, container.id, container.name))
         async with stage("rename.names"):
             try:
-                await services.netd.call(services.networks.SetNames, network_pb2.SetNamesRequest(
-                    sandbox_id=container.id, names=names_of(container, name)))
+                answer: network_pb2.SetNamesResponse = await services.netd.call(
+                    services.networks.SetNames, network_pb2.SetNamesRequest(
+                        sandbox_id=container.id, names=names_of(container, name)))
             except NotFound:
                 return  # it does not run
+        await refresh_linking(services, answer.stale_files)
 
 
 async def _record(services: Services, id_: str, name: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from google.protobuf import any_pb2
 
-from chassis.errors import Conflict, PermissionDenied
+from chassis.errors import Conflict, PermissionDenied, PierError
+from chassis.logs import logger
 from chassis.stages import stage
 from coordinator.plans import PLAN, plan_of
 from coordinator.saga import Saga
@@ -35,7 +36,8 @@ async def connect(
     attachment = network_pb2.Attachment(network=network.name, spec=spec)
     plan.attachments.append(attachment)
     running = container.status.state in _RUNNING
-    if running and plan.ports and not network.spec.internal and not await _publishing(services, container.id):
+    publishes = network.spec.driver == "bridge" and not network.spec.internal
+    if running and plan.ports and publishes and not await _publishing(services, container.id):
         attachment = network_pb2.Attachment(network=network.name, spec=spec, ports=plan.ports)
     async with Saga("connect", services.unsettled) as saga:
         saga.undo("connect.undo_plan", lambda: _keep(services, container.id, before))
@@ -49,7 +51,7 @@ async def connect(
                 )
             saga.undo("connect.undo_attach", lambda: services.netd.call(
                 services.networks.Detach, network_pb2.DetachRequest(sandbox_id=container.id, network=network.id)))
-            await _refresh_files(services, container.id)
+            await refresh_files(services, container.id)
 
 
 async def disconnect(services: Services, container: exec_pb2.Container, network: network_pb2.Network) -> None:
@@ -73,14 +75,24 @@ async def disconnect(services: Services, container: exec_pb2.Container, network:
             other = await publisher(services, plan)
             if other is not None:
                 await _set_ports(services, container.id, other.network, plan.ports)
-        await _refresh_files(services, container.id)
+        await refresh_files(services, container.id)
     async with stage("disconnect.plan", network=network.name):
         await _keep(services, container.id, plan)
 
 
-async def _refresh_files(services: Services, id_: str) -> None:
+async def refresh_linking(services: Services, ids: Iterable[str]) -> None:
+    """The files of containers that know another one by a link, after that one came or was renamed. What fails is left:
+    their next start renders them anew."""
+    for id_ in ids:
+        try:
+            await refresh_files(services, id_)
+        except PierError as error:
+            logger().warning("a linking container's files are stale", container=id_, error=error.message)
+
+
+async def refresh_files(services: Services, id_: str) -> None:
     """Its /etc/hosts and /etc/resolv.conf as they are to be on the networks that it has now."""
-    async with stage("network.files"):
+    async with stage("network.files", container=id_):
         rendered: network_pb2.RenderFilesResponse = await services.netd.call(
             services.networks.RenderFiles, network_pb2.RenderFilesRequest(sandbox_id=id_)
         )
@@ -117,11 +129,11 @@ async def publish(
 
 
 async def publisher(services: Services, plan: engine_pb2.ContainerPlan) -> network_pb2.Attachment | None:
-    """The attachment on which the plan's ports are published: the first to a network that has a way out, else None."""
+    """The attachment on which the plan's ports are published: the first to a bridge that has a way out, else None."""
     for attachment in plan.attachments:
         request = network_pb2.GetNetworkRequest(namespace=NAMESPACE, network=attachment.network)
         found: network_pb2.GetNetworkResponse = await services.netd.call(services.networks.GetNetwork, request)
-        if not found.network.spec.internal:
+        if not found.network.spec.internal and found.network.spec.driver == "bridge":
             return attachment
     return None
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 
 from chassis.errors import Conflict, NotFound, NotModified, PierError
 from chassis.stages import stage
 from coordinator.names import names_of
-from coordinator.networks import publisher
+from coordinator.networks import publisher, refresh_linking
 from coordinator.plans import plan_of
 from coordinator.saga import Saga
 from coordinator.services import Services
@@ -30,13 +31,14 @@ async def start(services: Services, container: exec_pb2.Container) -> exec_pb2.C
         raise Conflict("cannot start a paused container, try unpause instead", reason="PAUSED")
     plan = plan_of(container)
     request = exec_pb2.StartContainerRequest(id=container.id, operation_id=secrets.token_hex(8))
+    linking: Sequence[str] = ()
     async with Saga("start", services.unsettled) as saga:
         try:
             if plan.network_mode.startswith("container:"):
                 await _join(services, plan.network_mode.partition(":")[2], request)
             else:
                 saga.undo("start.undo_network", lambda: _undo_network(services, container.id))
-                await _connect(services, container, plan, request)
+                linking = await _connect(services, container, plan, request)
         except PierError as error:
             await _tell(services, container.id, error)
             raise
@@ -44,6 +46,7 @@ async def start(services: Services, container: exec_pb2.Container) -> exec_pb2.C
             answer: exec_pb2.StartContainerResponse = await services.execd.call(
                 services.containers.StartContainer, request, timeout=START_TIMEOUT
             )
+    await refresh_linking(services, linking)
     return answer.container
 
 
@@ -61,8 +64,9 @@ async def _connect(
     container: exec_pb2.Container,
     plan: engine_pb2.ContainerPlan,
     request: exec_pb2.StartContainerRequest,
-) -> None:
-    """Make the container's own sandbox, joined as planned, and put namespace and files into ``request``."""
+) -> Sequence[str]:
+    """Make the container's own sandbox, joined as planned, and put namespace and files into ``request``. The containers
+    that know it by a link."""
     async with stage("start.network", mode=plan.network_mode):
         made: network_pb2.CreateSandboxResponse = await services.netd.call(
             services.networks.CreateSandbox,
@@ -81,6 +85,7 @@ async def _connect(
             ),
         )
     _use_sandbox(made.sandbox, made.files, request)
+    return made.stale_files
 
 
 async def _attachments(services: Services, plan: engine_pb2.ContainerPlan) -> list[network_pb2.Attachment]:

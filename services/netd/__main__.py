@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -34,6 +35,8 @@ _NETLINK_THREADS = 4
 @asynccontextmanager
 async def build(runtime: Runtime[NetdSettings]) -> AsyncIterator[None]:
     """The service of one instance, its kernel side brought to what is recorded before it serves."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket holds each published port
     instance, settings = runtime.instance, runtime.settings
     directory = runtime.run / "ns"
     make_private(directory)

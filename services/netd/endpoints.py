@@ -7,10 +7,9 @@ unpublish, take the pair down. A failure of attach undoes itself; a failure of d
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import sqlite3
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Any, Final
@@ -19,16 +18,17 @@ from chassis import ids
 from chassis.blocking import Pool as Threads
 from chassis.errors import AlreadyExists, Conflict, Internal, InvalidArgument, NotFound
 from chassis.events import EventLog
-from chassis.ids import NetworkId
 from chassis.instance import Instance
+from chassis.logs import logger
 from chassis.operations import Operations
 from chassis.stages import stage, trace
 from chassis.store import Store
-from netd import bindings, options, records, requests, wiring
-from netd.bindings import Place, WantedPort
+from netd import bindings, drivers, joining, options, records, requests, wiring
+from netd.bindings import Place
 from netd.dns import Dns
 from netd.firewall import Firewall
 from netd.ipam import Address, Interface
+from netd.linked import LinkedNames
 from netd.netlink import NetlinkSocket
 from netd.networks import Networks
 from netd.ports import HostPorts
@@ -59,8 +59,14 @@ class Endpoints:
         self._sandboxes = sandboxes
         self._dns = dns
         self.ports = HostPorts()
+        self.linked = LinkedNames(store)
         self.reaping: set[str] = set()
         """Links of removed sandboxes that the kernel may still have."""
+
+    @property
+    def table_name(self) -> str:
+        """Of the nft table that publishes."""
+        return self._firewall.table.name
 
     async def create_sandbox(self, request: network_pb2.CreateSandboxRequest) -> View:
         """Make a sandbox and join it to its networks: all of it or none. The same request again makes what lacks;
@@ -110,7 +116,7 @@ class Endpoints:
             async with stage("attach.undo"):
                 await self._strike("attach.strike", [endpoint], [network], view.sandbox)
                 await self._dns.settle(view, before)
-                if endpoint.link:
+                if endpoint.addresses:
                     await self._take_down(endpoint, view)
                     await self._reroute(before, before.endpoints)
             raise
@@ -127,15 +133,17 @@ class Endpoints:
                     raise AlreadyExists(f"sandbox is already attached to network {network.name}",
                                         reason="ALREADY_ATTACHED", field="network")
                 return endpoint, False
-        _check_driver(view, network, wanted, fixed)
-        if network.predefined and (attachment.spec.aliases or attachment.spec.links):
+        joining.check(view, network, wanted, fixed)
+        if network.predefined and attachment.spec.aliases:
             raise InvalidArgument("network-scoped aliases are only supported for user-defined networks",
                                   field="spec.aliases", expected="none")
-        if network.driver != "bridge":
+        if network.predefined and attachment.spec.links:
+            await self.linked.check(view.sandbox, network, attachment.spec)
+        if not drivers.has_links(network.driver):
             return self._plan(attachment, view.sandbox, network, "", (), []), True
         place = self.place(network)
         wished = [bindings.groups(want, place) for want in wanted]
-        interface = attachment.spec.interface or _free_interface(view.endpoints, options.read(network.spec).prefix)
+        interface = attachment.spec.interface or joining.free_interface(view.endpoints, network)
         if any(endpoint.interface == interface for endpoint in view.endpoints):
             raise Conflict(f"the sandbox has an interface {interface} already", reason="INTERFACE_TAKEN",
                            field="spec.interface")
@@ -154,6 +162,8 @@ class Endpoints:
 
     def place(self, network: Network) -> Place:
         """Where endpoints of the network are published."""
+        if network.driver != "bridge":
+            return Place(self._networks.versions(network))
         read = options.read(network.spec)
         return Place(self._networks.versions(network), read.versions(options.ROUTED), read.binding)
 
@@ -178,9 +188,8 @@ class Endpoints:
         before = replace(view, endpoints=tuple(e for e in view.endpoints if e not in made))
         steps: list[Coroutine[Any, Any, None]] = [self._dns.settle(before, view)]
         for endpoint in made:
-            if endpoint.link:
-                wire = self.wire_of(endpoint, view)
-                steps += [self._link(view.sandbox, wire), self._publish(endpoint)]
+            if endpoint.addresses:
+                steps += [self._link(endpoint, view), self._publish(endpoint)]
         await _together(steps)
 
     async def detach(self, sandbox_id: str, network_name: str) -> None:
@@ -193,7 +202,7 @@ class Endpoints:
         await self._strike("detach.record", gone, [network], sandbox)
         left = replace(view, endpoints=tuple(endpoint for endpoint in view.endpoints if endpoint not in gone))
         await self._dns.settle(view, left)
-        if gone[0].link:
+        if gone[0].addresses:
             await self._take_down(gone[0], view)
             await self._reroute(view, left.endpoints)
 
@@ -221,10 +230,8 @@ class Endpoints:
         steps: list[Coroutine[Any, Any, None]] = [self._dns.drop(sandbox.id)]
         if any(endpoint.ports for endpoint in present):
             steps.append(self._unpublish("remove_sandbox.unpublish", [e.id for e in present]))
-        if names:
-            steps.append(self._on_thread("remove_sandbox.cut", wiring.cut, names))
         if not sandbox.host:
-            steps.append(self._unpin(sandbox))
+            steps.append(self._cut_and_unpin(view))
         try:
             await _together(steps)
         finally:
@@ -233,22 +240,21 @@ class Endpoints:
                 self._operations.spawn("links of a removed sandbox", lambda: self._reap(names))
 
     def wire_of(self, endpoint: Endpoint, view: View) -> Wire:
-        """The endpoint's pair as it should be; ``view`` has all endpoints of the sandbox."""
+        """The endpoint's wire as it should be; ``view`` has all endpoints of the sandbox."""
         network = view.networks[endpoint.network_id]
-        read = options.read(network.spec)
-        return Wire(
+        return drivers.of(network.driver).wire(Wire(
             link=endpoint.link, alias=self._networks.marks.endpoint(endpoint.id, view.sandbox.owner),
-            bridge=network.link, interface=endpoint.interface, addresses=endpoint.addresses, mac=endpoint.mac,
-            gateways=routes(endpoint, view.endpoints, view.networks), isolated=not read.icc, mtu=read.mtu,
-        )
+            interface=endpoint.interface, addresses=endpoint.addresses, mac=endpoint.mac,
+            gateways=joining.routes(endpoint, view.endpoints, view.networks),
+        ), network)
 
     def _plan(
         self, request: network_pb2.Attachment, sandbox: Sandbox, network: Network, interface: str,
         addresses: Sequence[Interface], ports: Iterable[network_pb2.PublishedPort], endpoint_id: str = "",
     ) -> Endpoint:
         endpoint_id = endpoint_id or ids.new_id()
-        link = self._instance.endpoint_link(endpoint_id) if addresses else ""
-        mac = request.spec.mac or (_mac_of(addresses[0]) if addresses else "")
+        link = self._instance.endpoint_link(endpoint_id) if network.driver == "bridge" else ""
+        mac = joining.mac_of(request.spec, addresses, network)
         first = next((each for each in addresses if isinstance(each, IPv4Interface)), None)
         second = next((each for each in addresses if isinstance(each, IPv6Interface)), None)
         return Endpoint(
@@ -281,10 +287,9 @@ class Endpoints:
         await self._store.write(step, strike)
 
     async def _take_down(self, endpoint: Endpoint, view: View) -> None:
-        alias = self._networks.marks.endpoint(endpoint.id, view.sandbox.owner)
-        steps: list[Coroutine[Any, Any, None]] = [
-            self._on_thread("detach.unlink", wiring.unwire, endpoint.link, alias)
-        ]
+        driver = drivers.of(view.networks[endpoint.network_id].driver)
+        wire, pin = self.wire_of(endpoint, view), self._sandboxes.pin(view.sandbox)
+        steps: list[Coroutine[Any, Any, None]] = [self._on_thread("detach.unlink", driver.detach, pin, wire)]
         if endpoint.ports:
             steps.append(self._unpublish("detach.unpublish", [endpoint.id]))
         try:
@@ -294,7 +299,7 @@ class Endpoints:
 
     async def _reroute(self, view: View, left: Sequence[Endpoint]) -> None:
         for endpoint in left:
-            for gateway in routes(endpoint, left, view.networks):
+            for gateway in joining.routes(endpoint, left, view.networks):
                 async with stage("detach.route", interface=endpoint.interface):
                     pin = self._sandboxes.pin(view.sandbox)
                     await self._threads.run(wiring.route, pin, endpoint.interface, gateway)
@@ -305,9 +310,26 @@ class Endpoints:
             network = view.networks[endpoint.network_id]
             self._networks.give_back(network, [address.ip for address in endpoint.addresses])
 
-    async def _link(self, sandbox: Sandbox, spec: Wire) -> None:
-        async with stage("attach.link", link=spec.link):
-            await self._threads.run(wiring.wire, self._host, self._sandboxes.pin(sandbox), spec)
+    async def _link(self, endpoint: Endpoint, view: View) -> None:
+        driver = drivers.of(view.networks[endpoint.network_id].driver)
+        async with stage("attach.link", link=endpoint.link or endpoint.interface):
+            await self._threads.run(
+                driver.attach, self._host, self._sandboxes.pin(view.sandbox), self.wire_of(endpoint, view))
+
+    async def _cut_and_unpin(self, view: View) -> None:
+        """Nothing passes any more to and from the sandbox, and the kernel may take it apart."""
+        wires: dict[str, list[Wire]] = {}
+        for endpoint in view.endpoints:
+            if endpoint.addresses:
+                wires.setdefault(view.networks[endpoint.network_id].driver, []).append(self.wire_of(endpoint, view))
+        for name, cut in wires.items():
+            try:
+                pin = self._sandboxes.pin(view.sandbox)
+                await self._on_thread("remove_sandbox.cut", drivers.of(name).cut, pin, cut)
+            except OSError as error:  # its namespace is lost, and what was inside with it
+                logger().warning("a removed sandbox was not cut off", sandbox=view.sandbox.id, error=str(error))
+        async with stage("remove_sandbox.netns"):
+            await self._sandboxes.unpin([view.sandbox])
 
     async def _publish(self, endpoint: Endpoint) -> None:
         if endpoint.ports:
@@ -322,10 +344,6 @@ class Endpoints:
         async with stage(step):
             await self._threads.run(function, self._host, *args)
 
-    async def _unpin(self, sandbox: Sandbox) -> None:
-        async with stage("remove_sandbox.netns"):
-            await self._sandboxes.unpin([sandbox])
-
     async def _reap(self, names: Sequence[str]) -> None:
         await asyncio.sleep(_REAP_SECONDS)
         with trace("reap"):
@@ -339,55 +357,6 @@ class Endpoints:
         attributes = {"name": network.name, "type": network.driver, "container": sandbox.owner.id,
                       "endpoint": endpoint.id}
         self._events.append(connection, "network", action, network.id, sandbox.owner, attributes)
-
-
-def routes(
-    endpoint: Endpoint, present: Sequence[Endpoint], networks: Mapping[NetworkId, Network]
-) -> tuple[Address, ...]:
-    """Gateways of the sandbox's default routes that go by the endpoint: in each IP version the endpoint with the
-    highest priority gives it, then the first by network's name, internal networks aside."""
-    found = []
-    for version in (4, 6):
-        able = []
-        for each in present:
-            network = networks[each.network_id]
-            gateways = (network.gateway(address) for address in each.addresses if address.version == version)
-            gateway = next(gateways, None)
-            if gateway is not None and not network.internal:
-                able.append((-each.request.spec.gateway_priority, network.name, each.id, gateway))
-        if able and min(able)[2] == endpoint.id:
-            found.append(min(able)[3])
-    return tuple(found)
-
-
-def _check_driver(
-    view: View, network: Network, ports: Sequence[WantedPort], fixed: Sequence[Address | None]
-) -> None:
-    """Which kinds of network go with which sandbox, and with each other."""
-    others = [view.networks[endpoint.network_id] for endpoint in view.endpoints]
-    if (network.driver == "host") != view.sandbox.host:
-        kind = "a sandbox of its own" if network.driver == "host" else "the host's network namespace"
-        raise Conflict(f"network {network.name} cannot be attached to {kind}", reason="WRONG_SANDBOX", field="network")
-    private = network.driver == "none" or any(other.driver == "none" for other in others)
-    if private and others:
-        raise Conflict("a sandbox on network none has no other network", reason="PRIVATE", field="network")
-    if network.driver != "bridge" and (ports or any(fixed)):
-        raise InvalidArgument(f"network {network.name} has no addresses and publishes no ports", field="ports",
-                              expected="none")
-    if network.internal and ports:
-        raise InvalidArgument(f"network {network.name} is internal and publishes no ports", field="ports",
-                              expected="none")
-
-
-def _free_interface(present: Iterable[Endpoint], prefix: str) -> str:
-    taken = {endpoint.interface for endpoint in present}
-    return next(name for number in range(len(taken) + 1) if (name := f"{prefix}{number}") not in taken)
-
-
-def _mac_of(address: Interface) -> str:
-    """A locally administered one that the address decides: of an IPv6 one, by a hash."""
-    packed = address.ip.packed
-    return "02:42:" + (packed if len(packed) == 4 else hashlib.sha256(packed).digest()[:4]).hex(":")
 
 
 async def _together(steps: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -16,6 +16,7 @@ from typing import Final
 
 from netd import requests
 from netd.ipam import Address
+from netd.linked import Line
 from netd.resolver import protocol
 from netd.resolver.hosts import nameservers
 from pier.network.v1 import network_pb2
@@ -54,13 +55,13 @@ def host_names(etc: Path = Path("/etc")) -> HostNames:
 
 def render(
     request: network_pb2.CreateSandboxRequest, addresses: Sequence[Address], gateway: Address | None,
-    host: HostNames, named: bool = False,
+    host: HostNames, named: bool = False, linked: Sequence[Line] = (),
 ) -> network_pb2.NameFiles:
     """The three files. ``addresses``: the sandbox's own; ``gateway``: what "host-gateway" stands for, None: nothing;
-    ``named``: the resolver answers in the sandbox."""
+    ``named``: the resolver answers in the sandbox; ``linked``: others that it knows by links."""
     hostname = request.hostname or (host.hostname if request.host else request.id[:_SHORT])
     return network_pb2.NameFiles(
-        hosts=_hosts(request, hostname, addresses, gateway, host).encode(),
+        hosts=_hosts(request, hostname, addresses, gateway, host, linked).encode(),
         resolv_conf=_resolv_conf(request, host, named).encode(),
         hostname=f"{hostname}\n".encode(),
     )
@@ -68,7 +69,7 @@ def render(
 
 def _hosts(
     request: network_pb2.CreateSandboxRequest, hostname: str, addresses: Sequence[Address],
-    gateway: Address | None, host: HostNames,
+    gateway: Address | None, host: HostNames, linked: Sequence[Line],
 ) -> str:
     lines = [host.hosts if request.host and host.hosts else _LOCALHOST]
     if not lines[0].endswith("\n"):
@@ -78,6 +79,7 @@ def _hosts(
         if address == requests.HOST_GATEWAY:
             address = str(gateway or "127.0.0.1")
         lines.append(f"{address}\t{name}\n")
+    lines += [f"{address}\t{' '.join(line.names)}\n" for line in linked for address in line.addresses]
     names = f"{hostname}.{request.domainname} {hostname}" if request.domainname else hostname
     lines += [f"{address}\t{names}\n" for address in addresses]
     return "".join(lines)

@@ -18,7 +18,7 @@ from chassis.ids import NetworkId
 from chassis.logs import logger
 from chassis.stages import stage
 from chassis.store import Store
-from netd import bindings, bridge, links, netns, records, wiring
+from netd import bindings, bridge, drivers, links, netns, records, wiring
 from netd.dns import Dns, served
 from netd.endpoints import Endpoints
 from netd.firewall import Firewall
@@ -31,6 +31,7 @@ from netd.resolver.protocol import Served
 from netd.sandboxes import Sandboxes
 from netd.spares import Spares
 from netd.table import Bridge, PublishedPort
+from netd.wiring import Wire
 from pier.system.v1 import system_pb2
 from pier.types.v1 import types_pb2
 
@@ -60,6 +61,11 @@ class _Records:
         return [network for network in self.networks.values() if network.driver == "bridge"]
 
     @property
+    def linked(self) -> list[Network]:
+        """Networks that have a link on the host."""
+        return [network for network in self.networks.values() if network.link]
+
+    @property
     def wired(self) -> list[Endpoint]:
         return [endpoint for endpoint in self.endpoints if endpoint.addresses]
 
@@ -82,7 +88,10 @@ class _Kernel:
     links: dict[str, links.Link]
     pins: dict[str, bool]
     """Pin file → is a namespace on it?"""
-    bridges_sound: dict[str, bool]
+    set_up: dict[str, bool]
+    """Network id → is its link as it should be?"""
+    attached: dict[str, bool]
+    """Endpoint id → is its wire complete?"""
     forwarding: frozenset[int]
     """The IP versions that the host forwards."""
 
@@ -160,17 +169,26 @@ class Fsck:
 
     def _observe(self, recorded: _Records) -> _Kernel:
         by_name = {link.name: link for link in links.all_links(self._host)}
-        addresses = {(a.link, a.address) for a in links.addresses(self._host)}
+        addresses = links.addresses(self._host)
+        pins = {path.name: netns.is_pinned(path) for path in netns.pins(self._sandboxes.directory)}
 
-        def sound(network: Network) -> bool:
-            spec, there = self._networks.spec_of(network), by_name.get(network.link)
-            return there is not None and there.up and there.alias == spec.alias and all(
-                (there.index, gateway) in addresses for gateway in spec.gateways)
+        def is_attached(endpoint: Endpoint, view: View) -> bool:
+            driver = drivers.of(recorded.networks[endpoint.network_id].driver)
+            return driver.is_attached(
+                self._sandboxes.pin(view.sandbox), self._endpoints.wire_of(endpoint, view), by_name)
 
         return _Kernel(
             links=by_name,
-            pins={path.name: netns.is_pinned(path) for path in netns.pins(self._sandboxes.directory)},
-            bridges_sound={network.id: sound(network) for network in recorded.bridges},
+            pins=pins,
+            set_up={
+                network.id: drivers.of(network.driver).is_set_up(
+                    network, self._networks.alias(network), by_name, addresses)
+                for network in recorded.linked
+            },
+            attached={
+                endpoint.id: is_attached(endpoint, view) for view in recorded.views() if pins.get(view.sandbox.pin)
+                for endpoint in view.endpoints if endpoint.addresses
+            },
             forwarding=frozenset(filter(bridge.is_forwarding, recorded.versions)),
         )
 
@@ -199,30 +217,32 @@ class Fsck:
 
                 yield Difference("IP_FORWARD_OFF", _FORWARD_SWITCH[version], f"the host does not forward IPv{version}",
                                  _NOBODY, enable)
-        for network in recorded.bridges:
-            if not kernel.bridges_sound[network.id]:
+        for network in recorded.linked:
+            if not kernel.set_up[network.id]:
                 async def ensure(item: Network = network) -> None:
                     await self._networks.ensure_link(item)
 
-                yield Difference("NETWORK_WITHOUT_LINK", network.link, f"the bridge of network {network.name} is not "
-                                 "there, up and with its address", network.owner, ensure)
+                yield Difference("NETWORK_WITHOUT_LINK", network.link, f"the link of network {network.name} is not "
+                                 "there, up and with its addresses", network.owner, ensure)
 
     def _endpoints_differ(self, recorded: _Records, kernel: _Kernel) -> Iterator[Difference]:
         for view in recorded.views():
             if not kernel.pins.get(view.sandbox.pin):
                 continue
             for endpoint in view.endpoints:
-                if not endpoint.link:
-                    continue
-                spec = self._endpoints.wire_of(endpoint, view)
-                if not wiring.is_wired(spec, kernel.links):
-                    async def mend(item: Sandbox = view.sandbox, wire: wiring.Wire = spec) -> None:
-                        await self._threads.run(wiring.mend, self._host, self._sandboxes.pin(item), wire)
+                if not kernel.attached.get(endpoint.id, True):
+                    driver = drivers.of(recorded.networks[endpoint.network_id].driver)
+                    spec = self._endpoints.wire_of(endpoint, view)
+
+                    async def mend(
+                        item: Sandbox = view.sandbox, wire: Wire = spec, by: drivers.Driver = driver
+                    ) -> None:
+                        await self._threads.run(by.mend, self._host, self._sandboxes.pin(item), wire)
 
                     name = recorded.networks[endpoint.network_id].name
                     yield Difference(
                         "ENDPOINT_WITHOUT_LINK", endpoint.id,
-                        f"link {endpoint.link} of an endpoint on network {name} is not there, up and on its bridge",
+                        f"link {endpoint.link or endpoint.interface} of an endpoint on {name} is not as it should be",
                         view.sandbox.owner, mend,
                     )
 
@@ -231,7 +251,7 @@ class Fsck:
         marks = self._networks.marks
         for link in kernel.links.values():
             foreign = not marks.owns(link.alias) or marks.subject(link.alias) in known
-            if foreign or link.name in self._endpoints.reaping or link.kind not in ("veth", "bridge"):
+            if foreign or link.name in self._endpoints.reaping or link.kind not in ("veth", "bridge", "vlan"):
                 continue
 
             async def delete(name: str = link.name) -> None:
@@ -247,7 +267,7 @@ class Fsck:
                 yield Difference("NETNS_WITHOUT_RECORD", name, "pinned namespace of nobody", _NOBODY, unpin)
 
     def _addresses_differ(self, recorded: _Records) -> Iterator[Difference]:
-        for network in recorded.bridges:
+        for network in recorded.linked:
             wanted = {a.ip for e in recorded.wired if e.network_id == network.id for a in e.addresses}
             for address in sorted(wanted ^ self._networks.held(network), key=str):
                 async def settle(item: Network = network, held: set[Address] = wanted) -> None:

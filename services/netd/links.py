@@ -28,10 +28,12 @@ RTM_NEWROUTE: Final = 24
 RTM_GETROUTE: Final = 26
 RTNLGRP_LINK: Final = 1
 
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 10, 18
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
 _IFLA_IFALIAS, _IFLA_AF_SPEC, _IFLA_NET_NS_FD = 20, 26, 28
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
 _VETH_INFO_PEER: Final = 1
+_MACVLAN_MODE: Final = 1
+_VLAN_ID: Final = 1
 _BR_FORWARD_DELAY, _BR_STP_STATE = 1, 5
 _BRPORT_HAIRPIN, _BRPORT_ISOLATED = 4, 33
 _INET6_ADDR_GEN_MODE, _ADDR_GEN_MODE_NONE = 8, 1
@@ -89,9 +91,11 @@ def _mac(value: str) -> bytes:
     return bytes.fromhex(value.replace(":", ""))
 
 
-def add_veth(name: str, peer: str, netns_fd: int, mac: str = "", mtu: int = 1500) -> Request:
-    """A veth pair: ``name`` here, ``peer`` (with ``mac``) inside the namespace behind ``netns_fd``, both down."""
-    peer_attributes = [text(_IFLA_IFNAME, peer), u32(_IFLA_NET_NS_FD, netns_fd), u32(_IFLA_MTU, mtu)]
+def add_veth(name: str, peer: str, netns_fd: int | None = None, mac: str = "", mtu: int = 1500) -> Request:
+    """A veth pair, down: ``name`` here, ``peer`` (with ``mac``) inside the namespace behind ``netns_fd`` or here."""
+    peer_attributes = [text(_IFLA_IFNAME, peer), u32(_IFLA_MTU, mtu)]
+    if netns_fd is not None:
+        peer_attributes.append(u32(_IFLA_NET_NS_FD, netns_fd))
     if mac:
         peer_attributes.append(attribute(_IFLA_ADDRESS, _mac(mac)))
     body = _info() + text(_IFLA_IFNAME, name) + u32(_IFLA_MTU, mtu) + nested(
@@ -110,6 +114,27 @@ def add_bridge(name: str, mac: str, mtu: int) -> Request:
         nested(_INFO_DATA, u32(_BR_FORWARD_DELAY, 0), u32(_BR_STP_STATE, 0)),
     ) + attribute(_IFLA_ADDRESS, _mac(mac)) + u32(_IFLA_MTU, mtu)
     return Request(RTM_NEWLINK, netlink.NLM_F_CREATE | netlink.NLM_F_EXCL, body, f"add bridge {name}")
+
+
+def add_macvlan(name: str, parent: int, mode: int, netns_fd: int, mac: str = "", mtu: int = 0) -> Request:
+    """A macvlan link of the link with index ``parent`` here, inside the namespace behind ``netns_fd``, down."""
+    body = _info() + text(_IFLA_IFNAME, name) + u32(_IFLA_LINK, parent) + u32(_IFLA_NET_NS_FD, netns_fd)
+    if mac:
+        body += attribute(_IFLA_ADDRESS, _mac(mac))
+    if mtu:
+        body += u32(_IFLA_MTU, mtu)
+    body += nested(
+        _IFLA_LINKINFO, text(_INFO_KIND, "macvlan"), nested(_INFO_DATA, u32(_MACVLAN_MODE, mode))
+    )
+    return Request(RTM_NEWLINK, netlink.NLM_F_CREATE | netlink.NLM_F_EXCL, body, f"add macvlan {name}")
+
+
+def add_vlan(name: str, below: int, vlan: int) -> Request:
+    """The VLAN of that number of the link with index ``below``, down."""
+    body = _info() + text(_IFLA_IFNAME, name) + u32(_IFLA_LINK, below)
+    data = nested(_INFO_DATA, attribute(_VLAN_ID, struct.pack("=H", vlan)))
+    body += nested(_IFLA_LINKINFO, text(_INFO_KIND, "vlan"), data)
+    return Request(RTM_NEWLINK, netlink.NLM_F_CREATE | netlink.NLM_F_EXCL, body, f"add vlan {name}")
 
 
 def set_link(

@@ -14,7 +14,7 @@ from dataclasses import replace
 from chassis.errors import InvalidArgument, NotFound
 from chassis.stages import stage
 from chassis.store import Store
-from netd import bindings, records, requests
+from netd import bindings, drivers, records, requests
 from netd.bindings import Place, WantedPort
 from netd.endpoints import Endpoints
 from netd.firewall import Firewall
@@ -41,7 +41,7 @@ class LivePorts:
             raise NotFound(f"sandbox is not attached to network {network.name}", reason="NOT_ATTACHED",
                            field="network")
         wanted = requests.ports(request.ports)
-        if wanted and (not endpoint.addresses or network.internal):
+        if wanted and (not endpoint.addresses or network.internal or not drivers.of(network.driver).publishes):
             raise InvalidArgument(f"network {network.name} publishes no ports", field="ports", expected="none")
         place, ports = self._endpoints.place(network), self._endpoints.ports
         kept, added = _matched(endpoint.ports, wanted, place)

@@ -18,7 +18,8 @@ from chassis.instance import Instance
 from chassis.logs import logger
 from chassis.stages import stage
 from chassis.store import Store
-from netd import bridge, ipam, links, options, records, requests
+from netd import bridge, drivers, ipam, links, macvlan, options, records, requests
+from netd.bridge_driver import spec_of
 from netd.firewall import Firewall
 from netd.ipam import Address, Block, Interface, Plan, Pool, Subnet
 from netd.netlink import NetlinkSocket
@@ -113,14 +114,12 @@ class Networks:
             network.id, network.link, tuple(plan.subnet for plan in network.subnets), routed=not network.internal,
             icc=read.icc, masqueraded=tuple(version for version in read.masqueraded if version in versions),
             direct=tuple(version for version in read.versions(options.ROUTED) if version in versions),
-            gateways6=self.spec_of(network).gateways6,
+            gateways6=spec_of(network, self.alias(network)).gateways6,
         )
 
-    def spec_of(self, network: Network) -> bridge.BridgeSpec:
-        """The network's link as it should be."""
-        gateways = tuple(plan.interface for plan in network.subnets if plan.interface is not None)
-        mtu = options.read(network.spec).mtu
-        return bridge.BridgeSpec(network.link, self.marks.network(network.id, network.owner), gateways, mtu)
+    def alias(self, network: Network) -> str:
+        """What the network's link says of its owner."""
+        return self.marks.network(network.id, network.owner)
 
     async def find(self, namespace: str, wanted: str) -> Network:
         """As records.pick_network."""
@@ -133,7 +132,8 @@ class Networks:
             existing = await self._store.read(lambda c: records.network(c, request.id))
         spec = network_pb2.NetworkSpec()
         spec.CopyFrom(request.spec)
-        spec.driver = "bridge"
+        spec.driver = spec.driver or "bridge"
+        spec.internal = spec.internal or (spec.driver == "macvlan" and not macvlan.read(spec).parent)
         if existing is not None:
             if (existing.name, existing.owner, existing.spec) != (request.name, request.owner, spec):
                 raise AlreadyExists(f"network {request.id} exists with another specification", reason="SPEC_DIFFERS",
@@ -141,7 +141,7 @@ class Networks:
             return existing
         plan = Network(
             ids.network_id(request.id), request.owner.namespace, request.name, request.owner, time.time_ns(), spec,
-            predefined=False, link=options.read(spec).name or self._instance.network_link(request.id),
+            predefined=False, link=drivers.of(spec.driver).link_of(spec, self._instance.network_link(request.id)),
         )
         return await self._make(plan, wanted, "create_network")
 
@@ -167,9 +167,10 @@ class Networks:
         await self._take_down(network, "remove_network")
 
     async def ensure_link(self, network: Network) -> None:
-        """The bridge as it should be, known to the table and open. Does nothing where it is."""
-        await self._threads.run(bridge.ensure, self._host, self.spec_of(network))
-        await self._firewall.add_bridge(self.bridge_of(network))
+        """The link as it should be; a bridge known to the table and open. Does nothing where it is."""
+        await self._threads.run(drivers.of(network.driver).setup, self._host, network, self.alias(network))
+        if network.driver == "bridge":
+            await self._firewall.add_bridge(self.bridge_of(network))
 
     async def _make_predefined(self, name: str, default_subnet: Block | None) -> None:
         identity = hashlib.sha256(f"{self._instance.name}/{self._store.epoch}/{name}".encode()).hexdigest()
@@ -195,7 +196,10 @@ class Networks:
             self.remember(network, [])
             try:
                 async with stage(f"{verb}.link", link=network.link):
-                    await self._threads.run(bridge.ensure, self._host, self.spec_of(network))
+                    await self._threads.run(
+                        drivers.of(network.driver).setup, self._host, network, self.alias(network))
+                if network.driver != "bridge":
+                    return network
                 async with stage(f"{verb}.rival"):
                     rival = await self._threads.run(self._rival, network)
                 if rival is None or not wanted.choose:
@@ -213,10 +217,11 @@ class Networks:
 
     def _plans(self, network: Network, wanted: WantedSubnets, taken: list[Block]) -> tuple[Plan, ...]:
         """What was asked for, and what is chosen. Raises Conflict (OVERLAP), ResourceExhausted."""
+        driver = drivers.of(network.driver)
         for plan in wanted.plans:
-            ipam.check_subnet(plan.subnet, taken)
+            ipam.check_subnet(plan.subnet, taken if driver.owns_subnets else self._own_subnets())
         plans = list(wanted.plans)
-        without = options.read(network.spec).versions(options.ISOLATED)
+        without = driver.validate(network.spec)
         for version in wanted.choose:
             subnet = ipam.choose_subnet(self._pools[version], taken, self._first_subnet)
             plans.append(ipam.plan(subnet, gateway_wanted=version not in without))
@@ -236,7 +241,8 @@ class Networks:
             raise AlreadyExists(f"network with name {network.name} already exists", reason="NAME_TAKEN",
                                 field="name") from error
         if network.link in links_taken:
-            raise Conflict(f"link {network.link} is another network's", reason="LINK_TAKEN", field="spec.options")
+            raise Conflict(f"link {network.link} is another network's already", reason="LINK_TAKEN",
+                           field="spec.options")
         self._event(connection, "create", network)
 
     async def _undo(self, network: Network, verb: str) -> None:
@@ -246,9 +252,9 @@ class Networks:
 
     async def _take_down(self, network: Network, verb: str) -> None:
         async with stage(f"{verb}.unlink", link=network.link):
-            await self._firewall.remove_bridge(network.link)
-            alias = self.marks.network(network.id, network.owner)
-            await self._threads.run(bridge.delete, self._host, network.link, alias)
+            if network.driver == "bridge":
+                await self._firewall.remove_bridge(network.link)
+            await self._threads.run(drivers.of(network.driver).teardown, self._host, network, self.alias(network))
 
     def remember(self, network: Network, held: Iterable[Address]) -> None:
         """Take these addresses of the network for held, and no others."""
@@ -274,7 +280,10 @@ class Networks:
         """What the host has: its routes, its links' networks; and what this instance's networks have."""
         here: list[Block] = [route.destination for route in links.routes(self._host)]
         here += [address.address.network for address in links.addresses(self._host)]
-        return here + [subnet.network for subnets in list(self._subnets.values()) for subnet in subnets]
+        return here + self._own_subnets()
+
+    def _own_subnets(self) -> list[Block]:
+        return [subnet.network for subnets in list(self._subnets.values()) for subnet in subnets]
 
     def _rival(self, network: Network) -> str | None:
         """The link of another program that has one of the network's subnets too and keeps it, None for none."""

@@ -21,6 +21,8 @@ from chassis.errors import Internal, Unavailable
 
 LIBRARY: Final = "libnftables.so.1"
 _OUTPUT_JSON: Final = 1 << 4
+_OUTPUT_WORDS: Final = 1 << 2 | 1 << 3 | 1 << 11
+"""Without counters' state, with handles, without the elements of sets."""
 _NETLINK_NETFILTER: Final = "12"
 
 JsonObject = dict[str, Any]
@@ -35,7 +37,8 @@ class NftError(Internal):
 class Nft:
     """A libnftables context in the network namespace of the thread that makes it. Calls exclude one another."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, words: bool = False) -> None:
+        """``words``: listings are in nft's own syntax, with handles and without the elements of sets."""
         try:
             self._library = ctypes.CDLL(LIBRARY)
         except OSError as error:
@@ -51,7 +54,7 @@ class Nft:
             raise Unavailable("libnftables gives no context", reason="NO_LIBNFTABLES")
         lib.nft_ctx_buffer_output(self._context)
         lib.nft_ctx_buffer_error(self._context)
-        lib.nft_ctx_output_set_flags(self._context, ctypes.c_uint(_OUTPUT_JSON))
+        lib.nft_ctx_output_set_flags(self._context, ctypes.c_uint(_OUTPUT_WORDS if words else _OUTPUT_JSON))
         self._lock = threading.Lock()
 
     def close(self) -> None:

@@ -91,7 +91,8 @@ def _flag(key: str, value: str) -> bool:
     return value in _TRUE
 
 
-def _link(key: str, value: str) -> str:
+def link_name(key: str, value: str) -> str:
+    """``value``, which names a link. InvalidArgument."""
     if not _LINK.fullmatch(value) or value in _NO_LINKS:
         raise _wrong(key, value, "the name of a link: at most 15 letters, digits, '.', '_', '-'")
     return value
@@ -120,7 +121,7 @@ def _mode(key: str, value: str) -> str:
 
 
 _READERS: Final[Mapping[str, tuple[str, Callable[[str, str], object]]]] = {
-    MTU: ("mtu", _mtu), PREFIX: ("prefix", _prefix), NAME: ("name", _link), ICC: ("icc", _flag),
+    MTU: ("mtu", _mtu), PREFIX: ("prefix", _prefix), NAME: ("name", link_name), ICC: ("icc", _flag),
     MASQUERADE: ("masquerade", _flag), BINDING: ("binding", _binding), MODE[4]: ("mode4", _mode),
     MODE[6]: ("mode6", _mode),
 }

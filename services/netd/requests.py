@@ -14,7 +14,7 @@ from typing import Final
 
 from chassis import ids
 from chassis.errors import InvalidArgument, Unimplemented
-from netd import ipam, links, options
+from netd import drivers, ipam, links
 from netd.bindings import WantedPort
 from netd.ipam import Plan, parse_address, parse_subnet
 from netd.ports import PROTOCOLS
@@ -98,12 +98,7 @@ def network(request: network_pb2.CreateNetworkRequest) -> WantedSubnets:
     owner(request.owner)
     if request.name in PREDEFINED:
         raise InvalidArgument(f"network name {request.name} is predefined", field="name", expected="another name")
-    spec = request.spec
-    if spec.driver not in ("", "bridge"):
-        raise Unimplemented(f"network driver {ascii(spec.driver)[:60]} is not built", reason="NO_DRIVER",
-                            field="spec.driver", expected="bridge")
-    without = options.read(spec).versions(options.ISOLATED)
-    return subnets(spec, without)
+    return subnets(request.spec, drivers.of(request.spec.driver).validate(request.spec))
 
 
 def subnets(spec: network_pb2.NetworkSpec, without_gateway: Sequence[int] = ()) -> WantedSubnets:

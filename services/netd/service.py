@@ -14,7 +14,7 @@ from chassis.errors import InvalidArgument, NotFound
 from chassis.events import EventLog
 from chassis.operations import Operations
 from chassis.store import Store
-from netd import files, messages, records, requests
+from netd import explain, files, messages, records, requests
 from netd.dns import served
 from netd.endpoints import Endpoints
 from netd.fsck import Fsck
@@ -96,7 +96,10 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
         requests.sandbox(request)
         view = await self._do("create_sandbox", request.id, request, [request.id],
                               lambda: self._endpoints.create_sandbox(request))
-        return network_pb2.CreateSandboxResponse(sandbox=self._describe(view), files=await self._files(view))
+        return network_pb2.CreateSandboxResponse(
+            sandbox=self._describe(view), files=await self._files(view),
+            stale_files=await self._endpoints.linked.naming(view),
+        )
 
     async def GetSandbox(self, request: network_pb2.GetSandboxRequest, context: Any) -> network_pb2.GetSandboxResponse:
         return network_pb2.GetSandboxResponse(sandbox=self._describe(await self._sandboxes.view(request.id)))
@@ -168,7 +171,17 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
         ids.sandbox_id(request.sandbox_id)
         await self._do("set_names", request.sandbox_id, request, [request.sandbox_id],
                        lambda: self._endpoints.set_names(request.sandbox_id, request.names))
-        return network_pb2.SetNamesResponse()
+        view = await self._sandboxes.view(request.sandbox_id)
+        return network_pb2.SetNamesResponse(stale_files=await self._endpoints.linked.naming(view))
+
+    async def ExplainPort(
+        self, request: network_pb2.ExplainPortRequest, context: Any
+    ) -> network_pb2.ExplainPortResponse:
+        view = await self._sandboxes.view(request.sandbox_id)
+        table = self._endpoints.table_name
+        found = await self._threads.run(
+            explain.of_port, view, request.container_port, request.protocol or "tcp", table)
+        return network_pb2.ExplainPortResponse(explanations=found)
 
     async def RenderFiles(
         self, request: network_pb2.RenderFilesRequest, context: Any
@@ -204,7 +217,8 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
         host = await self._threads.run(files.host_names)
         addresses = [address.ip for endpoint in view.endpoints for address in endpoint.addresses]
         named = served(view) is not None
-        return files.render(view.sandbox.request, addresses, view.pick("bridge").host_gateway, host, named)
+        lines = await self._endpoints.linked.lines(view)
+        return files.render(view.sandbox.request, addresses, view.pick("bridge").host_gateway, host, named, lines)
 
     def _describe(self, view: View) -> network_pb2.Sandbox:
         return messages.sandbox(view.sandbox, view.endpoints, view.networks, self._sandboxes.directory)

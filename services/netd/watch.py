@@ -48,6 +48,7 @@ class NftWatch:
             self._socket.close()
             raise
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._looked = False
 
     def start(self) -> None:
         """Begin to listen on the running loop."""
@@ -62,6 +63,7 @@ class NftWatch:
 
     def _read(self) -> None:
         touched: set[str] = set()
+        self._looked = False
         for _ in range(_MESSAGES_AT_ONCE):
             try:
                 data = self._socket.recv(1 << 18)
@@ -72,8 +74,10 @@ class NftWatch:
                     raise
                 touched.update(self._callbacks)
                 continue
-            for message in netlink.parse_messages(data):
-                touched.add(self._foreign_table(message))
+            if len(touched) < len(self._callbacks):
+                for message in netlink.parse_messages(data):
+                    touched.add(self._foreign_table(message))
+                touched.discard("")
         for name, callback in self._callbacks.items():
             if name in touched:
                 callback()
@@ -85,6 +89,9 @@ class NftWatch:
         name = netlink.string_of(netlink.parse_attributes(message.body[_NFGENMSG:]).get(_TABLE_NAME))
         if name not in self._callbacks or message.port in self._own:
             return ""
-        # libnftables opens a new socket after some errors: look again before somebody else is blamed.
-        self._own = nft.own_ports()
+        # libnftables opens a new socket after some errors: look again before somebody else is blamed. Once for all of
+        # them: it takes time in proportion to the descriptors, and a flush is told element by element.
+        if not self._looked:
+            self._looked = True
+            self._own = nft.own_ports()
         return "" if message.port in self._own else name

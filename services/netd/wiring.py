@@ -20,18 +20,20 @@ from netd.netlink import NetlinkSocket
 
 @dataclass(frozen=True)
 class Wire:
-    """What an endpoint's pair should be. ``gateways``: those of the default routes that go here, one at most for each
-    IP version."""
+    """What joins an endpoint's sandbox to its network. ``link`` is its outer end, "" where it has none on the host;
+    ``network_link`` the bridge or parent; ``gateways`` those of the default routes that go here, one at most for each
+    IP version; ``mtu`` 0 the network link's; ``mode`` a macvlan link's."""
 
     link: str
     alias: str
-    bridge: str
     interface: str
     addresses: tuple[Interface, ...]
     mac: str
     gateways: tuple[Address, ...]
-    isolated: bool
-    mtu: int
+    network_link: str = ""
+    isolated: bool = False
+    mtu: int = 0
+    mode: str = ""
 
 
 def wire(host: NetlinkSocket, pin: Path, spec: Wire) -> None:
@@ -55,11 +57,11 @@ def wire(host: NetlinkSocket, pin: Path, spec: Wire) -> None:
         # A kernel without IPv6 has no link-local address to forgo.
         if result is not None and result.errno != errno.EAFNOSUPPORT:
             raise result
-    netns.inside(pin, lambda: _set_up(spec.interface, spec.addresses, spec.gateways))
+    netns.inside(pin, lambda: set_up(spec.interface, spec.addresses, spec.gateways))
     join(host, spec)
 
 
-def _set_up(name: str, addresses: Iterable[Interface], gateways: Iterable[Address]) -> None:
+def set_up(name: str, addresses: Iterable[Interface], gateways: Iterable[Address]) -> None:
     """Give a link of the calling thread's namespace its addresses and routes, and set it up."""
     wanted = list(addresses)
     if any(address.version == 6 for address in wanted):
@@ -72,7 +74,7 @@ def _set_up(name: str, addresses: Iterable[Interface], gateways: Iterable[Addres
 
 def join(host: NetlinkSocket, spec: Wire) -> None:
     """Join the outer end to its bridge and set it up."""
-    bridge = links.link(host, spec.bridge)
+    bridge = links.link(host, spec.network_link)
     host.run([
         links.set_link(spec.link, master=bridge.index),
         links.set_port(spec.link, hairpin=True, isolated=spec.isolated),
@@ -82,7 +84,7 @@ def join(host: NetlinkSocket, spec: Wire) -> None:
 
 def mend(host: NetlinkSocket, pin: Path, spec: Wire) -> None:
     """Finish what lacks. A pair that was complete once is only joined again, its inner end left as it is."""
-    outer = _find(host, spec.link)
+    outer = find(host, spec.link)
     if outer is not None and outer.alias == spec.alias and outer.up:
         join(host, spec)
     else:
@@ -91,7 +93,7 @@ def mend(host: NetlinkSocket, pin: Path, spec: Wire) -> None:
 
 def is_wired(spec: Wire, by_name: Mapping[str, links.Link]) -> bool:
     """Is the outer end there, up, ours, and on its bridge?"""
-    outer, bridge = by_name.get(spec.link), by_name.get(spec.bridge)
+    outer, bridge = by_name.get(spec.link), by_name.get(spec.network_link)
     return (
         outer is not None and bridge is not None and outer.alias == spec.alias and outer.up
         and outer.master == bridge.index and outer.isolated == spec.isolated
@@ -106,7 +108,7 @@ def route(pin: Path, interface: str, gateway: Address) -> None:
 
 def unwire(host: NetlinkSocket, link: str, alias: str) -> None:
     """Delete the pair out of a sandbox that lives on; nothing there is no error. Raises Conflict for a stranger's."""
-    found = _find(host, link)
+    found = find(host, link)
     if found is None:
         return
     if found.alias != alias:
@@ -114,7 +116,8 @@ def unwire(host: NetlinkSocket, link: str, alias: str) -> None:
     delete(host, [link])
 
 
-def _find(host: NetlinkSocket, link: str) -> links.Link | None:
+def find(host: NetlinkSocket, link: str) -> links.Link | None:
+    """The link of that name; None where there is none."""
     try:
         return links.link(host, link)
     except OSError as error:

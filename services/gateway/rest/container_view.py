@@ -226,8 +226,9 @@ def _endpoint(
     address, _, prefix = now.ipv4.partition("/")
     address6, _, prefix6 = now.ipv6.partition("/")
     fixed = {key: value for key, value in (("IPv4Address", spec.ipv4), ("IPv6Address", spec.ipv6)) if value}
+    links = [] if network in _WITHOUT_NAMES else list(spec.links)
     return {
-        "IPAMConfig": fixed or None, "Links": list(spec.links) or None, "Aliases": list(spec.aliases) or None,
+        "IPAMConfig": fixed or None, "Links": links or None, "Aliases": list(spec.aliases) or None,
         "MacAddress": now.mac or spec.mac, "DriverOpts": dict(spec.driver_options) or None,
         "GwPriority": spec.gateway_priority, "NetworkID": now.network_id, "EndpointID": now.id,
         "Gateway": now.gateway_ipv4, "IPAddress": address, "IPPrefixLen": int(prefix or 0),

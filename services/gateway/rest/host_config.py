@@ -56,6 +56,9 @@ def of(container: exec_pb2.Container, fields: Fields) -> dict[str, Any]:
     }
     shown["LogConfig"] = {"Type": spec.log.driver or "json-file", "Config": dict(spec.log.options)}
     shown["AutoRemove"], shown["Privileged"] = spec.auto_remove, spec.privileged
+    if shown["NetworkMode"] == "bridge" and (links := given.strings("Links")):
+        pairs = (link.partition(":")[::2] for link in links)
+        shown["Links"] = [f"/{name}:/{container.name}/{alias or name}" for name, alias in pairs]
     if (bindings := _changed_bindings(container, given)) is not None:
         shown["PortBindings"] = bindings
     if spec.resources.memory and not spec.resources.HasField("memory_swap"):

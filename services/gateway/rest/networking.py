@@ -6,6 +6,7 @@ import ipaddress
 from typing import Final
 
 from chassis.errors import Conflict, NotFound, Unimplemented
+from coordinator.plans import plan_of
 from coordinator.services import NAMESPACE
 from gateway.rest import settings
 from gateway.rest.body import Fields
@@ -19,6 +20,7 @@ from pier.network.v1 import network_pb2
 
 _SEVERAL_SINCE: Final = Version(1, 44)
 DEFAULT: Final = "bridge"
+_SHORT: Final = 12
 _SINGLE: Final = ("host", "none")
 
 
@@ -48,14 +50,11 @@ async def plan(call: Call, draft: Draft) -> engine_pb2.ContainerPlan:
             if any(fields.raw(each.name) for each in settings.ENDPOINT if each.target.startswith("EndpointSpec")):
                 raise bad(f"NetworkingConfig.EndpointsConfig.{name}: endpoint settings need a network of their own")
         return made
-    if draft.links and mode == DEFAULT:
-        raise Unimplemented("HostConfig.Links: links of the default network are not built; containers on a network of "
-                            "your own find each other by name", reason="NOT_BUILT", field="HostConfig.Links")
     rest = dict(draft.endpoints)
     if mode == DEFAULT and set(rest) <= {DEFAULT}:  # it is always there
-        made.attachments.add(
-            network=DEFAULT, spec=endpoint(draft, rest.get(DEFAULT) or Fields({}, "EndpointsConfig"))
-        )
+        spec = endpoint(draft, rest.get(DEFAULT) or Fields({}, "EndpointsConfig"))
+        spec.links.extend([await _container_link(call, link) for link in draft.links])
+        made.attachments.add(network=DEFAULT, spec=spec)
         return made
     names = await find_network(call, mode)
     first = next((rest.pop(name) for name in names if name in rest), Fields({}, "EndpointsConfig"))
@@ -105,6 +104,19 @@ def endpoint(draft: Draft, fields: Fields) -> network_pb2.EndpointSpec:
     if draft.version >= Version(1, 48):
         spec.gateway_priority = fields.integer("GwPriority")
     return spec
+
+
+async def _container_link(call: Call, text: str) -> str:
+    """A link of the default network: it means the container that is called so now, whatever it will be called."""
+    name, _, alias = _link(text).partition(":")
+    try:
+        other = await find_container(call, name)
+    except NotFound as error:
+        raise bad(f"could not get container for {name}: {error.message}", field="HostConfig.Links") from error
+    if plan_of(other).network_mode != DEFAULT:
+        raise bad(f"Cannot link to {other.name}, as it does not belong to the default network",
+                  field="HostConfig.Links")
+    return f"{other.id[:_SHORT]}:{alias if alias != name else other.name}"
 
 
 def _link(text: str) -> str:

@@ -188,7 +188,7 @@ class Netd:
 
     async def create_network(self, number: int, name: str, **spec: Any) -> net.Network:
         answer = await self.peer.call(self.stub.CreateNetwork, net.CreateNetworkRequest(
-            id=container(number), name=name, spec=net.NetworkSpec(driver="bridge", **spec),
+            id=container(number), name=name, spec=net.NetworkSpec(**{"driver": "bridge", **spec}),
             owner=types_pb2.Owner(manager="test", namespace="docker", id=name),
         ))
         return answer.network  # type: ignore[no-any-return]

@@ -11,8 +11,9 @@ import pytest
 
 from netd import links, netns
 from netd.netlink import NetlinkSocket
+from pier.network.v1 import network_pb2 as net
 from tests import world
-from tests.service.netd.engine import Netd, run, tcp
+from tests.service.netd.engine import Netd, container, run, tcp
 from tests.service.netd.packets import in_namespace, listener, on_host
 from tests.service.netd.test_service import path_of, reached
 from tests.service.netd.test_table import DOCKERS_CHAINS
@@ -28,9 +29,14 @@ async def test_netd_never_forks(tmp_path: Path) -> None:
     await netd.start(spare_namespaces=2)
     await netd.create(1)
     await netd.attach(1, ports=[tcp(0), tcp(0, protocol="udp")])
-    await netd.create_network(7, "blue")
+    await netd.create_network(7, "blue", enable_ipv6=True)
     await netd.attach(1, "blue")
+    await netd.peer.call(netd.stub.ExplainPort, net.ExplainPortRequest(sandbox_id=container(1), container_port=80))
     await netd.detach(1, "blue")
+    await netd.create_network(8 << 240, "inner", driver="macvlan")
+    await netd.attach(1, "inner")
+    await netd.detach(1, "inner")
+    await netd.remove_network("inner")
     await netd.remove_network("blue")
     await netd.fsck(repair=True)
     await netd.remove(1)

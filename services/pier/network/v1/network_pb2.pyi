@@ -57,7 +57,7 @@ class Network(_message.Message):
     name: _builtins.str
     """As ids.name; unique within the owner's namespace."""
     link: _builtins.str
-    """The link on the host ("" where the driver has none)."""
+    """The link on the host: a bridge, or the parent of macvlan links ("" where the driver has none)."""
     predefined: _builtins.bool
     """True for "bridge", "host" and "none", which netd makes itself."""
     endpoint_count: _builtins.int
@@ -178,7 +178,8 @@ class NetworkSpec(_message.Message):
         com.docker.network.container_iface_prefix, and below com.docker.network.bridge: name (a link of another program is
         never taken over), enable_icc, enable_ip_masquerade, host_binding_ipv4, gateway_mode_ipv4 and _ipv6: "nat", "routed"
         (containers are reached and go out under their own addresses, by published ports alone), "isolated" (of an internal
-        network: the host has no address on it).
+        network: the host has no address on it). Of a macvlan network: parent (a link, or LINK.VLAN; none makes the network
+        internal), macvlan_mode ("bridge", "private", "vepa", "passthru"), and the first two.
         """
 
     @_builtins.property
@@ -427,7 +428,9 @@ class EndpointSpec(_message.Message):
     def driver_options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
     def links(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """"name:alias": what `name` answers on this network is answered for `alias` too, to this sandbox alone."""
+        """"name:alias": what `name` answers on this network is answered for `alias` too, to this sandbox alone. On a predefined
+        network it is a line of /etc/hosts, and FAILED_PRECONDITION (LINK_NOT_RUNNING) where nobody there is called so.
+        """
 
     def __init__(
         self,
@@ -784,21 +787,27 @@ class CreateSandboxResponse(_message.Message):
 
     SANDBOX_FIELD_NUMBER: _builtins.int
     FILES_FIELD_NUMBER: _builtins.int
+    STALE_FILES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def sandbox(self) -> Global___Sandbox: ...
     @_builtins.property
     def files(self) -> Global___NameFiles:
         """As RenderFiles would answer now."""
 
+    @_builtins.property
+    def stale_files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Sandboxes whose links name this one, so that their files are to be rendered anew."""
+
     def __init__(
         self,
         *,
         sandbox: Global___Sandbox | None = ...,
         files: Global___NameFiles | None = ...,
+        stale_files: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "sandbox", b"sandbox"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "sandbox", b"sandbox"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "sandbox", b"sandbox", "stale_files", b"stale_files"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1056,6 +1065,150 @@ class SetPortsResponse(_message.Message):
 Global___SetPortsResponse: _TypeAlias = SetPortsResponse  # noqa: Y015
 
 @_typing.final
+class ExplainPortRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SANDBOX_ID_FIELD_NUMBER: _builtins.int
+    CONTAINER_PORT_FIELD_NUMBER: _builtins.int
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    sandbox_id: _builtins.str
+    container_port: _builtins.int
+    protocol: _builtins.str
+    """"tcp" or "udp"; "" is tcp."""
+    def __init__(
+        self,
+        *,
+        sandbox_id: _builtins.str = ...,
+        container_port: _builtins.int = ...,
+        protocol: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["container_port", b"container_port", "protocol", b"protocol", "sandbox_id", b"sandbox_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainPortRequest: _TypeAlias = ExplainPortRequest  # noqa: Y015
+
+@_typing.final
+class ExplainPortResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPLANATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def explanations(self) -> _containers.RepeatedCompositeFieldContainer[Global___PortExplanation]: ...
+    def __init__(
+        self,
+        *,
+        explanations: _abc.Iterable[Global___PortExplanation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanations", b"explanations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainPortResponse: _TypeAlias = ExplainPortResponse  # noqa: Y015
+
+@_typing.final
+class PortExplanation(_message.Message):
+    """What becomes of a new connection's first packet to one binding: from outside, or from the host itself for a binding at
+    127.0.0.0/8. Of its sender nothing is known.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PORT_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    DECIDED_BY_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    LEADS_TO_FIELD_NUMBER: _builtins.int
+    LEADS_ELSEWHERE_FIELD_NUMBER: _builtins.int
+    verdict: _builtins.str
+    """"accept", "drop", "reject", or "depends": a rule that drops may match, by what is not known."""
+    decided_by: _builtins.int
+    """Index in `steps` of the rule that decides; -1 where none does: no chain objects."""
+    leads_to: _builtins.str
+    """"172.18.0.2:80": where the table leads it; "" where it does not come so far."""
+    leads_elsewhere: _builtins.bool
+    """The packet is not led to the container: the table's rule is missing, or another program's came before it."""
+    @_builtins.property
+    def port(self) -> Global___PublishedPort: ...
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleStep]:
+        """The rules that end a chain for the packet, or may, in the kernel's order."""
+
+    def __init__(
+        self,
+        *,
+        port: Global___PublishedPort | None = ...,
+        verdict: _builtins.str = ...,
+        decided_by: _builtins.int = ...,
+        steps: _abc.Iterable[Global___RuleStep] | None = ...,
+        leads_to: _builtins.str = ...,
+        leads_elsewhere: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["port", b"port"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_by", b"decided_by", "leads_elsewhere", b"leads_elsewhere", "leads_to", b"leads_to", "port", b"port", "steps", b"steps", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PortExplanation: _TypeAlias = PortExplanation  # noqa: Y015
+
+@_typing.final
+class RuleStep(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAMILY_FIELD_NUMBER: _builtins.int
+    TABLE_FIELD_NUMBER: _builtins.int
+    CHAIN_FIELD_NUMBER: _builtins.int
+    HOOK_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    HANDLE_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    CERTAIN_FIELD_NUMBER: _builtins.int
+    OURS_FIELD_NUMBER: _builtins.int
+    family: _builtins.str
+    """"inet", "ip", "ip6"."""
+    table: _builtins.str
+    chain: _builtins.str
+    hook: _builtins.str
+    priority: _builtins.int
+    handle: _builtins.int
+    """0 for a base chain's policy."""
+    rule: _builtins.str
+    """In nft's words."""
+    verdict: _builtins.str
+    """"accept", "drop", "reject", "dnat", "redirect"."""
+    certain: _builtins.bool
+    """False: it matches some of the packets."""
+    ours: _builtins.bool
+    """It stands in the instance's own table."""
+    def __init__(
+        self,
+        *,
+        family: _builtins.str = ...,
+        table: _builtins.str = ...,
+        chain: _builtins.str = ...,
+        hook: _builtins.str = ...,
+        priority: _builtins.int = ...,
+        handle: _builtins.int = ...,
+        rule: _builtins.str = ...,
+        verdict: _builtins.str = ...,
+        certain: _builtins.bool = ...,
+        ours: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certain", b"certain", "chain", b"chain", "family", b"family", "handle", b"handle", "hook", b"hook", "ours", b"ours", "priority", b"priority", "rule", b"rule", "table", b"table", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuleStep: _TypeAlias = RuleStep  # noqa: Y015
+
+@_typing.final
 class SetNamesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1082,12 +1235,19 @@ Global___SetNamesRequest: _TypeAlias = SetNamesRequest  # noqa: Y015
 class SetNamesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    STALE_FILES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def stale_files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As CreateSandboxResponse.stale_files."""
+
     def __init__(
         self,
+        *,
+        stale_files: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["stale_files", b"stale_files"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

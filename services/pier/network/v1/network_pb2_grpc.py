@@ -89,6 +89,11 @@ class NetworkServiceStub:
                 request_serializer=pier_dot_network_dot_v1_dot_network__pb2.SetPortsRequest.SerializeToString,
                 response_deserializer=pier_dot_network_dot_v1_dot_network__pb2.SetPortsResponse.FromString,
                 _registered_method=True)
+        self.ExplainPort = channel.unary_unary(
+                '/pier.network.v1.NetworkService/ExplainPort',
+                request_serializer=pier_dot_network_dot_v1_dot_network__pb2.ExplainPortRequest.SerializeToString,
+                response_deserializer=pier_dot_network_dot_v1_dot_network__pb2.ExplainPortResponse.FromString,
+                _registered_method=True)
         self.SetNames = channel.unary_unary(
                 '/pier.network.v1.NetworkService/SetNames',
                 request_serializer=pier_dot_network_dot_v1_dot_network__pb2.SetNamesRequest.SerializeToString,
@@ -183,6 +188,15 @@ class NetworkServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainPort(self, request, context):
+        """Which rule, of whichever program, would decide a packet to a published port of a sandbox: the kernel's whole nftables
+        ruleset is asked, base chains by hook and priority. One explanation for each binding of the port. NOT_FOUND, reason
+        NO_PORT, where it is not published.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetNames(self, request, context):
         """Replaces the names by which a sandbox is found on its networks (CreateSandboxRequest.names), live.
         """
@@ -261,6 +275,11 @@ def add_NetworkServiceServicer_to_server(servicer, server):
                     servicer.SetPorts,
                     request_deserializer=pier_dot_network_dot_v1_dot_network__pb2.SetPortsRequest.FromString,
                     response_serializer=pier_dot_network_dot_v1_dot_network__pb2.SetPortsResponse.SerializeToString,
+            ),
+            'ExplainPort': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainPort,
+                    request_deserializer=pier_dot_network_dot_v1_dot_network__pb2.ExplainPortRequest.FromString,
+                    response_serializer=pier_dot_network_dot_v1_dot_network__pb2.ExplainPortResponse.SerializeToString,
             ),
             'SetNames': grpc.unary_unary_rpc_method_handler(
                     servicer.SetNames,
@@ -575,6 +594,33 @@ class NetworkService:
             '/pier.network.v1.NetworkService/SetPorts',
             pier_dot_network_dot_v1_dot_network__pb2.SetPortsRequest.SerializeToString,
             pier_dot_network_dot_v1_dot_network__pb2.SetPortsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainPort(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pier.network.v1.NetworkService/ExplainPort',
+            pier_dot_network_dot_v1_dot_network__pb2.ExplainPortRequest.SerializeToString,
+            pier_dot_network_dot_v1_dot_network__pb2.ExplainPortResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -70,6 +70,11 @@ class NetworkServiceStub:
     Detach: _grpc.UnaryUnaryMultiCallable[_network_pb2.DetachRequest, _network_pb2.DetachResponse]
     SetPorts: _grpc.UnaryUnaryMultiCallable[_network_pb2.SetPortsRequest, _network_pb2.SetPortsResponse]
     """Replaces the published ports of an attached endpoint, live. All or nothing."""
+    ExplainPort: _grpc.UnaryUnaryMultiCallable[_network_pb2.ExplainPortRequest, _network_pb2.ExplainPortResponse]
+    """Which rule, of whichever program, would decide a packet to a published port of a sandbox: the kernel's whole nftables
+    ruleset is asked, base chains by hook and priority. One explanation for each binding of the port. NOT_FOUND, reason
+    NO_PORT, where it is not published.
+    """
     SetNames: _grpc.UnaryUnaryMultiCallable[_network_pb2.SetNamesRequest, _network_pb2.SetNamesResponse]
     """Replaces the names by which a sandbox is found on its networks (CreateSandboxRequest.names), live."""
     RenderFiles: _grpc.UnaryUnaryMultiCallable[_network_pb2.RenderFilesRequest, _network_pb2.RenderFilesResponse]
@@ -100,6 +105,11 @@ class NetworkServiceAsyncStub(NetworkServiceStub):
     Detach: _aio.UnaryUnaryMultiCallable[_network_pb2.DetachRequest, _network_pb2.DetachResponse]  # type: ignore[assignment]
     SetPorts: _aio.UnaryUnaryMultiCallable[_network_pb2.SetPortsRequest, _network_pb2.SetPortsResponse]  # type: ignore[assignment]
     """Replaces the published ports of an attached endpoint, live. All or nothing."""
+    ExplainPort: _aio.UnaryUnaryMultiCallable[_network_pb2.ExplainPortRequest, _network_pb2.ExplainPortResponse]  # type: ignore[assignment]
+    """Which rule, of whichever program, would decide a packet to a published port of a sandbox: the kernel's whole nftables
+    ruleset is asked, base chains by hook and priority. One explanation for each binding of the port. NOT_FOUND, reason
+    NO_PORT, where it is not published.
+    """
     SetNames: _aio.UnaryUnaryMultiCallable[_network_pb2.SetNamesRequest, _network_pb2.SetNamesResponse]  # type: ignore[assignment]
     """Replaces the names by which a sandbox is found on its networks (CreateSandboxRequest.names), live."""
     RenderFiles: _aio.UnaryUnaryMultiCallable[_network_pb2.RenderFilesRequest, _network_pb2.RenderFilesResponse]  # type: ignore[assignment]
@@ -193,6 +203,17 @@ class NetworkServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_network_pb2.SetPortsResponse, _abc.Awaitable[_network_pb2.SetPortsResponse]]:
         """Replaces the published ports of an attached endpoint, live. All or nothing."""
+
+    @_abc_1.abstractmethod
+    def ExplainPort(
+        self,
+        request: _network_pb2.ExplainPortRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_network_pb2.ExplainPortResponse, _abc.Awaitable[_network_pb2.ExplainPortResponse]]:
+        """Which rule, of whichever program, would decide a packet to a published port of a sandbox: the kernel's whole nftables
+        ruleset is asked, base chains by hook and priority. One explanation for each binding of the port. NOT_FOUND, reason
+        NO_PORT, where it is not published.
+        """
 
     @_abc_1.abstractmethod
     def SetNames(
