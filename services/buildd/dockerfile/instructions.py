@@ -1,34 +1,50 @@
-"""What a Dockerfile holds, as values. Texts are words: their variables are replaced by whoever carries them out."""
+"""What a Dockerfile holds, as values. Texts are words: their variables are replaced by whoever carries them out.
+
+What changes nothing but an image's config is the coordinator's, whose `commit --change` takes the same.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from coordinator.dockerfile.instructions import (
+    Cmd,
+    Command,
+    Entrypoint,
+    Env,
+    Expose,
+    Healthcheck,
+    Instruction,
+    Label,
+    Location,
+    OnBuild,
+    Shell,
+    StopSignal,
+    User,
+    Volume,
+    Workdir,
+)
 
-@dataclass(frozen=True)
-class Location:
-    """Lines ``first`` to ``last`` of the file, counted from 1."""
-
-    first: int
-    last: int
+__all__ = [
+    "Add", "Arg", "Cmd", "Command", "Copy", "Dockerfile", "Entrypoint", "Env", "Expose", "Finding", "From",
+    "Healthcheck", "Heredoc", "Instruction", "Label", "Location", "Maintainer", "Mount", "OnBuild", "Run", "Shell",
+    "Stage", "StopSignal", "User", "Volume", "Workdir",
+]
 
 
 @dataclass(frozen=True)
 class Heredoc:
-    """``<<NAME`` … ``NAME``. Variables are replaced in ``text`` unless the name was quoted (``literal``)."""
+    """``<<NAME`` … ``NAME``. Variables are replaced in ``text`` unless the name was quoted (``literal``).
+
+    In ``text`` the tabs that ``<<-`` takes away are gone; ``raw`` has them, for a shell that is given the whole.
+    """
 
     name: str
     text: str
     literal: bool
-
-
-@dataclass(frozen=True)
-class Instruction:
-    """``original`` is the text as it stands in the file, continuation lines joined: what history and progress show."""
-
-    location: Location
-    original: str
+    raw: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,7 +64,11 @@ class Arg(Instruction):
 
 @dataclass(frozen=True)
 class Mount:
-    """``RUN --mount=…``: every option as the reference names it; what was not given is "" or None."""
+    """``RUN --mount=…``: every option as the reference names it; what was not given is "" or None.
+
+    ``text`` is the flag's value. Where a variable stands in it, the other fields hold only what is certain without
+    it, and `mounts.parse` gives them all once variables can be replaced.
+    """
 
     type: Literal["bind", "cache", "tmpfs", "secret", "ssh"]
     target: str = ""
@@ -65,23 +85,20 @@ class Mount:
     """Bytes (tmpfs)."""
     env: str = ""
     """Of a secret: the variable that holds it."""
-
-
-@dataclass(frozen=True)
-class Command:
-    """``words`` in exec form (a JSON array), else ``shell``: the text for the stage's SHELL."""
-
-    words: tuple[str, ...] | None
-    shell: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True)
 class Run(Instruction):
+    """Heredocs: where ``heredoc_only``, the first one is the command itself (a program where it begins with ``#!``);
+    otherwise the shell is given the command's line with the heredocs' ``raw`` lines behind it."""
+
     command: Command
     heredocs: tuple[Heredoc, ...] = ()
     mounts: tuple[Mount, ...] = ()
     network: Literal["default", "none", "host"] = "default"
     security: Literal["sandbox", "insecure"] = "sandbox"
+    heredoc_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,74 +124,6 @@ class Add(Copy):
     keep_git_dir: bool = False
     checksum: str = ""
     unpack: bool | None = None
-
-
-@dataclass(frozen=True)
-class Env(Instruction):
-    entries: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Label(Instruction):
-    entries: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Cmd(Instruction):
-    command: Command
-
-
-@dataclass(frozen=True)
-class Entrypoint(Instruction):
-    command: Command
-
-
-@dataclass(frozen=True)
-class Shell(Instruction):
-    words: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Expose(Instruction):
-    ports: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Volume(Instruction):
-    paths: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class User(Instruction):
-    user: str
-
-
-@dataclass(frozen=True)
-class Workdir(Instruction):
-    path: str
-
-
-@dataclass(frozen=True)
-class StopSignal(Instruction):
-    signal: str
-
-
-@dataclass(frozen=True)
-class Healthcheck(Instruction):
-    """``command`` is None for NONE. Times in nanoseconds, 0 where not given."""
-
-    command: Command | None
-    interval: int = 0
-    timeout: int = 0
-    start_period: int = 0
-    start_interval: int = 0
-    retries: int = 0
-
-
-@dataclass(frozen=True)
-class OnBuild(Instruction):
-    trigger: str
-    """The instruction's text, as it is kept in the image."""
 
 
 @dataclass(frozen=True)
@@ -206,9 +155,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Dockerfile:
-    """``arguments`` are the ARGs before the first FROM; ``directives`` by their lower-case names."""
+    """``arguments`` are the ARGs before the first FROM; ``directives`` by their lower-case names.
+
+    ``comments`` are the lines of comment right above an instruction, by the instruction's first line;
+    ``empty_continuations`` the instructions within which a line is empty.
+    """
 
     arguments: tuple[Arg, ...]
     stages: tuple[Stage, ...]
-    directives: dict[str, str] = field(default_factory=dict)
+    directives: Mapping[str, str] = field(default_factory=dict)
     escape: str = "\\"
+    comments: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    empty_continuations: tuple[Location, ...] = ()

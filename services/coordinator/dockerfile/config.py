@@ -1,4 +1,4 @@
-"""Instructions that change an image's config object (Docker's names: Cmd, Env, …) and nothing else."""
+"""An image's config object (Docker's names: Cmd, Env, …) and what instructions change in it."""
 
 from __future__ import annotations
 
@@ -8,138 +8,173 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from chassis.durations import nanoseconds
-from coordinator.dockerfile.words import bad, expand, pairs, split
+from chassis.errors import InvalidArgument
+from coordinator.dockerfile.errors import bad, shown
+from coordinator.dockerfile.expansion import Expander, expand
+from coordinator.dockerfile.instructions import (
+    Cmd,
+    Command,
+    Entrypoint,
+    Env,
+    Expose,
+    Healthcheck,
+    Instruction,
+    Label,
+    Location,
+    OnBuild,
+    Shell,
+    StopSignal,
+    User,
+    Volume,
+    Workdir,
+)
+from coordinator.dockerfile.statement import PARSERS, statement
 
 Config = dict[str, Any]
-_SHELL: Final = ["/bin/sh", "-c"]
-_PORT: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(tcp|udp|sctp))?", re.IGNORECASE)
-_TIMES: Final = {"interval": "Interval", "timeout": "Timeout", "start-period": "StartPeriod",
-                 "start-interval": "StartInterval"}
-_OPTION: Final = re.compile(r"--([a-z-]+)=(\S+)\s*")
+SHELL: Final = ("/bin/sh", "-c")
+"""Of an image that names none."""
+_PORT: Final = re.compile(r"(?:(?:(?:\[[0-9a-f:.]+\]|[0-9a-f:.]*):)?[0-9-]*:)?([0-9]{1,5})(?:-([0-9]{1,5}))?"
+                          r"(?:/(tcp|udp|sctp)?)?", re.IGNORECASE)
 _PORT_MAX: Final = 65535
+_RANGES_MAX: Final = 1024
+_CHANGES: Final = frozenset(PARSERS) - {"SHELL"}
+"""What `commit --change` takes."""
 
 
 def apply(config: Config, instructions: Iterable[str]) -> Config:
     """A config with the instructions carried out in their order. InvalidArgument names what is wrong with one."""
-    made = json.loads(json.dumps(config))
-    seen = set()
+    builder = ConfigBuilder(config)
     for text in instructions:
-        name, _, rest = text.strip().partition(" ")
-        word, rest = name.upper(), rest.strip()
-        if word not in _INSTRUCTIONS:
-            raise bad(f"{name[:80]} is not a valid change command")
-        if not rest:
-            raise bad(f"{word} requires at least one argument")
-        if word == "ENTRYPOINT" and "CMD" not in seen:
-            made.pop("Cmd", None)  # the image's arguments were for the entrypoint that is replaced
-        seen.add(word)
-        _INSTRUCTIONS[word](made, rest)
-    return made  # type: ignore[no-any-return]
+        try:
+            _apply(builder, text)
+        except InvalidArgument as error:
+            raise InvalidArgument(error.message, reason=error.reason, field="changes") from error
+    return builder.config
 
 
-def _variables(config: Config) -> dict[str, str]:
-    return {key: value for key, _, value in (entry.partition("=") for entry in config.get("Env") or ())}
+def _apply(builder: ConfigBuilder, text: str) -> None:
+    if not text.strip():
+        raise bad("an empty text is not a valid change command")
+    given = statement(text, Location(1, 1))
+    if given.keyword not in _CHANGES:
+        raise bad(f"{shown(given.name)} is not a valid change command")
+    builder.carry_out(expand(PARSERS[given.keyword](given), Expander(builder.variables())))
 
 
-def _list(text: str) -> list[str] | None:
-    """The words of a JSON array of strings, None where it is something else."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, list) and all(isinstance(item, str) for item in found) else None
+class ConfigBuilder:
+    """One image's config while the instructions of one build change it. ``config`` is its own, and as the last
+    instruction left it."""
+
+    def __init__(self, config: Config) -> None:
+        self.config: Config = json.loads(json.dumps(config))
+        self._command_given = False
+
+    def variables(self) -> dict[str, str]:
+        """The environment."""
+        return {key: value for key, _, value in (entry.partition("=") for entry in self.config.get("Env") or ())}
+
+    def shell(self) -> list[str]:
+        """What runs a command that is given as a text."""
+        return list(self.config.get("Shell") or SHELL)
+
+    def carry_out(self, instruction: Instruction) -> None:
+        """``instruction``'s variables have been replaced. One that changes no config does nothing here.
+        InvalidArgument for a port, name or signal that is none."""
+        change = _CARRIED_OUT.get(type(instruction))
+        if change is not None:
+            change(self, instruction)
+
+    def _cmd(self, given: Cmd) -> None:
+        self.config["Cmd"] = self._words(given.command)
+        self._command_given = True
+
+    def _entrypoint(self, given: Entrypoint) -> None:
+        self.config["Entrypoint"] = self._words(given.command)
+        if not self._command_given:
+            self.config.pop("Cmd", None)  # the image's arguments were for the entrypoint that is replaced
+
+    def _words(self, command: Command) -> list[str]:
+        return [*self.shell(), command.shell] if command.words is None else list(command.words)
+
+    def _env(self, given: Env) -> None:
+        entries = {entry.partition("=")[0]: entry for entry in self.config.get("Env") or ()}
+        for key, value in _named("ENV", given.entries):
+            entries[key] = f"{key}={value}"
+        self.config["Env"] = list(entries.values())
+
+    def _label(self, given: Label) -> None:
+        self.config["Labels"] = {**(self.config.get("Labels") or {}), **dict(_named("LABEL", given.entries))}
+
+    def _expose(self, given: Expose) -> None:
+        self.config["ExposedPorts"] = {
+            **(self.config.get("ExposedPorts") or {}), **{key: {} for key in ports(given.ports)},
+        }
+
+    def _volume(self, given: Volume) -> None:
+        if not all(path.strip() for path in given.paths):
+            raise bad("VOLUME specified can not be an empty string")
+        self.config["Volumes"] = {**(self.config.get("Volumes") or {}), **{path: {} for path in given.paths}}
+
+    def _user(self, given: User) -> None:
+        self.config["User"] = given.user
+
+    def _workdir(self, given: Workdir) -> None:
+        joined = posixpath.join("/", self.config.get("WorkingDir") or "/", given.path)
+        self.config["WorkingDir"] = "/" + posixpath.normpath(joined).lstrip("/")
+
+    def _stop_signal(self, given: StopSignal) -> None:
+        self.config["StopSignal"] = given.signal
+
+    def _shell(self, given: Shell) -> None:
+        self.config["Shell"] = list(given.words)
+
+    def _on_build(self, given: OnBuild) -> None:
+        self.config["OnBuild"] = [*(self.config.get("OnBuild") or ()), given.trigger]
+
+    def _healthcheck(self, given: Healthcheck) -> None:
+        if given.command is None:
+            self.config["Healthcheck"] = {"Test": ["NONE"]}
+            return
+        words = given.command.words
+        times = {
+            "Interval": given.interval, "Timeout": given.timeout, "StartPeriod": given.start_period,
+            "StartInterval": given.start_interval, "Retries": given.retries,
+        }
+        self.config["Healthcheck"] = {
+            "Test": ["CMD-SHELL", given.command.shell] if words is None else ["CMD", *words],
+            **{name: value for name, value in times.items() if value},
+        }
 
 
-def _command(key: str) -> Callable[[Config, str], None]:
-    def set_(config: Config, text: str) -> None:
-        words = _list(text)
-        config[key] = words if words is not None else [*(config.get("Shell") or _SHELL), text]
-
-    return set_
-
-
-def _env(config: Config, text: str) -> None:
-    entries = {entry.partition("=")[0]: entry for entry in config.get("Env") or ()}
-    for key, value in pairs(text, _variables(config)):
-        entries[key] = f"{key}={value}"
-    config["Env"] = list(entries.values())
+_CARRIED_OUT: Final[dict[type[Instruction], Callable[[ConfigBuilder, Any], None]]] = {
+    Cmd: ConfigBuilder._cmd, Entrypoint: ConfigBuilder._entrypoint, Env: ConfigBuilder._env,
+    Expose: ConfigBuilder._expose, Healthcheck: ConfigBuilder._healthcheck, Label: ConfigBuilder._label,
+    OnBuild: ConfigBuilder._on_build, Shell: ConfigBuilder._shell, StopSignal: ConfigBuilder._stop_signal,
+    User: ConfigBuilder._user, Volume: ConfigBuilder._volume, Workdir: ConfigBuilder._workdir,
+}
 
 
-def _label(config: Config, text: str) -> None:
-    config["Labels"] = {**(config.get("Labels") or {}), **dict(pairs(text, _variables(config)))}
+def _named(keyword: str, entries: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    if not all(key for key, _ in entries):
+        raise bad(f"{keyword} names can not be blank")
+    return entries
 
 
-def _expose(config: Config, text: str) -> None:
-    ports = dict(config.get("ExposedPorts") or {})
-    for word in split(text, _variables(config)):
+def ports(words: Iterable[str]) -> list[str]:
+    """Each port of ``8000-8002/udp`` and the like as Docker writes it ("8000/udp"). What would publish it
+    (``127.0.0.1:80:``) has no effect. InvalidArgument."""
+    found = dict[str, None]()
+    ranges = set[tuple[int, int, str]]()
+    for word in words:
         match = _PORT.fullmatch(word)
         first = int(match[1]) if match else 0
         last = int(match[2]) if match and match[2] else first
         if match is None or not 1 <= first <= last <= _PORT_MAX:
-            raise bad(f"Invalid containerPort: {word[:80]}")
-        ports.update((f"{port}/{(match[3] or 'tcp').lower()}", {}) for port in range(first, last + 1))
-    config["ExposedPorts"] = ports
-
-
-def _volume(config: Config, text: str) -> None:
-    words = _list(text)
-    targets = words if words is not None else split(text, _variables(config))
-    if not all(target.strip() for target in targets):
-        raise bad("VOLUME specified can not be an empty string")
-    config["Volumes"] = {**(config.get("Volumes") or {}), **{target: {} for target in targets}}
-
-
-def _user(config: Config, text: str) -> None:
-    config["User"] = expand(text, _variables(config))
-
-
-def _workdir(config: Config, text: str) -> None:
-    wanted = expand(text, _variables(config))
-    config["WorkingDir"] = posixpath.normpath(posixpath.join("/", config.get("WorkingDir") or "/", wanted))
-
-
-def _stop_signal(config: Config, text: str) -> None:
-    config["StopSignal"] = expand(text, _variables(config))
-
-
-def _onbuild(config: Config, text: str) -> None:
-    trigger = text.split(None, 1)[0].upper()
-    if trigger == "ONBUILD":
-        raise bad("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
-    if trigger in ("FROM", "MAINTAINER"):
-        raise bad(f"{trigger} isn't allowed as an ONBUILD trigger")
-    config["OnBuild"] = [*(config.get("OnBuild") or ()), text]
-
-
-def _healthcheck(config: Config, text: str) -> None:
-    check: dict[str, Any] = {}
-    while match := _OPTION.match(text):
-        name, value = match[1], match[2]
-        if name == "retries" and value.isdecimal():
-            check["Retries"] = int(value)
-        elif name in _TIMES:
-            try:
-                check[_TIMES[name]] = nanoseconds(value)
-            except ValueError as error:
-                raise bad(f"HEALTHCHECK: --{name}: {error}") from error
-        else:
-            raise bad(f"HEALTHCHECK: unknown flag or value: --{name}={value[:80]}")
-        text = text[match.end():]
-    kind, _, command = text.partition(" ")
-    command = command.strip()
-    if kind.upper() == "NONE" and not command and not check:
-        config["Healthcheck"] = {"Test": ["NONE"]}
-        return
-    if kind.upper() != "CMD" or not command:
-        raise bad(f"Unknown type {kind[:80]!r} in HEALTHCHECK (try CMD)" if kind.upper() != "CMD"
-                  else "Missing command after HEALTHCHECK CMD")
-    words = _list(command)
-    config["Healthcheck"] = {"Test": ["CMD", *words] if words is not None else ["CMD-SHELL", command], **check}
-
-
-_INSTRUCTIONS: Final[dict[str, Callable[[Config, str], None]]] = {
-    "CMD": _command("Cmd"), "ENTRYPOINT": _command("Entrypoint"), "ENV": _env, "EXPOSE": _expose,
-    "HEALTHCHECK": _healthcheck, "LABEL": _label, "ONBUILD": _onbuild, "STOPSIGNAL": _stop_signal, "USER": _user,
-    "VOLUME": _volume, "WORKDIR": _workdir,
-}
+            raise bad(f"invalid containerPort: {shown(word)}")
+        protocol = (match[3] or "tcp").lower()
+        if (first, last, protocol) not in ranges:
+            ranges.add((first, last, protocol))
+            found.update(dict.fromkeys(f"{port}/{protocol}" for port in range(first, last + 1)))
+        if len(ranges) > _RANGES_MAX:
+            raise bad("EXPOSE names too many ports")
+    return list(found)
