@@ -50,7 +50,7 @@ class Expander:
         return tuple((self.word(key), self.word(value)) for key, value in entries)
 
     def document(self, text: str) -> str:
-        """A text in which quotes mean nothing: a heredoc's."""
+        """As `words.document`."""
         return self._read(self._unquoted, text).text
 
     def _read(self, lexer: Lexer, text: str) -> Expansion:

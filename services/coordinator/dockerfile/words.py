@@ -81,6 +81,11 @@ def expand(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:
     return Lexer(escape).read(text, variables).text
 
 
+def document(text: str, variables: Mapping[str, str]) -> str:
+    """A text in which quotes mean nothing: a heredoc's."""
+    return Lexer(quotes=False).read(text, variables).text
+
+
 class _Words:
     """Words as they come together; an empty one is none."""
 

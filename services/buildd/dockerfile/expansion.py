@@ -1,4 +1,4 @@
-"""Variables of an instruction replaced by what they hold where it stands."""
+"""Variables of an instruction replaced by what they hold where it stands; of one text: `coordinator.dockerfile.words`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from buildd.dockerfile import mounts
 from buildd.dockerfile.instructions import Add, Arg, Copy, Heredoc, Instruction, Run
-from coordinator.dockerfile import expansion
+from coordinator.dockerfile import expansion as of_config
 from coordinator.dockerfile.expansion import Expander
 
 
@@ -27,7 +27,7 @@ def expand(instruction: Instruction, variables: Mapping[str, str], escape: str =
     stands for is not what an option of a mount takes."""
     by = Expander(variables, escape)
     here = _EXPANSIONS.get(type(instruction))
-    made = here(instruction, by) if here else expansion.expand(instruction, by)
+    made = here(instruction, by) if here else of_config.expand(instruction, by)
     return Expanded(made, frozenset(by.used), frozenset(by.missing))
 
 
