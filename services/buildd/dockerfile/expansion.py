@@ -1,4 +1,4 @@
-"""Variables of an instruction replaced by what they hold where it stands; of one text: `coordinator.dockerfile.words`."""
+"""Variables of an instruction replaced by what they hold where it stands."""
 
 from __future__ import annotations
 
