@@ -15,8 +15,10 @@ def only(text):
 
 
 @pytest.mark.parametrize(("word", "expected"), [
-    ("<<EOF", Start("EOF", False, False)), ("<<-EOF", Start("EOF", False, True)), ("<<'EOF'", Start("EOF", True, False)),
-    ('<<"E F"', Start("E F", True, False)), ("3<<EOF", Start("EOF", False, False)), ("<<E'O'F", Start("EOF", True, False)),
+    ("<<EOF", Start("EOF", False, False)), ("<<-EOF", Start("EOF", False, True)),
+    ("<<'EOF'", Start("EOF", True, False)),
+    ('<<"E F"', Start("E F", True, False)), ("3<<EOF", Start("EOF", False, False)),
+    ("<<E'O'F", Start("EOF", True, False)),
     ("<<EOF;", Start("EOF;", False, False)), ("<<", None), ("<<-", None), ("<<<EOF", None), ("a<<EOF", None),
     ("<<a<b", None), ("<EOF", None),
 ])
@@ -41,7 +43,9 @@ def test_several_heredocs_follow_one_another_and_the_shell_gets_the_line():
 def test_copy_takes_heredocs_beside_paths():
     step = only("COPY a <<x <<'y' /d/\n1\nx\n2\r\ny\n")
     assert (step.sources, step.target) == (("a",), "/d/")
-    assert [(found.name, found.text, found.literal) for found in step.heredocs] == [("x", "1\n", False), ("y", "2\r\n", True)]
+    assert [(found.name, found.text, found.literal) for found in step.heredocs] == [
+        ("x", "1\n", False), ("y", "2\r\n", True),
+    ]
 
 
 def test_an_empty_heredoc_is_empty():
@@ -49,7 +53,8 @@ def test_an_empty_heredoc_is_empty():
 
 
 @pytest.mark.parametrize("line", [
-    'CMD cat <<EOF', 'RUN ["cat", "<<EOF"]', "RUN echo '<<EOF'", 'RUN echo "a <<EOF"', "RUN echo \\<<EOF", "RUN cat <<<EOF",
+    'CMD cat <<EOF', 'RUN ["cat", "<<EOF"]', "RUN echo '<<EOF'", 'RUN echo "a <<EOF"', "RUN echo \\<<EOF",
+    "RUN cat <<<EOF",
     "RUN echo $((1<<2))", "RUN echo it's <<EOF", "ENV A=<<EOF",
 ])
 def test_what_only_looks_like_a_heredoc_is_none(line):
