@@ -23,7 +23,7 @@ from buildd.dockerfile.instructions import (
     Volume,
     Workdir,
 )
-from buildd.dockerfile.lines import LINE_MAX, SIZE_MAX
+from buildd.dockerfile.lines import INSTRUCTION_MAX, INSTRUCTIONS_MAX, LINE_MAX, SIZE_MAX, TEXT_MAX
 from buildd.dockerfile.parser import parse
 from chassis.errors import InvalidArgument, Unimplemented
 
@@ -272,6 +272,16 @@ def test_bytes_that_are_no_text_are_refused_within_an_instruction():
 def test_a_file_that_is_too_large_is_refused():
     with pytest.raises(InvalidArgument, match="exceeds maximum"):
         parse(b"#" * (SIZE_MAX + 1))
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("RUN a" + " \\\n a" * INSTRUCTION_MAX, f"line 2: instruction longer than {INSTRUCTION_MAX} characters"),
+    ("RUN a\n" * INSTRUCTIONS_MAX, f"more than {INSTRUCTIONS_MAX} instructions"),
+    (f"RUN {'a' * 60_000}\n" * (TEXT_MAX // 60_000 + 1), f"{TEXT_MAX} characters of them"),
+])
+def test_instructions_that_would_take_minutes_to_read_are_refused(text, message):
+    with pytest.raises(InvalidArgument, match=message):
+        parse(f"FROM a\n{text}".encode())
 
 
 def test_another_language_than_dockerfiles_is_refused_by_its_name():
