@@ -120,6 +120,7 @@ class Engine:
         done: subprocess.CompletedProcess[Any] = self.docker("load", input=archive, text=False)
         assert done.returncode == 0, done.stderr
         self.ok("run", "--rm", name, "true")
+        self.ok("builder", "prune", "-f")
         # Each spare namespace has a socket: the one that the run took is replaced before anybody counts.
         wait_until(lambda: self.metric("netd", "pier_netd_spare_namespaces") == NetdSettings.spare_namespaces)
 

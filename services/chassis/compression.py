@@ -1,14 +1,17 @@
 """Decompression of layers within a byte cap and a ratio cap, one bounded piece at a time.
 
 The bytes decide what they are, as with Docker: gzip (RFC 1952, several members), zstd (RFC 8878, several frames) or
-plain. No call makes more than ``_PIECE`` bytes out of its input, so a bomb costs its cap and no memory.
+plain; bzip2 and xz only for whoever asks for every kind. No call makes more than ``_PIECE`` bytes out of its input, so
+a bomb costs its cap and no memory.
 """
 
 from __future__ import annotations
 
+import bz2
 import hashlib
+import lzma
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Final, Protocol, cast
 
@@ -24,7 +27,9 @@ _HEAD: Final = 6
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _ISAL_ERROR: Final = cast("type[Exception]", igzip_lib.error)
-_REFUSED: Final = {b"\xfd7zXZ\x00": "xz", b"BZh": "bzip2"}
+_XZ: Final = b"\xfd7zXZ\x00"
+_BZIP2: Final = b"BZh"
+_XZ_MEMORY: Final = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -91,19 +96,33 @@ class Digesting(Protocol):
     def hexdigest(self) -> str: ...
 
 
+class _Member(Protocol):
+    """One compressed member of a stream; as igzip_lib, bz2 and lzma have it."""
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+
+
 class Decompressor:
     """The plain bytes of ``chunks``, as an iterator; afterwards ``diff_id`` is their digest, ``total`` their number.
 
-    Raises InvalidArgument: BAD_COMPRESSION for what is damaged or cut short, TOO_LARGE at a cap.
+    Raises InvalidArgument: BAD_COMPRESSION for what is damaged or cut short, TOO_LARGE at a cap. bzip2 and xz are
+    Unimplemented unless ``every_kind``: layers do not come so.
     """
 
-    def __init__(self, chunks: Iterable[bytes], caps: Caps | None = None) -> None:
+    def __init__(self, chunks: Iterable[bytes], caps: Caps | None = None, *, every_kind: bool = False) -> None:
         self._source = _Counted(chunks)
         self._caps = caps or Caps()
+        self._every_kind = every_kind
         self._hash: Digesting = hashlib.sha256()
         self.total = 0
         self.name = ""
-        """gzip, zstd or none, once the first piece has come."""
+        """gzip, zstd, bzip2, xz or none, once the first piece has come."""
 
     @property
     def diff_id(self) -> str:
@@ -121,12 +140,14 @@ class Decompressor:
 
     def _pieces(self) -> Iterator[bytes]:
         head = self._source.head(_HEAD)
-        for magic, name in _REFUSED.items():
-            if head.startswith(magic):
-                raise Unimplemented(f"{name} compression is not supported", expected="gzip, zstd or none")
         if head.startswith(_GZIP):
             self.name = "gzip"
-            return _gunzip(self._source)
+            return _members(self._source, self.name, _gzip_member)
+        if head.startswith((_XZ, _BZIP2)):
+            self.name = "xz" if head.startswith(_XZ) else "bzip2"
+            if not self._every_kind:
+                raise Unimplemented(f"{self.name} compression is not supported", expected="gzip, zstd or none")
+            return _members(self._source, self.name, _xz_member if self.name == "xz" else bz2.BZ2Decompressor)
         if head.startswith(_ZSTD) or _is_skippable(head):
             self.name = "zstd"
             return _unzstd(self._source)
@@ -138,8 +159,16 @@ def _is_skippable(head: bytes) -> bool:
     return len(head) >= 4 and int(struct.unpack("<I", head[:4])[0]) & 0xFFFFFFF0 == 0x184D2A50
 
 
-def _gunzip(source: _Counted) -> Iterator[bytes]:
-    member: igzip_lib.IgzipDecompressor | None = None
+def _gzip_member() -> _Member:
+    return cast("_Member", igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP))
+
+
+def _xz_member() -> _Member:
+    return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+
+
+def _members(source: _Counted, name: str, make: Callable[[], _Member]) -> Iterator[bytes]:
+    member: _Member | None = None
     data = b""
     while True:
         if not data:
@@ -147,7 +176,10 @@ def _gunzip(source: _Counted) -> Iterator[bytes]:
             if not data:
                 break
         if member is None:
-            member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+            data = data.lstrip(b"\0") if name == "xz" else data  # padding between streams
+            if not data:
+                continue
+            member = make()
         try:
             piece = member.decompress(data, _PIECE)
             while True:
@@ -156,13 +188,13 @@ def _gunzip(source: _Counted) -> Iterator[bytes]:
                 if member.eof or member.needs_input:
                     break
                 piece = member.decompress(b"", _PIECE)
-        except _ISAL_ERROR as error:
-            raise bad(f"gzip: {error}") from error
+        except (_ISAL_ERROR, lzma.LZMAError, OSError, ValueError) as error:
+            raise bad(f"{name}: {error}") from error
         data = b""
         if member.eof:
             data, member = member.unused_data, None
     if member is not None:
-        raise bad("gzip: it ends in the middle of a member")
+        raise bad(f"{name}: it ends in the middle of a member")
 
 
 def _unzstd(source: _Counted) -> Iterator[bytes]:

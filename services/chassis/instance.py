@@ -17,7 +17,7 @@ from typing import Final
 from chassis.errors import InvalidArgument
 
 DEFAULT: Final = "pier"
-SERVICES: Final = ("gateway", "imaged", "netd", "execd")
+SERVICES: Final = ("gateway", "imaged", "netd", "execd", "buildd")
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,14}")
 _FIRST_METRICS_PORT: Final = 9470
 
@@ -99,7 +99,7 @@ class Instance:
         return self.run / service
 
     def metrics_port(self, service: str) -> int:
-        """Loopback TCP port of a service's /metrics: 9470 to 9473 for the default instance.
+        """Loopback TCP port of a service's /metrics: 9470 to 9474 for the default instance.
 
         Another instance's ports come from its name's hash, ten apart; a collision is told by the bind's error and
         ended by setting ``metrics_port``.

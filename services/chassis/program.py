@@ -32,7 +32,7 @@ def main(
     """Do ``work`` on the request in ``text``. The exit status: 0, or 1 with the error as the last line of standard
     error. It ends with whoever started it: nobody else knows of it."""
     try:
-        request = json.loads(text)
+        request = json.loads(_text_of(text))
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != request[PARENT]:
             return 1
@@ -51,8 +51,22 @@ def main(
     return 1
 
 
+def _text_of(argument: str) -> str:
+    """The request: the argument itself, or what is in the descriptor that ``@NUMBER`` names."""
+    if not argument.startswith("@"):
+        return argument
+    with open(int(argument[1:]), encoding="ascii") as file:
+        file.seek(0)
+        return file.read()
+
+
 def write(data: bytes) -> None:
     """To standard output, all of it."""
     view = memoryview(data)
     while view:
         view = view[os.write(1, view):]
+
+
+def tell(result: object) -> None:
+    """The program's result, JSON, for ``programs.result``: standard output may be its data's."""
+    print(json.dumps(result), file=sys.stderr)

@@ -15,8 +15,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from chassis.errors import Internal
 from chassis.program import PARENT
 
 PIECE: Final = 256 << 10
+_ARGUMENT: Final = 96 << 10
 
 
 @asynccontextmanager
@@ -32,11 +33,12 @@ async def running(
     file: Path, request: Mapping[str, Any], fds: Sequence[int] = ()
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """The program at work on ``request``, with the descriptors ``fds``; it has ended when the block is left."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-I", str(file), json.dumps({**request, PARENT: os.getpid()}), stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=PIECE, pass_fds=fds,
-        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
-    )
+    with _argument(json.dumps({**request, PARENT: os.getpid()})) as (argument, more):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", str(file), argument, stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=PIECE, pass_fds=(*fds, *more),
+            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+        )
     try:
         yield process
     finally:
@@ -45,14 +47,34 @@ async def running(
         await process.wait()
 
 
-async def finished(process: asyncio.subprocess.Process, what: str) -> None:
-    """Wait for its end, and raise what it failed with, if it did."""
+@contextmanager
+def _argument(text: str) -> Iterator[tuple[str, list[int]]]:
+    """The request as an argument; one that is too long for that (execve(2): 128 KiB) goes by a descriptor."""
+    if len(text) <= _ARGUMENT:
+        yield text, []
+        return
+    fd = os.memfd_create("request", os.MFD_CLOEXEC)
+    try:
+        with open(fd, "wb", closefd=False) as file:
+            file.write(text.encode("ascii"))
+        yield f"@{fd}", [fd]
+    finally:
+        os.close(fd)
+
+
+async def finished(process: asyncio.subprocess.Process, what: str) -> bytes:
+    """Wait for its end, and raise what it failed with, if it did; what it said on standard error."""
     assert process.stderr is not None
     said = await process.stderr.read()
     if await process.wait() == 0:
-        return
+        return said
     try:
         code, reason, message, field = json.loads(said.splitlines()[-1])
     except (ValueError, IndexError):
         raise Internal(f"{what}: the program failed: {said.decode(errors='replace')[-500:]}") from None
     raise errors.from_grpc(code, message, reason=reason, field=field)
+
+
+async def result(process: asyncio.subprocess.Process, what: str) -> Any:
+    """As ``finished``; what it told at its end (``program.tell``)."""
+    return json.loads((await finished(process, what)).splitlines()[-1])

@@ -20,7 +20,7 @@ from coordinator import names, networks
 from coordinator.commit import NewImage, commit, is_frozen, thaw
 from coordinator.create import Created, NewContainer, create
 from coordinator.remove import remove
-from coordinator.services import NAMESPACE, Services
+from coordinator.services import Services
 from coordinator.start import drop_sandbox, start
 from coordinator.tell import tell
 from pier.exec.v1 import exec_pb2
@@ -173,7 +173,7 @@ class Coordinator:
         """The container by id, name or unique prefix. NotFound, or InvalidArgument for an ambiguous prefix."""
         answer: exec_pb2.GetContainerResponse = await self.services.execd.call(
             self.services.containers.GetContainer,
-            exec_pb2.GetContainerRequest(namespace=NAMESPACE, container=name),
+            exec_pb2.GetContainerRequest(namespace=self.services.namespace, container=name),
             timeout=deadline,
         )
         return answer.container

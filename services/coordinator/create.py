@@ -28,7 +28,8 @@ class NewContainer:
     """What is asked for. ``spec`` holds everything but what the image may give a default for.
 
     ``entrypoint`` and ``command`` are None where the image's count; an empty entrypoint takes the image's away.
-    ``volume_labels`` are those of the volumes that the image declares.
+    ``volume_labels`` are those of the volumes that the image declares. ``snapshot``: its root file system stands on
+    this committed snapshot ("" for nothing) and on no image, from which nothing is taken then.
     """
 
     id: str
@@ -40,6 +41,7 @@ class NewContainer:
     command: tuple[bytes, ...] | None = None
     extensions: Mapping[str, any_pb2.Any] = field(default_factory=dict)
     volume_labels: Mapping[str, str] = field(default_factory=dict)
+    snapshot: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,19 @@ class Created:
 
 async def create(services: Services, new: NewContainer) -> Created:
     """Make the container. NotFound (reason NO_SUCH_IMAGE), AlreadyExists (NAME_TAKEN); nothing is left by a failure."""
-    async with stage("create.image", image=new.image):
-        image = await find_image(services, new.image)
-    spec, plan = merged(new, image), planned(new, image)
+    spec, plan = new.spec, new.plan
+    owner = services.owner(new.id)
+    root = image_pb2.PrepareSnapshotRequest(key=new.id, owner=owner)
+    if new.snapshot is None:
+        async with stage("create.image", image=new.image):
+            image = await find_image(services, new.image)
+        spec, plan = merged(new, image), planned(new, image)
+        root.image = image.id
+    elif new.snapshot:
+        root.snapshot = new.snapshot
     extensions = dict(new.extensions)
     extensions[PLAN] = any_pb2.Any()
     extensions[PLAN].Pack(plan)
-    owner = services.owner(new.id)
     async with Saga("create", services.unsettled) as saga:
         async with stage("create.record", container=new.id):
             made: exec_pb2.CreateContainerResponse = await services.execd.call(
@@ -69,8 +77,7 @@ async def create(services: Services, new: NewContainer) -> Created:
         saga.undo("create.undo_rootfs", lambda: drop_snapshot(services, new.id))
         async with stage("create.rootfs"):
             prepared: image_pb2.PrepareSnapshotResponse = await services.imaged.call(
-                services.snapshots.PrepareSnapshot,
-                image_pb2.PrepareSnapshotRequest(key=new.id, owner=owner, image=image.id),
+                services.snapshots.PrepareSnapshot, root
             )
         mounts: list[types_pb2.MountSpec] = []
         if plan.volumes:

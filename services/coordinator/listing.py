@@ -14,26 +14,26 @@ from pier.network.v1 import network_pb2
 
 def containers(services: Services) -> AsyncIterator[exec_pb2.Container]:
     call = partial(services.execd.call, services.containers.ListContainers)
-    return _listed(services, call, exec_pb2.ListContainersRequest, "containers")
+    return _listed(services, services.namespace, call, exec_pb2.ListContainersRequest, "containers")
 
 
 def sandboxes(services: Services) -> AsyncIterator[network_pb2.Sandbox]:
     call = partial(services.netd.call, services.networks.ListSandboxes)
-    return _listed(services, call, network_pb2.ListSandboxesRequest, "sandboxes")
+    return _listed(services, NAMESPACE, call, network_pb2.ListSandboxesRequest, "sandboxes")
 
 
 def snapshots(services: Services) -> AsyncIterator[image_pb2.Snapshot]:
     call = partial(services.imaged.call, services.snapshots.ListSnapshots)
-    return _listed(services, call, image_pb2.ListSnapshotsRequest, "snapshots")
+    return _listed(services, services.namespace, call, image_pb2.ListSnapshotsRequest, "snapshots")
 
 
 async def _listed(
-    services: Services, call: Callable[[Any], Awaitable[Any]], request: Callable[..., Any], field: str
+    services: Services, namespace: str, call: Callable[[Any], Awaitable[Any]], request: Callable[..., Any], field: str
 ) -> AsyncIterator[Any]:
     """Page after page, this manager's things: what ``field`` of the answers to ``call`` holds."""
     token = ""
     while True:
-        page = await call(request(manager=services.manager, namespace=NAMESPACE, page_token=token))
+        page = await call(request(manager=services.manager, namespace=namespace, page_token=token))
         for each in getattr(page, field):
             yield each
         token = page.next_page_token

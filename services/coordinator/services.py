@@ -21,7 +21,7 @@ NAMESPACE: Final = "docker"
 
 @dataclass(frozen=True)
 class Services:
-    """The peers and their stubs. ``manager`` is who owns what is made through them.
+    """The peers and their stubs. ``manager`` owns what is made through them, ``namespace`` is that of its containers.
 
     ``unsettled`` is set where a verb may have left something half done: the reconciler then looks soon.
     """
@@ -30,16 +30,21 @@ class Services:
     imaged: Peer
     netd: Peer
     execd: Peer
+    namespace: str = NAMESPACE
     unsettled: asyncio.Event = field(default_factory=asyncio.Event, compare=False)
 
     @classmethod
-    def connect(cls, instance: Instance, manager: str) -> Services:
+    def connect(cls, instance: Instance, manager: str, namespace: str = NAMESPACE) -> Services:
         """Channels to the three services of ``instance``; nothing is dialled before the first call."""
         imaged, netd, execd = (Peer(name, instance.socket(name)) for name in ("imaged", "netd", "execd"))
-        return cls(manager, imaged, netd, execd)
+        return cls(manager, imaged, netd, execd, namespace)
 
     def owner(self, id_: str) -> types_pb2.Owner:
-        """The owner of what belongs to container ``id_``."""
+        """The owner of container ``id_`` and its root file system."""
+        return types_pb2.Owner(manager=self.manager, namespace=self.namespace, id=id_)
+
+    def sandbox_owner(self, id_: str) -> types_pb2.Owner:
+        """The owner of the sandbox of container ``id_``: its namespace is the one in which its networks have names."""
         return types_pb2.Owner(manager=self.manager, namespace=NAMESPACE, id=id_)
 
     @cached_property

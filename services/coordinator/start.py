@@ -11,7 +11,7 @@ from coordinator.names import names_of
 from coordinator.networks import publisher
 from coordinator.plans import plan_of
 from coordinator.saga import Saga
-from coordinator.services import NAMESPACE, Services
+from coordinator.services import Services
 from pier.engine.v1 import engine_pb2
 from pier.exec.v1 import exec_pb2
 from pier.network.v1 import network_pb2
@@ -68,7 +68,7 @@ async def _connect(
             services.networks.CreateSandbox,
             network_pb2.CreateSandboxRequest(
                 id=container.id,
-                owner=services.owner(container.id),
+                owner=services.sandbox_owner(container.id),
                 host=plan.network_mode == "host",
                 hostname=container.spec.hostname or container.id[:12],
                 domainname=container.spec.domainname,
@@ -133,7 +133,7 @@ async def _undo_network(services: Services, id_: str) -> None:
     Where execd does not answer now, the reconciler decides later.
     """
     found: exec_pb2.GetContainerResponse = await services.execd.call(
-        services.containers.GetContainer, exec_pb2.GetContainerRequest(namespace=NAMESPACE, container=id_)
+        services.containers.GetContainer, exec_pb2.GetContainerRequest(namespace=services.namespace, container=id_)
     )
     if found.container.status.state not in _RUNNING:
         await drop_sandbox(services, id_)

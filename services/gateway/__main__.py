@@ -10,6 +10,7 @@ from aiohttp import web
 
 from chassis import service
 from chassis.blocking import Pool
+from chassis.client import Peer
 from chassis.service import Runtime
 from coordinator import reconcile
 from coordinator.coordinator import Coordinator
@@ -30,7 +31,8 @@ async def build(runtime: Runtime[GatewaySettings]) -> AsyncIterator[None]:
     """Serve REST on the instance's socket, and reconcile."""
     services = Services.connect(runtime.instance, manager="gateway")
     coordinator, files = Coordinator(services), Pool("gateway-files", 4)
-    engine = Engine(runtime, services, coordinator, Projection(runtime.settings.read_timeout), files)
+    buildd = Peer("buildd", runtime.instance.socket("buildd"))
+    engine = Engine(runtime, services, coordinator, Projection(runtime.settings.read_timeout), files, buildd)
     runner = web.ServerRunner(Face(engine, TABLES), shutdown_timeout=_GRACE)
     await runner.setup()
     with listener(runtime.instance.api_socket) as socket:
@@ -44,6 +46,7 @@ async def build(runtime: Runtime[GatewaySettings]) -> AsyncIterator[None]:
             await runner.cleanup()
             await coordinator.close()
             await services.close()
+            await buildd.close()
             files.close()
 
 

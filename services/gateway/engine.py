@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from chassis.blocking import Pool
+from chassis.client import Peer
 from chassis.service import Runtime
 from coordinator.coordinator import Coordinator
 from coordinator.services import Services
 from gateway.projection import Projection
 from gateway.settings import GatewaySettings
+from pier.build.v1 import build_pb2_grpc
 
 
 @dataclass(frozen=True)
 class Engine:
-    """One per process; handed to every handler as ``call.engine``. ``files``: threads for what touches the disk."""
+    """One per process; handed to every handler as ``call.engine``. ``files``: threads for what touches the disk;
+    ``buildd``: the peer that builds."""
 
     runtime: Runtime[GatewaySettings]
     services: Services
     coordinator: Coordinator
     projection: Projection
     files: Pool
+    buildd: Peer
+
+    @cached_property
+    def builds(self) -> build_pb2_grpc.BuildServiceAsyncStub:
+        return build_pb2_grpc.BuildServiceStub(self.buildd.channel)

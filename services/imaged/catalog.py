@@ -42,6 +42,9 @@ CREATE TABLE volumes (
     labels TEXT NOT NULL, created_ns INTEGER NOT NULL, PRIMARY KEY (namespace, name)) STRICT;
 """, """
 ALTER TABLE volumes ADD COLUMN options TEXT NOT NULL DEFAULT '{}';
+""", """
+ALTER TABLE snapshots ADD COLUMN committed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE snapshots ADD COLUMN layers TEXT NOT NULL DEFAULT '[]';
 """)
 
 
@@ -101,7 +104,9 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class SnapshotRow:
-    """``parent`` is the topmost layer's chain id, "" for none; ``asked`` is what the caller named as parent."""
+    """``parent`` is the topmost layer's chain id, "" for none; ``asked`` is what the caller named as parent, or the
+    snapshot that it was committed from. ``layers`` are those below with their blobs, bottom first: empty also where
+    they are not known."""
 
     key: str
     manager: str
@@ -111,6 +116,8 @@ class SnapshotRow:
     parent: str
     writable: bool
     asked: str
+    committed: bool = False
+    layers: tuple[ImageLayer, ...] = ()
 
 
 def put_image(connection: sqlite3.Connection, row: ImageRow) -> None:
@@ -237,15 +244,18 @@ def chain(connection: sqlite3.Connection, top: str) -> list[LayerRow]:
 _SNAPSHOT: Final = "SELECT * FROM snapshots "
 
 
-def _snapshot(row: tuple[str, str, str, str, int, str, int, str]) -> SnapshotRow:
-    key, manager, namespace, owner_id, created_ns, parent, writable, asked = row
-    return SnapshotRow(key, manager, namespace, owner_id, created_ns, parent, bool(writable), asked)
+def _snapshot(row: tuple[str, str, str, str, int, str, int, str, int, str]) -> SnapshotRow:
+    key, manager, namespace, owner_id, created_ns, parent, writable, asked, committed, layers = row
+    return SnapshotRow(
+        key, manager, namespace, owner_id, created_ns, parent, bool(writable), asked, bool(committed),
+        msgspec.json.decode(layers, type=tuple[ImageLayer, ...]))
 
 
 def put_snapshot(connection: sqlite3.Connection, row: SnapshotRow) -> None:
     connection.execute(
-        "INSERT INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (row.key, row.manager, row.namespace, row.owner_id, row.created_ns, row.parent, int(row.writable), row.asked),
+        "INSERT INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (row.key, row.manager, row.namespace, row.owner_id, row.created_ns, row.parent, int(row.writable), row.asked,
+         int(row.committed), msgspec.json.encode(row.layers).decode()),
     )
 
 
@@ -267,6 +277,17 @@ def snapshots(
 
 def drop_snapshot(connection: sqlite3.Connection, key: str) -> None:
     connection.execute("DELETE FROM snapshots WHERE key=?", (key,))
+
+
+def known_layers(connection: sqlite3.Connection, chain_id: str) -> tuple[ImageLayer, ...]:
+    """The layers from the bottom to ``chain_id`` with their blobs, as an image or a committed snapshot has them; none
+    where nothing does."""
+    kept = [row.body.layers for row in all_images(connection)] + [row.layers for row in snapshots(connection)]
+    for layers_ in kept:
+        for index, one in enumerate(layers_, start=1):
+            if one.chain_id == chain_id:
+                return tuple(layers_[:index])
+    return ()
 
 
 def put_lease(connection: sqlite3.Connection, row: tuple[str, str, str, str, int]) -> None:

@@ -20,7 +20,7 @@ from imaged.state import State
 from pier.image.v1 import image_pb2 as pb
 
 _KEPT: Final = ("architecture", "os", "variant", "os.version")
-_GZIP: Final = 31
+GZIP: Final = 31
 """zlib's window of 15 bits, in gzip's frame; no time and no name stand in it: the same tar gives the same blob."""
 
 
@@ -67,7 +67,7 @@ def _parent(connection: sqlite3.Connection, key: str) -> ImageRow | None:
 
 
 async def _compressed(state: State, tar: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    packer = isal_zlib.compressobj(isal_zlib.ISAL_DEFAULT_COMPRESSION, isal_zlib.DEFLATED, _GZIP)
+    packer = isal_zlib.compressobj(isal_zlib.ISAL_DEFAULT_COMPRESSION, isal_zlib.DEFLATED, GZIP)
     async for part in tar:
         if packed := await state.files.run(packer.compress, part):
             yield packed

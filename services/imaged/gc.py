@@ -43,8 +43,9 @@ def marked_layers(connection: sqlite3.Connection) -> set[str]:
 
 
 def marked_blobs(connection: sqlite3.Connection) -> set[str]:
-    """Digests that images and leases need."""
+    """Digests that images, snapshots (to be committed and pushed) and leases need."""
     wanted = catalog.kept(connection, "blob")
+    wanted |= {layer.blob for row in catalog.snapshots(connection) for layer in row.layers}
     return wanted | {digest for row in catalog.all_images(connection) for digest in images.digests_of(row)}
 
 

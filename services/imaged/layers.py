@@ -78,6 +78,14 @@ class LayerStore:
             os.close(here)
         sync_directory(self._layers)
 
+    def adopt(self, directory: Path, chain_id: Digest) -> None:
+        """Make a synced directory of this file system the layer; what was done already is left as it is. Where the
+        layer is there from elsewhere, that one stays and so does the directory."""
+        if not self.has(chain_id):
+            os.rename(directory, self.path(chain_id))
+            sync_directory(directory.parent)
+            sync_directory(self._layers)
+
     def discard(self, filling: Filling) -> None:
         """Throw away what was begun."""
         os.close(filling.fd)

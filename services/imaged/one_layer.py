@@ -55,7 +55,7 @@ async def make(state: State, new: NewImage, data: AsyncIterator[bytes]) -> pb.Im
         ingest = await acquire(state.files, lambda: state.blobs.ingest(f"{new.verb}-{new_id()}"), Ingest.abort)
         try:
             async with stage(f"{new.verb}.unpack"):
-                unpacked = await _stream(state, ingest, filling, data)
+                unpacked = await stream(state, ingest, filling, data)
             diff_ids = [*(layer.diff_id for layer in new.below), check_digest(unpacked.diff_id)]
             chain_id = manifest.chain_ids(diff_ids)[-1]
             async with state.gate.pinned([chain_id, ingest.digest, *(layer.chain_id for layer in new.below)]):
@@ -97,8 +97,8 @@ def _abort_if_open(ingest: Ingest) -> None:
         ingest.abort()
 
 
-async def _stream(state: State, ingest: Ingest, filling: Filling, data: AsyncIterator[bytes]) -> Unpacked:
-    """Store and unpack at once."""
+async def stream(state: State, ingest: Ingest, filling: Filling, data: AsyncIterator[bytes]) -> Unpacked:
+    """Store a layer tar (plain, gzip or zstd) and unpack it at once."""
     reader = ingest.open_for_reading()
     feed = Feed()
     unpacking = asyncio.create_task(state.unpacker.unpack(reader, filling.fd, feed))

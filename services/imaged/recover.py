@@ -9,15 +9,18 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from chassis import store
 from chassis.logs import logger
 from chassis.stages import stage
-from imaged import catalog, gc, volumes
+from imaged import catalog, commit_snapshot, gc, volumes
 from imaged.layers import name_of
 from imaged.state import State
 from pier.system.v1 import system_pb2
 from pier.types.v1 import types_pb2
+
+_UNDER_WAY: Final = ("prepare", "remove", "commit")
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,13 @@ async def recover(state: State) -> None:
     """Undo what was broken off. Nothing else runs yet, and no worker of an earlier life lives any more."""
     async with stage("recover.layers"):
         half = await state.files.run(state.layers.recover)
+    async with stage("recover.snapshots"):
+        await state.files.run(state.rootfs.recover)
     for intent in await state.store.read(store.unfinished):
         if intent.verb == volumes.REMOVE:
             await volumes.finish_removal(state, intent)
+        elif intent.verb == commit_snapshot.VERB:
+            await commit_snapshot.finish(state, intent)
     findings = await check(state, repair=True)
     if half or findings:
         logger().warning("recovered", half_filled=half, findings=[finding.reason for finding in findings])
@@ -89,12 +96,14 @@ async def _snapshots(state: State, records: _Records, repair: bool) -> list[syst
     rows = {row.key: row for row in records.snapshots}
     found = []
     for key in sorted(there - set(rows)):
-        if state.operations.is_running(f"prepare:{key}") or state.operations.is_running(f"remove:{key}"):
+        if any(state.operations.is_running(f"{verb}:{key}") for verb in _UNDER_WAY):
             continue
         if repair:
             await state.files.run(state.rootfs.bin, key)
         found.append(_finding("DIRECTORY_WITHOUT_SNAPSHOT", key, "directories of a snapshot that is gone", repair))
     for key, row in rows.items():
+        if state.operations.is_running(f"commit:{key}"):
+            continue
         if row.writable and not await state.files.run(state.rootfs.has, key):
             if repair:
                 await state.files.run(state.rootfs.make, key)

@@ -1,4 +1,5 @@
-"""The directories of snapshots: ``s/KEY/upper`` and ``s/KEY/work`` beside the layers, on one file system."""
+"""The directories of snapshots: ``s/KEY/upper`` and ``s/KEY/work`` beside the layers, on one file system; while files
+are changed in one that nothing has mounted, ``upper.new`` and ``work.new`` too."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from chassis import trees
+from chassis import kernel, trees
 from chassis.instance import make_private
 from imaged.layers import LayerStore
 
@@ -41,6 +42,45 @@ class RootfsStore:
             except FileExistsError:
                 continue
             directory.chmod(_ROOT_MODE)
+
+    def begin_change(self, key: str) -> None:
+        """Make the directories of a change, empty, whatever a crash left there."""
+        self.drop_change(key)
+        for directory in self._new(key):
+            directory.mkdir()
+            directory.chmod(_ROOT_MODE)
+
+    def end_change(self, key: str) -> None:
+        """Let the changed upper directory take the original's place, which is ``upper.new`` then."""
+        home = os.open(self._snapshots / key, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            kernel.renameat2(home, b"upper.new", home, b"upper", kernel.RENAME_EXCHANGE)
+        finally:
+            os.close(home)
+
+    def replace(self, key: str, directory: Path) -> None:
+        """Let ``directory``, of the same file system, take the upper directory's place."""
+        self.drop_change(key)
+        directory.rename(self._new(key)[0])
+        self.end_change(key)
+        self.drop_change(key)
+
+    def is_empty(self, key: str) -> bool:
+        """Whether nothing was changed in the snapshot."""
+        return next(self.upper(key).iterdir(), None) is None
+
+    def drop_change(self, key: str) -> None:
+        """Move what is left of a change out of the way."""
+        for directory in self._new(key):
+            self._layers.bin(directory)
+
+    def recover(self) -> None:
+        """Move out of the way what crashes left of changes. Nothing may be changing."""
+        for key in self.names():
+            self.drop_change(key)
+
+    def _new(self, key: str) -> tuple[Path, Path]:
+        return self._snapshots / key / "upper.new", self._snapshots / key / "work.new"
 
     def has(self, key: str) -> bool:
         return self.upper(key).is_dir() and self.work(key).is_dir()

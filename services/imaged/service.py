@@ -1,7 +1,4 @@
-"""pier.image.v1 on the wire: requests in, one call each, messages out.
-
-CommitSnapshot, Apply and Hash are not built yet and answer UNIMPLEMENTED.
-"""
+"""pier.image.v1 on the wire: requests in, one call each, messages out."""
 
 from __future__ import annotations
 
@@ -9,20 +6,25 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any, Final
 
-from chassis.errors import InvalidArgument, Unimplemented
+from chassis.errors import InvalidArgument
 from chassis.ids import namespace as check_namespace
 from chassis.server import first_of
 from imaged import (
+    apply,
     catalog,
     commit,
+    commit_snapshot,
     content,
+    create_image,
     differences,
     gc,
     images,
     importing,
     load,
+    read_file,
     registries,
     save,
+    snapshot_files,
     snapshots,
     untag,
     volumes,
@@ -83,7 +85,7 @@ class Images(rpc.ImageServiceServicer):
         return pb.CommitResponse(image=await commit.commit(self._state, request))
 
     async def CreateImage(self, request: pb.CreateImageRequest, context: Any) -> pb.CreateImageResponse:
-        raise _not_built("create image")
+        return pb.CreateImageResponse(image=await create_image.create(self._state, request))
 
     async def GetImage(self, request: pb.GetImageRequest, context: Any) -> pb.GetImageResponse:
         namespace = check_namespace(request.namespace)
@@ -161,11 +163,10 @@ class Snapshots(rpc.SnapshotServiceServicer):
 
 
     async def CommitSnapshot(self, request: pb.CommitSnapshotRequest, context: Any) -> pb.CommitSnapshotResponse:
-        raise _not_built("commit")
+        return await commit_snapshot.commit(self._state, request)
 
     async def Diff(self, request: pb.DiffRequest, context: Any) -> AsyncIterator[pb.DiffResponse]:
-        key = differences.check_diff(request)
-        async with aclosing(differences.layer(self._state, key, request.mount_points)) as parts:
+        async with aclosing(differences.difference(self._state, request)) as parts:
             async for part in parts:
                 yield pb.DiffResponse(data=part)
 
@@ -180,16 +181,26 @@ class Snapshots(rpc.SnapshotServiceServicer):
                 yield pb.ExportResponse(data=part)
 
     async def Apply(self, request_iterator: AsyncIterator[pb.ApplyRequest], context: Any) -> pb.ApplyResponse:
-        raise _not_built("apply")
+        first = await first_of(request_iterator)
+
+        async def data() -> AsyncIterator[bytes]:
+            yield first.data
+            async for request in request_iterator:
+                yield request.data
+
+        return await apply.apply(self._state, first.key, data())
 
     async def Hash(self, request: pb.HashRequest, context: Any) -> pb.HashResponse:
-        raise _not_built("hash")
+        return await snapshot_files.digest(self._state, request)
 
     async def CopyFiles(self, request: pb.CopyFilesRequest, context: Any) -> pb.CopyFilesResponse:
-        raise _not_built("copy files")
+        return await snapshot_files.copy(self._state, request)
+
+    async def ReadFile(self, request: pb.ReadFileRequest, context: Any) -> pb.ReadFileResponse:
+        return pb.ReadFileResponse(data=await read_file.read(self._state, request))
 
     async def MakeDirectory(self, request: pb.MakeDirectoryRequest, context: Any) -> pb.MakeDirectoryResponse:
-        raise _not_built("make directory")
+        return await snapshot_files.make_directory(self._state, request)
 
 
 class Content(rpc.ContentServiceServicer):
@@ -244,7 +255,3 @@ class Volumes(rpc.VolumeServiceServicer):
     async def RemoveVolume(self, request: pb.RemoveVolumeRequest, context: Any) -> pb.RemoveVolumeResponse:
         return pb.RemoveVolumeResponse(
             freed_bytes=await volumes.remove(self._state, request.namespace, request.name))
-
-
-def _not_built(what: str) -> Unimplemented:
-    return Unimplemented(f"imaged: {what}: not supported yet", reason="NOT_BUILT")

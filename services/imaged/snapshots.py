@@ -1,7 +1,8 @@
 """Snapshots: root file systems in use, as mounts to make.
 
 The record is what makes a snapshot exist. Prepare makes the directories first and then the record, Remove takes the
-record away first and then the directories: directories without a record are always left-overs.
+record away first and then the directories: directories without a record are always left-overs. A commit renames the
+upper directory, and so it writes down first what it is about (commit_snapshot.py).
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from chassis import trees
-from chassis.errors import AlreadyExists, NotFound, Unimplemented
+from chassis.errors import AlreadyExists, Conflict, NotFound
 from chassis.ids import digest as check_digest
 from chassis.ids import key as check_key
 from chassis.ids import namespace as check_namespace
 from chassis.stages import stage
 from imaged import catalog, images
-from imaged.catalog import LayerRow, SnapshotRow
+from imaged.catalog import ImageLayer, LayerRow, SnapshotRow
 from imaged.install import install, wanted_layers
 from imaged.state import State
 from pier.image.v1 import image_pb2 as pb
@@ -27,6 +28,7 @@ from pier.types.v1 import types_pb2
 
 # What lower layers say about redirects, metacopies or indexes is an attacker's word.
 _OPTIONS: Final = (("redirect_dir", b"nofollow"), ("metacopy", b"off"), ("index", b"off"))
+OVERLAY_OPTIONS: Final = tuple(f"{name}={value.decode()}" for name, value in _OPTIONS)
 
 Request = pb.PrepareSnapshotRequest | pb.ViewSnapshotRequest
 
@@ -60,7 +62,7 @@ async def _record(state: State, verb: str, write: Callable[[sqlite3.Connection],
     try:
         return await state.store.write(f"{verb}.record", write)
     except _Lost as lost:
-        layers = lost.image.body.layers
+        layers = lost.layers
         wanted = wanted_layers(
             [layer.diff_id for layer in layers], [layer.chain_id for layer in layers],
             [(layer.blob, layer.blob_size) for layer in layers])
@@ -70,11 +72,11 @@ async def _record(state: State, verb: str, write: Callable[[sqlite3.Connection],
 
 
 class _Lost(Exception):
-    """An image's layer is not unpacked any more."""
+    """A layer of these is not unpacked any more."""
 
-    def __init__(self, image: catalog.ImageRow) -> None:
-        super().__init__(image.id)
-        self.image = image
+    def __init__(self, layers: Sequence[ImageLayer]) -> None:
+        super().__init__(layers[-1].chain_id)
+        self.layers = layers
 
 
 def _fingerprint(request: Request, writable: bool) -> bytes:
@@ -96,8 +98,7 @@ def _asked(request: Request) -> str:
         case "chain_id":
             return f"layer:{check_digest(request.chain_id, 'chain_id')}"
         case "snapshot":
-            raise Unimplemented("snapshot: a committed snapshot as parent is not supported yet", reason="NOT_BUILT",
-                                field="snapshot")
+            return f"snapshot:{check_key(request.snapshot, 'snapshot')}"
         case _:
             return ""
 
@@ -106,24 +107,48 @@ def _write(
     connection: sqlite3.Connection, key: str, owner: types_pb2.Owner, asked: str, writable: bool
 ) -> SnapshotRow:
     """Resolve the parent and write the record in one transaction: the layers cannot be swept in between."""
-    parent = ""
+    layers: Sequence[ImageLayer] = ()
     kind, _, name = asked.partition(":")
     if kind == "image":
-        image, _ = images.resolve(connection, owner.namespace, name)
-        parent = image.body.layers[-1].chain_id if image.body.layers else ""
-        if any(catalog.layer(connection, layer.chain_id) is None for layer in image.body.layers):
-            raise _Lost(image)
+        layers = images.resolve(connection, owner.namespace, name)[0].body.layers
+    elif kind == "snapshot":
+        layers = committed(connection, name).layers
     elif kind == "layer":
-        parent = name
+        layers = catalog.known_layers(connection, name)
+    parent = layers[-1].chain_id if layers else name if kind == "layer" else ""
+    if any(catalog.layer(connection, layer.chain_id) is None for layer in layers):
+        raise _Lost(layers)
     catalog.chain(connection, parent)
-    row = SnapshotRow(key, owner.manager, owner.namespace, owner.id, time.time_ns(), parent, writable, asked)
+    row = SnapshotRow(key, owner.manager, owner.namespace, owner.id, time.time_ns(), parent, writable, asked,
+                      layers=tuple(layers))
     catalog.put_snapshot(connection, row)
     return row
 
 
+def committed(connection: sqlite3.Connection, name: str, field: str = "snapshot") -> SnapshotRow:
+    """The committed snapshot of that name. NotFound (NO_SNAPSHOT); Conflict (NOT_COMMITTED)."""
+    row = catalog.snapshot(connection, name)
+    if row is None:
+        raise NotFound(f"no such snapshot: {name}", reason="NO_SNAPSHOT", field=field)
+    if not row.committed:
+        raise Conflict(f"snapshot {name} is not committed", reason="NOT_COMMITTED", field=field,
+                       expected="the name of a committed snapshot")
+    return row
+
+
+def asked_by_commit(key: str, *, made_layer: bool) -> str:
+    """``SnapshotRow.asked`` of what was committed from the snapshot ``key``."""
+    return f"{'commit' if made_layer else 'same'}:{key}"
+
+
+def commit_made_layer(row: SnapshotRow) -> bool:
+    """Whether the committed snapshot has a layer of its own, or its parent's alone."""
+    return row.asked.startswith("commit:")
+
+
 def _check_same(row: SnapshotRow, owner: types_pb2.Owner, asked: str, writable: bool) -> None:
-    there = (row.manager, row.namespace, row.owner_id, row.asked, row.writable)
-    if there != (owner.manager, owner.namespace, owner.id, asked, writable):
+    there = (row.manager, row.namespace, row.owner_id, row.asked, row.writable, row.committed)
+    if there != (owner.manager, owner.namespace, owner.id, asked, writable, False):
         raise AlreadyExists(f"snapshot {row.key} is there already, with another parent or owner", reason="SPEC_DIFFERS",
                             field="key")
 
@@ -132,33 +157,40 @@ async def message(state: State, row: SnapshotRow, *, strict: bool = True) -> pb.
     """The snapshot as its message. Where a layer is lost it has no mounts, or with ``strict`` that is NotFound."""
     try:
         layers = await state.store.read(lambda connection: catalog.chain(connection, row.parent))
-        mounts = [_mount(state, row, layers)]
+        mounts = [] if row.committed else [_mount(state, row, layers)]
     except NotFound:
         if strict:
             raise
         mounts = []
     snapshot = pb.Snapshot(
         key=row.key, owner=types_pb2.Owner(manager=row.manager, namespace=row.namespace, id=row.owner_id),
-        parent=row.parent, writable=row.writable, mounts=mounts,
+        parent=row.parent, writable=row.writable, committed=row.committed, mounts=mounts,
         upper=bytes(state.rootfs.upper(row.key)) if row.writable else b"",
     )
     snapshot.created_at.FromNanoseconds(row.created_ns)
     return snapshot
 
 
+async def layers(state: State, row: SnapshotRow) -> list[Path]:
+    """The directories of the layers that a snapshot stands on, the upmost first."""
+    found = await state.store.read(lambda connection: catalog.chain(connection, row.parent))
+    return [state.layers.path(layer.chain_id) for layer in found]
+
+
 async def lowers(state: State, key: str) -> tuple[list[Path], list[str]]:
     """The layers of a snapshot, the upmost first, as an overlay without anything writable names them: two at least, or
     none; and the overlay's options."""
-    row = await _row(state, key)
-    layers = await state.store.read(lambda connection: catalog.chain(connection, row.parent))
-    found = [state.layers.path(layer.chain_id) for layer in layers]
+    found = await layers(state, await need(state, key))
     if len(found) == 1:
         found.append(state.rootfs.empty)
-    return found, [f"{name}={value.decode()}" for name, value in _OPTIONS]
+    return found, list(OVERLAY_OPTIONS)
 
 
 def _mount(state: State, row: SnapshotRow, layers: Sequence[LayerRow]) -> types_pb2.MountSpec:
     lowers = [bytes(state.layers.path(layer.chain_id)) for layer in layers]
+    if not lowers and not row.writable:
+        read_only = [types_pb2.MountOption(key="ro")]
+        return types_pb2.MountSpec(type="bind", source=bytes(state.rootfs.empty), options=read_only)
     # overlayfs wants a lower directory, and two where nothing is writable.
     if len(lowers) < (1 if row.writable else 2):
         lowers.append(bytes(state.rootfs.empty))
@@ -174,20 +206,21 @@ def _mount(state: State, row: SnapshotRow, layers: Sequence[LayerRow]) -> types_
 
 async def get(state: State, key: str) -> pb.Snapshot:
     """NotFound where there is none."""
-    return await message(state, await _row(state, key))
+    return await message(state, await need(state, key))
 
 
-async def _row(state: State, key: str) -> SnapshotRow:
-    checked = check_key(key)
+async def need(state: State, key: str, field: str = "key") -> SnapshotRow:
+    """The record. NotFound (NO_SNAPSHOT) where there is none."""
+    checked = check_key(key, field)
     row = await state.store.read(lambda connection: catalog.snapshot(connection, checked))
     if row is None:
-        raise NotFound(f"no such snapshot: {checked}", reason="NO_SNAPSHOT", field="key")
+        raise NotFound(f"no such snapshot: {checked}", reason="NO_SNAPSHOT", field=field)
     return row
 
 
 async def usage(state: State, key: str) -> trees.Usage:
     """Bytes and inodes of the writable layer."""
-    row = await _row(state, key)
+    row = await need(state, key)
     if not row.writable:
         return trees.Usage(0, 0)
     return await state.files.run(state.rootfs.usage, row.key)

@@ -48,7 +48,7 @@ def programs(instance: Instance, config: str | None) -> tuple[Program, ...]:
     )
     services = [
         Program(name, (sys.executable, "-m", name, *common), listens=name == "gateway")
-        for name in ("imaged", "netd", "execd", "gateway")
+        for name in ("imaged", "netd", "execd", "buildd", "gateway")
     ]
     return (Program("zygote", zygote), Program("resolver", resolver, stays=True), *services)
 

@@ -52,12 +52,13 @@ class Rules:
 @dataclass
 class Extracted:
     """What was written: sum of the files' sizes in bytes, entries, xattrs left out, whether the root hides what is
-    below it (an opaque whiteout at the top)."""
+    below it (an opaque whiteout at the top), and how many whiteouts of all kinds there were."""
 
     size: int = 0
     entries: int = 0
     xattrs_dropped: int = 0
     opaque_root: bool = False
+    whiteouts: int = 0
 
 
 class Extractor:
@@ -166,6 +167,7 @@ class Extractor:
         return here
 
     def _whiteout(self, parent: bytes, name: bytes, entry: Entry) -> None:
+        self.extracted.whiteouts += 1
         if name == _OPAQUE:
             os.setxattr(b".", _OVERLAY_OPAQUE, b"y")
             if not parent:

@@ -27,12 +27,17 @@ _KINDS: Final = {
 
 class Packer:
     """Writes one archive through ``write``. The tree may change meanwhile: what is swapped is passed over, a file that
-    shrinks ends in zeros. File systems of ``hidden`` devices (st_dev) are shown as directories that are empty.
+    shrinks ends in zeros. File systems of ``hidden`` devices (st_dev) are shown as directories that are empty. Times
+    later than ``latest_ns`` (nanoseconds of the epoch) become that. ``size`` is the sum of the files' sizes so far.
     """
 
-    def __init__(self, write: Callable[[bytes], object], hidden: frozenset[int] = frozenset()) -> None:
+    def __init__(
+        self, write: Callable[[bytes], object], hidden: frozenset[int] = frozenset(), latest_ns: int | None = None
+    ) -> None:
         self._writer = Writer(write)
         self._hidden = hidden
+        self._latest_ns = latest_ns
+        self.size = 0
         self._seen: dict[tuple[int, int], bytes] = {}
 
     def pack(self, parent: int, name: bytes, base: bytes) -> None:
@@ -52,7 +57,7 @@ class Packer:
             return
         key = (status.st_dev, status.st_ino)
         entry = Entry(name, kind, mode=stat.S_IMODE(status.st_mode), uid=status.st_uid, gid=status.st_gid,
-                      mtime_ns=status.st_mtime_ns)
+                      mtime_ns=self._time(status))
         try:
             if kind is not Kind.DIRECTORY and status.st_nlink > 1 and key in self._seen:
                 self._writer.add(replace(entry, kind=Kind.LINK, link=self._seen[key]))
@@ -90,11 +95,15 @@ class Packer:
                 return  # it was swapped for something that must not be read
             entry = Entry(
                 name, Kind.FILE, mode=stat.S_IMODE(now.st_mode), uid=now.st_uid, gid=now.st_gid, size=now.st_size,
-                mtime_ns=now.st_mtime_ns, xattrs=_attributes(fd),
+                mtime_ns=self._time(now), xattrs=attributes(fd),
             )
             self._writer.add(entry, _content(fd, now.st_size))
+            self.size += now.st_size
         finally:
             os.close(fd)
+
+    def _time(self, status: os.stat_result) -> int:
+        return status.st_mtime_ns if self._latest_ns is None else min(status.st_mtime_ns, self._latest_ns)
 
 
 def _content(fd: int, size: int) -> Iterator[bytes]:
@@ -108,12 +117,12 @@ def _content(fd: int, size: int) -> Iterator[bytes]:
 def _of_directory(top: int, path: bytes) -> dict[bytes, bytes]:
     fd = kernel.openat2(top, path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, _BENEATH)
     try:
-        return _attributes(fd)
+        return attributes(fd)
     finally:
         os.close(fd)
 
 
-def _attributes(fd: int) -> dict[bytes, bytes]:
+def attributes(fd: int) -> dict[bytes, bytes]:
     """Those that belong into an image: overlayfs's own would steer who unpacks them, others are the host's matter."""
     found = {}
     try:

@@ -12,6 +12,7 @@ from google.protobuf import any_pb2, wrappers_pb2
 
 from chassis import attach, ids
 from chassis.errors import Conflict, InvalidArgument, NotFound, PierError
+from coordinator import attaching
 from gateway.rest import hijack, wire
 from gateway.rest.body import Fields, as_integer, decode
 from gateway.rest.call import Call
@@ -91,7 +92,7 @@ async def start(call: Call) -> web.StreamResponse:
         made.id, asked.boolean("AttachStdin"), asked.boolean("AttachStdout"), asked.boolean("AttachStderr"),
         opened.framed, keys,
     )
-    async with hijack.dial(opened.socket_path, target) as shim:
+    async with attaching.dial(opened.socket_path, target) as shim:
         taken, response = await hijack.upgrade(call, terminal=terminal)
         with taken.socket as client:
             try:

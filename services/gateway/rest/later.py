@@ -18,7 +18,6 @@ routes: Final = Routes()
 _LATER: Final = (
     ("GET", "/containers/{name}/attach/ws", "attach by websocket"),
     ("GET", "/images/search", "search"),
-    ("POST", "/build", "build"),
 )
 _SWARM: Final = (
     "GET /swarm", "POST /swarm/init", "POST /swarm/join", "POST /swarm/leave", "POST /swarm/update",

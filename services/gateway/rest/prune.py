@@ -49,12 +49,6 @@ async def prune_containers(call: Call) -> web.StreamResponse:
     return call.json({"ContainersDeleted": deleted or None, "SpaceReclaimed": freed})
 
 
-@routes.post("/build/prune")
-async def prune_builds(call: Call) -> web.StreamResponse:
-    """Nothing: no builder has left a cache."""
-    return call.json({"CachesDeleted": None, "SpaceReclaimed": 0})
-
-
 @routes.post("/networks/prune")
 async def prune_networks(call: Call) -> web.StreamResponse:
     """Those that were made by somebody and have no endpoint."""

@@ -13,6 +13,7 @@ from aiohttp import web
 from chassis import attach
 from chassis.errors import Conflict, NotFound, PierError, Unavailable, Unimplemented
 from chassis.events import timestamp
+from coordinator import attaching
 from coordinator.services import NAMESPACE
 from gateway.rest import hijack, wire
 from gateway.rest.call import MULTIPLEXED, RAW, Call
@@ -122,7 +123,7 @@ async def attach_(call: Call) -> web.StreamResponse:
         attach.INIT, query.boolean("stdin"), query.boolean("stdout"), query.boolean("stderr"), opened.framed,
         keys if terminal else None,
     )
-    async with hijack.dial(opened.socket_path, request) as shim:
+    async with attaching.dial(opened.socket_path, request) as shim:
         taken, response = await hijack.upgrade(call, terminal=terminal)
         with taken.socket:
             await hijack.splice(taken, shim)

@@ -12,7 +12,7 @@ from chassis.client import READ_TIMEOUT, Peer
 from chassis.errors import PierError
 from coordinator.volumes import users
 from gateway.engine import Engine
-from gateway.rest import containers_list, host_facts, listing, system_json, volumes
+from gateway.rest import build_cache, containers_list, host_facts, listing, system_json, volumes
 from gateway.rest.call import Call
 from gateway.rest.errors import bad
 from gateway.rest.routes import Routes
@@ -41,7 +41,7 @@ async def ping_head(_: Call) -> web.StreamResponse:
 async def version(call: Call) -> web.StreamResponse:
     """Of the engine and of each service that answers at once: a client learns the API's version in any case."""
     services = call.engine.services
-    peers = (services.imaged, services.netd, services.execd)
+    peers = (services.imaged, services.netd, services.execd, call.engine.buildd)
     answers = await asyncio.gather(*(_info(call.engine, peer) for peer in peers), return_exceptions=True)
     unexpected = [each for each in answers if isinstance(each, BaseException) and not isinstance(each, PierError)]
     if unexpected:
@@ -68,8 +68,8 @@ async def usage(call: Call) -> web.StreamResponse:
     if unknown := kinds - _KINDS:
         raise bad(f"unknown object type: {min(unknown)}", field="type", expected=", ".join(sorted(_KINDS)))
     engine = call.engine
-    images, containers, found = await asyncio.gather(
-        listing.images(engine), listing.seen_containers(engine), volumes.everything(engine))
+    images, containers, found, cache = await asyncio.gather(
+        listing.images(engine), listing.seen_containers(engine), volumes.everything(engine), build_cache.rows(engine))
     counts = Counter(container.spec.image_id for container in containers)
     entries = await containers_list.entries(call, containers, sizes=True) if "container" in kinds else []
     used = [
@@ -77,7 +77,7 @@ async def usage(call: Call) -> web.StreamResponse:
         volumes.as_json(volume) | {"UsageData": {"Size": -1, "RefCount": len(users(volume, containers))}}
         for volume in found
     ]
-    return call.json(system_json.usage(images, counts, entries, used, kinds, call.version))
+    return call.json(system_json.usage(images, counts, entries, used, cache, kinds, call.version))
 
 
 @routes.get("/plugins")

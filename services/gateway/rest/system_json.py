@@ -118,7 +118,7 @@ def _filesystem(path: str) -> str:
 
 def usage(
     images: Sequence[image_pb2.Image], counts: Mapping[str, int], containers: Sequence[dict[str, Any]],
-    volumes: Sequence[dict[str, Any]], kinds: frozenset[str], version_: Version,
+    volumes: Sequence[dict[str, Any]], cache: Sequence[dict[str, Any]], kinds: frozenset[str], version_: Version,
 ) -> dict[str, Any]:
     """The answer to /system/df; ``kinds`` are those asked for. ``counts`` are containers by image id."""
     shared = image_json.shared_sizes(images)
@@ -134,4 +134,4 @@ def usage(
     ] if "image" in kinds else []
     made["Containers"] = list(containers) if "container" in kinds else []
     made["Volumes"] = list(volumes) if "volume" in kinds else []
-    return made | {"BuildCache": []}
+    return made | {"BuildCache": list(cache) if "build-cache" in kinds else []}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.rest import (
+    build,
+    build_cache,
     containers,
     containers_archive,
     containers_create,
@@ -34,5 +36,5 @@ TABLES: Final[tuple[Routes, ...]] = (
     containers_archive.routes, containers_diff.routes, containers.routes, containers_update.routes,
     containers_ports.routes, streams.routes, exec.routes, traces.routes, events.routes,
     image_transfer.routes, images.routes, registries.routes, system.routes, prune.routes, networks.routes,
-    volumes.routes, later.routes,
+    volumes.routes, build.routes, build_cache.routes, later.routes,
 )

@@ -1,8 +1,8 @@
 """The difference between a snapshot's merged tree and its base, as Docker counts it.
 
 Only what is in the upper directory can differ. A directory counts as changed where its mode or owner is another one, or
-where something in it has changed; its time alone does not count. A file counts where anything that stat(2) tells, its
-capabilities aside, is another; its content is not compared.
+where something in it has changed; its time alone does not count. Anything else counts where something that stat(2)
+tells, an extended attribute or, where all these are the same, its content is another.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from chassis import kernel, trees
+from chassis.tar.pack import attributes
 
 ADDED: Final = "A"
 CHANGED: Final = "C"
 DELETED: Final = "D"
 _BENEATH: Final = kernel.RESOLVE_BENEATH | kernel.RESOLVE_NO_SYMLINKS | kernel.RESOLVE_NO_MAGICLINKS
+_PIECE: Final = 256 << 10
 _NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV})
 
 
@@ -38,9 +40,15 @@ class Trees(NamedTuple):
     merged: int
 
 
-def changes(trees_: Trees, mount_points: frozenset[bytes]) -> Iterator[Change]:
+Passed = Callable[[bytes, os.stat_result, os.stat_result | None], object]
+
+
+def changes(
+    trees_: Trees, mount_points: frozenset[bytes], passed: Passed | None = None
+) -> Iterator[Change]:
     """All, a directory before what is in it. An empty file or directory that was added at one of ``mount_points`` was
-    made for a mount."""
+    made for a mount. ``passed`` is told of what is in the upper and has not changed: path, status, and that of the
+    base. A directory may come as a change all the same later, because of what is in it."""
     pending: list[Change] = []
     for path, status in trees.walk(trees_.upper, b"upper"):
         while pending and not path.startswith(pending[-1].path + b"/"):
@@ -54,7 +62,7 @@ def changes(trees_: Trees, mount_points: frozenset[bytes]) -> Iterator[Change]:
         before = _status(trees_.base, path)
         if before is None:
             kind = "" if path in mount_points and _is_empty(trees_, path, status) else ADDED
-        elif _differ(before, status):
+        elif _differ(before, status) or _differs_within(trees_, path, status):
             kind = CHANGED
         else:
             kind = ""
@@ -62,7 +70,9 @@ def changes(trees_: Trees, mount_points: frozenset[bytes]) -> Iterator[Change]:
             yield from pending
             pending.clear()
             yield Change(kind, path, status)
-        elif before is not None and stat.S_ISDIR(status.st_mode):
+        elif passed is not None:
+            passed(path, status, before)
+        if not kind and before is not None and stat.S_ISDIR(status.st_mode):
             pending.append(Change(CHANGED, path, status))
         if before is not None and stat.S_ISDIR(before.st_mode) and stat.S_ISDIR(status.st_mode):
             for name in _deleted(trees_, path):
@@ -119,3 +129,42 @@ def _differ(before: os.stat_result, now: os.stat_result) -> bool:
     if stat.S_ISDIR(now.st_mode):
         return False
     return (before.st_size, before.st_mtime_ns, before.st_rdev) != (now.st_size, now.st_mtime_ns, now.st_rdev)
+
+
+def _differs_within(trees_: Trees, path: bytes, status: os.stat_result) -> bool:
+    """Whether a file or directory that stat(2) calls the same has other attributes, or another content."""
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        return False
+    try:
+        before = _opened(trees_.base, path)
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return True
+        raise
+    try:
+        now = _opened(trees_.upper, b"upper/" + path)
+        try:
+            if attributes(before) != attributes(now):
+                return True
+            return stat.S_ISREG(status.st_mode) and not _same_content(before, now)
+        finally:
+            os.close(now)
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return False  # it has gone meanwhile
+        raise
+    finally:
+        os.close(before)
+
+
+def _opened(root: int, path: bytes) -> int:
+    return kernel.openat2(root, path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, _BENEATH)
+
+
+def _same_content(one: int, other: int) -> bool:
+    while True:
+        part = os.read(one, _PIECE)
+        if part != os.read(other, _PIECE):
+            return False
+        if not part:
+            return True

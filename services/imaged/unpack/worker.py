@@ -53,6 +53,7 @@ class Unpacked:
     entries: int
     xattrs_dropped: int
     opaque_root: bool
+    whiteouts: int
 
 
 def run(job: Job, channel: socket.socket, blob: int, directory: int) -> None:
@@ -96,6 +97,7 @@ def _unpack(job: Job, channel: socket.socket, blob: int, root: int) -> Unpacked:
     return Unpacked(
         diff_id=decompressor.diff_id, compression=decompressor.name, tar_size=decompressor.total, size=extracted.size,
         entries=extracted.entries, xattrs_dropped=extracted.xattrs_dropped, opaque_root=extracted.opaque_root,
+        whiteouts=extracted.whiteouts,
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.service.imaged.served import Served, serving
+from tests.service.imaged.served import Served, serving, shared
 
 
 @pytest.fixture
@@ -17,4 +17,21 @@ async def imaged(tmp_path: Path) -> AsyncIterator[Served]:
     async with serving(tmp_path) as served:
         yield served
     # An error that a test looked at holds its frames, and these the channel's descriptors.
+    gc.collect()
+
+
+@pytest.fixture(scope="module")
+def _one_imaged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with shared(tmp_path_factory.mktemp("imaged")) as served:
+        yield served
+
+
+@pytest.fixture
+async def snapshots(_one_imaged: Served) -> AsyncIterator[Served]:
+    """An imaged that the tests of a module share; each leaves no snapshot and no image behind."""
+    served = _one_imaged
+    served.connect()
+    yield served
+    await served.clear()
+    await served.disconnect()
     gc.collect()

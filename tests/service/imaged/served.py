@@ -8,8 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,8 @@ class Served:
         with (self.directory / "log").open("ab") as log:
             self._process = await asyncio.to_thread(
                 subprocess.Popen, command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        self._peer = Peer("imaged", self.instance.socket("imaged"))
+        self.connect()
+        assert self._peer is not None
         health = health_pb2_grpc.HealthStub(self._peer.channel)
         async with asyncio.timeout(20):
             while True:
@@ -66,6 +67,15 @@ class Served:
                         return
                 except Unavailable:
                     await asyncio.sleep(0.01)  # its socket is not there yet, and no event tells of it
+
+    def connect(self) -> None:
+        """A channel of this event loop's; ``disconnect`` ends it."""
+        self._peer = Peer("imaged", self.instance.socket("imaged"))
+
+    async def disconnect(self) -> None:
+        if self._peer is not None:
+            await self._peer.close()
+            self._peer = None
 
     def log(self) -> str:
         return (self.directory / "log").read_text(errors="replace")
@@ -82,9 +92,7 @@ class Served:
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
         """End it; its exit status, negative for a signal."""
-        if self._peer is not None:
-            await self._peer.close()
-            self._peer = None
+        await self.disconnect()
         if self._process is None:
             return 0
         if self._process.poll() is None:
@@ -137,12 +145,58 @@ class Served:
         answer = await self.call(rpc.SnapshotServiceStub, "PrepareSnapshot", request)
         return answer.snapshot  # type: ignore[no-any-return]
 
+    async def view(self, key: str, image: str = "", **parent: str) -> pb.Snapshot:
+        request = pb.ViewSnapshotRequest(key=key, owner=owner(key), **({"image": image} if image else parent))
+        answer = await self.call(rpc.SnapshotServiceStub, "ViewSnapshot", request)
+        return answer.snapshot  # type: ignore[no-any-return]
+
+    async def snapshot(self, key: str) -> pb.Snapshot:
+        request = pb.GetSnapshotRequest(key=key)
+        return (await self.call(rpc.SnapshotServiceStub, "GetSnapshot", request)).snapshot  # type: ignore[no-any-return]
+
+    async def commit(self, key: str, name: str, **fields: Any) -> pb.CommitSnapshotResponse:
+        request = pb.CommitSnapshotRequest(key=key, name=name, **fields)
+        return await self.call(rpc.SnapshotServiceStub, "CommitSnapshot", request)  # type: ignore[no-any-return]
+
+    async def tar_of(self, method: str, request: Any) -> bytes:
+        """What Export or Diff streams."""
+        stub = rpc.SnapshotServiceStub(self.peer.channel)
+        return b"".join([answer.data async for answer in self.peer.stream(getattr(stub, method), request)])
+
+    async def apply(self, key: str, tar: bytes) -> pb.ApplyResponse:
+        return await self.call(rpc.SnapshotServiceStub, "Apply", _apply_requests(key, tar))  # type: ignore[no-any-return]
+
+    async def copy(self, source: str, key: str, *sources: bytes, target: bytes = b"/", **fields: Any) -> int:
+        """CopyFiles; how many files."""
+        chosen = {name: fields.pop(name) for name in ("exclude", "literal") if name in fields}
+        files = pb.FileSelection(snapshot=source, sources=sources, **chosen)
+        request = pb.CopyFilesRequest(files=files, key=key, target=target, **fields)
+        return (await self.call(rpc.SnapshotServiceStub, "CopyFiles", request)).files  # type: ignore[no-any-return]
+
+    async def hash(self, source: str, *sources: bytes, parents: bool = False, **fields: Any) -> pb.HashResponse:
+        files = pb.FileSelection(snapshot=source, sources=sources, **fields)
+        request = pb.HashRequest(files=files, parents=parents)
+        return await self.call(rpc.SnapshotServiceStub, "Hash", request)  # type: ignore[no-any-return]
+
+    async def make_directory(self, key: str, path: bytes, chown: str = "") -> bool:
+        request = pb.MakeDirectoryRequest(key=key, path=path, chown=chown)
+        return (await self.call(rpc.SnapshotServiceStub, "MakeDirectory", request)).made  # type: ignore[no-any-return]
+
     async def remove_snapshot(self, key: str) -> None:
         await self.call(rpc.SnapshotServiceStub, "RemoveSnapshot", pb.RemoveSnapshotRequest(key=key))
 
     async def collect(self) -> pb.CollectGarbageResponse:
         request = pb.CollectGarbageRequest()
         return await self.call(rpc.ImageServiceStub, "CollectGarbage", request)  # type: ignore[no-any-return]
+
+    async def clear(self) -> None:
+        """Take away all snapshots and images."""
+        answer = await self.call(rpc.SnapshotServiceStub, "ListSnapshots", pb.ListSnapshotsRequest())
+        for snapshot in answer.snapshots:
+            await self.remove_snapshot(snapshot.key)
+        for image in await self.images():
+            await self.remove(image.id, force=True)
+        await self.collect()
 
     async def fsck(self, *, repair: bool = False) -> list[str]:
         answer = await self.call(
@@ -162,6 +216,12 @@ async def _load_requests(raw: bytes) -> AsyncIterator[pb.LoadRequest]:
     yield pb.LoadRequest(namespace=NAMESPACE)
     for start in range(0, len(raw), _CHUNK):
         yield pb.LoadRequest(data=raw[start : start + _CHUNK])
+
+
+async def _apply_requests(key: str, raw: bytes) -> AsyncIterator[pb.ApplyRequest]:
+    yield pb.ApplyRequest(key=key)
+    for start in range(0, len(raw), _CHUNK):
+        yield pb.ApplyRequest(data=raw[start : start + _CHUNK])
 
 
 async def _import_requests(options: pb.ImportOptions, raw: bytes) -> AsyncIterator[pb.ImportRequest]:
@@ -219,3 +279,52 @@ print(json.dumps(found))
         [sys.executable, "-c", inside], check=True, capture_output=True, text=True,
         env={"PYTHONPATH": str(Path(kernel.__file__).parents[1])})
     return {name: content.encode() for name, content in json.loads(run.stdout).items()}
+
+
+def inside(snapshot: pb.Snapshot, script: str) -> str:
+    """What a shell script prints that runs with the snapshot's root as its working directory, mounted by its mounts."""
+    mounts = [
+        (one.type, os.fsdecode(one.source or one.type.encode()), [
+            (option.key, os.fsdecode(option.value)) for option in one.options]) for one in snapshot.mounts]
+    program = f"""
+import os
+from chassis import kernel, overlay
+kernel.unshare(kernel.CLONE_NEWNS)
+kernel.mount(None, b"/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+for kind, source, options in {mounts!r}:
+    target = os.open("/mnt", os.O_PATH | os.O_DIRECTORY)
+    read_only = kernel.MOUNT_ATTR_RDONLY if ("ro", "") in options else 0
+    rest = [key + "=" + value if value else key for key, value in options if key not in ("lowerdir", "ro")]
+    lowers = [value for key, value in options if key == "lowerdir"]
+    if kind == "overlay":
+        overlay.attach(overlay.Overlay(source, lowers, rest, read_only), target)
+    else:
+        kernel.mount(os.fsencode(source), b"/mnt", None, kernel.MS_BIND)
+        kernel.mount_setattr(kernel.AT_FDCWD, b"/mnt", 0, set_=read_only)
+os.chdir("/mnt")
+os.execv("/bin/sh", ["sh", "-ec", {script!r}])
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True, errors="backslashreplace",
+        timeout=60,
+        env={"PYTHONPATH": str(Path(kernel.__file__).parents[1]), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+@contextmanager
+def shared(directory: Path) -> Iterator[Served]:
+    """imaged for the tests of a module, each of which connects to it by itself."""
+    served = Served(directory)
+
+    async def start() -> None:
+        await served.start()
+        await served.import_(bytes(1024))  # its zygote lives from here on
+        await served.clear()
+        await served.disconnect()
+
+    asyncio.run(start())
+    try:
+        yield served
+    finally:
+        asyncio.run(served.stop())

@@ -13,13 +13,16 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis import stages
 from chassis.errors import PierError
 from deploy.busybox_image import Image, docker_archive, layer
+from pier.image.v1 import image_pb2 as pb
+from pier.image.v1 import image_pb2_grpc as rpc
 from tests.images import Entry, pack
 from tests.registry import Registry
-from tests.service.imaged.served import Served, stage_names
+from tests.service.imaged.served import NAMESPACE, Served, stage_names
 
 Verb = Callable[[Served], Awaitable[object]]
 IMAGE = Image([layer([Entry(f"f{index}", data=random.Random(index).randbytes(200_000))]) for index in range(3)])
@@ -32,11 +35,7 @@ async def _nothing(_served: Served) -> None:
 
 async def _clean(served: Served) -> None:
     """Take away whatever there is, and see that it is away."""
-    for key in served.directories()["s"]:
-        await served.remove_snapshot(key)
-    for image in await served.images():
-        await served.remove(image.id, force=True)
-    await served.collect()
+    await served.clear()
     assert served.directories() == NOTHING
 
 
@@ -143,6 +142,72 @@ async def test_removing_an_image_survives_being_killed_at_every_boundary(tmp_pat
         assert served.directories() == NOTHING
 
     await _survives(tmp_path, _load, remove, check, least=6)
+
+
+async def _changed(served: Served) -> None:
+    """A snapshot that has changed something."""
+    await _load(served)
+    snapshot = await served.prepare("container", "used:v1")
+    (Path(os.fsdecode(snapshot.upper)) / "file").write_bytes(b"x")
+
+
+async def test_committing_a_snapshot_survives_being_killed_at_every_boundary(tmp_path: Path) -> None:
+    async def check(served: Served) -> None:
+        await served.collect()
+        upper = Path(os.fsdecode((await served.prepare("after", snapshot="named")).upper))
+        assert upper.is_dir()
+        assert len(served.directories()["l"]) == 4
+        tar = await served.tar_of("Export", pb.ExportRequest(key="named"))
+        assert b"file" in tar
+
+    await _survives(tmp_path, _changed, lambda served: served.commit("container", "named"), check, least=10)
+
+
+async def test_copying_files_survives_being_killed_at_every_boundary(tmp_path: Path) -> None:
+    async def before(served: Served) -> None:
+        await _changed(served)
+        await served.prepare("to", "used:v1")
+        await served.apply("to", layer([Entry("there", data=b"there")]))
+
+    async def check(served: Served) -> None:
+        snapshot = await served.snapshot("to")
+        assert sorted(os.listdir(os.fsdecode(snapshot.upper))) == ["copied", "there"]
+        assert sorted(os.listdir(served.state / "s" / "to")) == ["upper", "work"]
+
+    await _survives(
+        tmp_path, before, lambda served: served.copy("container", "to", b"file", target=b"/copied"), check, least=6)
+
+
+async def test_applying_a_tar_survives_being_killed_at_every_boundary(tmp_path: Path) -> None:
+    raw = layer([Entry("new", data=b"new"), Entry(".wh.f0")])
+
+    async def check(served: Served) -> None:
+        snapshot = await served.snapshot("container")
+        assert sorted(os.listdir(os.fsdecode(snapshot.upper))) == ["f0", "file", "new"]
+        assert sorted(os.listdir(served.state / "s" / "container")) == ["upper", "work"]
+
+    await _survives(tmp_path, _changed, lambda served: served.apply("container", raw), check, least=6)
+
+
+async def test_creating_an_image_survives_being_killed_at_every_boundary(tmp_path: Path) -> None:
+    request = pb.CreateImageRequest(namespace=NAMESPACE, references=["made:v1"], snapshot="named",
+                                    config=b'{"architecture": "amd64", "os": "linux"}')
+    digests = set()
+
+    async def before(served: Served) -> None:
+        await _changed(served)
+        await served.commit("container", "named", clamp=Timestamp(seconds=1))
+
+    async def create(served: Served) -> None:
+        image = (await served.call(rpc.ImageServiceStub, "CreateImage", request)).image
+        digests.add((image.id, image.manifest.digest))
+
+    async def check(served: Served) -> None:
+        await served.collect()
+        assert len((await served.image("made:v1")).layers) == 4
+        assert len(digests) == 1
+
+    await _survives(tmp_path, before, create, check, least=4)
 
 
 async def test_pull_survives_being_killed_at_random_moments(tmp_path: Path, registry: Registry) -> None:

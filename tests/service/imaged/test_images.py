@@ -25,7 +25,6 @@ from chassis.errors import (
     InvalidArgument,
     NotFound,
     Unavailable,
-    Unimplemented,
 )
 from deploy.busybox_image import Image, docker_archive, dump, layer
 from pier.image.v1 import image_pb2 as pb
@@ -441,15 +440,6 @@ async def test_events_tell_what_happened_to_images(imaged: Served) -> None:
     assert [(event.action, event.attributes["name"]) for event in events] == [
         ("load", "a:1"), ("tag", "b:1"), ("untag", "a:1"), ("untag", "b:1"), ("delete", image.id)]
     assert {event.id for event in events} == {image.id}
-
-
-async def test_what_is_not_built_says_so(imaged: Served) -> None:
-    for stub, name, request in (
-        (rpc.SnapshotServiceStub, "Hash", pb.HashRequest(key="k")),
-        (rpc.SnapshotServiceStub, "CommitSnapshot", pb.CommitSnapshotRequest(key="k")),
-    ):
-        with pytest.raises(Unimplemented, match="not supported yet"):
-            await imaged.call(stub, name, request)
 
 
 async def test_a_save_of_nothing_is_refused(imaged: Served) -> None:

@@ -49,7 +49,7 @@ def test_status_tells_the_living_from_the_dead(
 ) -> None:
     assert main(["status", "--json"]) == 1
     rows = {row["service"]: row for row in json.loads(capsys.readouterr().out)}
-    assert list(rows) == ["gateway", "imaged", "netd", "execd"]
+    assert list(rows) == ["gateway", "imaged", "netd", "execd", "buildd"]
     assert (rows["netd"]["version"], rows["netd"]["pid"], rows["netd"]["health"]) == (VERSION, netd.pid, "serving")
     assert rows["netd"]["uptime"] >= 0
     assert {rows[name]["health"] for name in ("gateway", "imaged", "execd")} == {"dead"}

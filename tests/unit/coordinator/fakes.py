@@ -52,7 +52,8 @@ class FakeWorld:
         peer = FakePeer(self)
         self.services: Any = SimpleNamespace(
             manager="gateway", imaged=peer, netd=peer, execd=peer,
-            owner=lambda id_: types_pb2.Owner(manager="gateway", namespace="docker", id=id_),
+            namespace="docker", owner=lambda id_: types_pb2.Owner(manager="gateway", namespace="docker", id=id_),
+            sandbox_owner=lambda id_: types_pb2.Owner(manager="gateway", namespace="docker", id=id_),
             images=self, snapshots=self, networks=self, containers=self, system=lambda _: self,
             unsettled=asyncio.Event(),
         )

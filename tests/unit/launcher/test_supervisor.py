@@ -129,5 +129,5 @@ def test_services_get_a_clean_environment():
 
 def test_the_zygote_starts_first_and_the_gateway_last():
     names = [program.name for program in programs(instance("unit"), None)]
-    assert names == ["zygote", "resolver", "imaged", "netd", "execd", "gateway"]
+    assert names == ["zygote", "resolver", "imaged", "netd", "execd", "buildd", "gateway"]
     assert [program.name for program in programs(instance("unit"), None) if program.listens] == ["gateway"]

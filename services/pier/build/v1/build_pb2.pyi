@@ -6,11 +6,16 @@ buildd: Dockerfile builds.
 Model. A *build* turns a context (files, sent as a tar) and a Dockerfile into an image. It is a graph of *stages* (FROM
 and what follows), each a row of *steps*; a step has a *cache key*, made of the key below it, the instruction with its
 variables replaced, and the contents, modes and owners of the files that it takes. A step that was carried out
-becomes a *record*: its key, and a committed snapshot of imaged that bears the key as its name.
+becomes a *record*: its key (64 hexadecimal digits), and a committed snapshot of imaged, whose name is the key too unless
+the step was carried out again on request.
 
 Lifecycle. Build: the first message's options, then the context's bytes → steps as they go, in any order where stages
 are independent → one BuildEnd. It fails with the step's error otherwise; records of steps that were finished stay.
-A build ends with its client, within a second, its containers with it.
+A build ends with its client, within a second, its containers with it. A command that ends with another code than 0 is
+INVALID_ARGUMENT, reason COMMAND_FAILED, metadata "exit_code"; an error of the Dockerfile's is INVALID_ARGUMENT, reason
+BAD_DOCKERFILE, metadata "line".
+
+Containers of a build live in execd's namespace "build", so that no list of containers shows them.
 
 Nothing of a secret or of an ssh agent ever stands in a record, a cache key, a history, a log or an answer.
 
@@ -183,7 +188,9 @@ class BuildOptions(_message.Message):
     pull: _builtins.bool
     """Base images are asked for at their registry even where they are here."""
     network: _builtins.str
-    """Mode of the network of RUN: "" and "default" the engine's bridge, "none", "host", or a network's name."""
+    """Mode of the network of RUN: "" and "default" the engine's bridge, "none", "host", "container:" and the id of a running
+    container, or a network's name.
+    """
     shm_size: _builtins.int
     """Bytes; 0 for the engine's default."""
     check: _builtins.bool
@@ -596,19 +603,22 @@ class StepEnd(_message.Message):
 
     ID_FIELD_NUMBER: _builtins.int
     CACHED_FIELD_NUMBER: _builtins.int
+    IMAGE_ID_FIELD_NUMBER: _builtins.int
     MISS_FIELD_NUMBER: _builtins.int
     CACHE_KEY_FIELD_NUMBER: _builtins.int
     CHAIN_ID_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     cached: _builtins.bool
+    image_id: _builtins.str
+    """Of a FROM: the base image's id; "" for scratch and for a stage."""
     miss: _builtins.str
     """Why it was not: "first build", "instruction changed", "file src/a.c changed", "base changed", "argument X changed",
     "not cached on request", …
     """
     cache_key: _builtins.str
     chain_id: _builtins.str
-    """Chain id of the topmost layer after it."""
+    """Chain id of the topmost layer after it; "" for none."""
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration: ...
     def __init__(
@@ -616,6 +626,7 @@ class StepEnd(_message.Message):
         *,
         id: _builtins.int = ...,
         cached: _builtins.bool = ...,
+        image_id: _builtins.str = ...,
         miss: _builtins.str = ...,
         cache_key: _builtins.str = ...,
         chain_id: _builtins.str = ...,
@@ -623,7 +634,7 @@ class StepEnd(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_key", b"cache_key", "cached", b"cached", "chain_id", b"chain_id", "duration", b"duration", "id", b"id", "miss", b"miss"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_key", b"cache_key", "cached", b"cached", "chain_id", b"chain_id", "duration", b"duration", "id", b"id", "image_id", b"image_id", "miss", b"miss"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -696,7 +707,6 @@ class Record(_message.Message):
     IN_USE_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
     cache_key: _builtins.str
-    """"sha256:…"; also the name of imaged's committed snapshot."""
     parent: _builtins.str
     description: _builtins.str
     """The instruction with its variables replaced."""
@@ -784,30 +794,33 @@ class PruneRecordsRequest(_message.Message):
     UNUSED_SINCE_FIELD_NUMBER: _builtins.int
     KEEP_BYTES_FIELD_NUMBER: _builtins.int
     CACHE_KEYS_FIELD_NUMBER: _builtins.int
-    ALL_FIELD_NUMBER: _builtins.int
+    TYPES_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
     keep_bytes: _builtins.int
     """Keep this many bytes of the most recently used; 0 keeps none."""
-    all: _builtins.bool
-    """Also those that images need, whose layers then stay."""
+    description: _builtins.str
     @_builtins.property
     def unused_since(self) -> _timestamp_pb2.Timestamp:
         """Those not used since."""
 
     @_builtins.property
     def cache_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only these; empty for all."""
+        """Only these (keys or their beginnings), of these types, with this in their description; empty for all."""
 
+    @_builtins.property
+    def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
         unused_since: _timestamp_pb2.Timestamp | None = ...,
         keep_bytes: _builtins.int = ...,
         cache_keys: _abc.Iterable[_builtins.str] | None = ...,
-        all: _builtins.bool = ...,
+        types: _abc.Iterable[_builtins.str] | None = ...,
+        description: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_unused_since", b"_unused_since", "unused_since", b"unused_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_unused_since", b"_unused_since", "all", b"all", "cache_keys", b"cache_keys", "keep_bytes", b"keep_bytes", "unused_since", b"unused_since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_unused_since", b"_unused_since", "cache_keys", b"cache_keys", "description", b"description", "keep_bytes", b"keep_bytes", "types", b"types", "unused_since", b"unused_since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__unused_since: _TypeAlias = _typing.Literal["unused_since"]  # noqa: Y015
     _WhichOneofArgType__unused_since: _TypeAlias = _typing.Literal["_unused_since", b"_unused_since"]  # noqa: Y015

@@ -6,11 +6,16 @@ buildd: Dockerfile builds.
 Model. A *build* turns a context (files, sent as a tar) and a Dockerfile into an image. It is a graph of *stages* (FROM
 and what follows), each a row of *steps*; a step has a *cache key*, made of the key below it, the instruction with its
 variables replaced, and the contents, modes and owners of the files that it takes. A step that was carried out
-becomes a *record*: its key, and a committed snapshot of imaged that bears the key as its name.
+becomes a *record*: its key (64 hexadecimal digits), and a committed snapshot of imaged, whose name is the key too unless
+the step was carried out again on request.
 
 Lifecycle. Build: the first message's options, then the context's bytes → steps as they go, in any order where stages
 are independent → one BuildEnd. It fails with the step's error otherwise; records of steps that were finished stay.
-A build ends with its client, within a second, its containers with it.
+A build ends with its client, within a second, its containers with it. A command that ends with another code than 0 is
+INVALID_ARGUMENT, reason COMMAND_FAILED, metadata "exit_code"; an error of the Dockerfile's is INVALID_ARGUMENT, reason
+BAD_DOCKERFILE, metadata "line".
+
+Containers of a build live in execd's namespace "build", so that no list of containers shows them.
 
 Nothing of a secret or of an ssh agent ever stands in a record, a cache key, a history, a log or an answer.
 

@@ -1277,7 +1277,7 @@ class Snapshot(_message.Message):
     COMMITTED_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     parent: _builtins.str
-    """Chain id of the topmost layer below it; "" for none."""
+    """Chain id of the topmost layer below it; "" for none. Of a committed one: of its own."""
     writable: _builtins.bool
     upper: _builtins.bytes
     """Topmost directory where changes land, for the owner of the mount alone; "" for a view."""
@@ -1663,8 +1663,11 @@ class DiffRequest(_message.Message):
     UPPER_FIELD_NUMBER: _builtins.int
     MOUNT_POINTS_FIELD_NUMBER: _builtins.int
     lower: _builtins.str
-    """"" is the parent of `upper`."""
+    """"" is the parent of `upper`; the committed snapshot that `upper` was prepared from says the same. Others are
+    UNIMPLEMENTED.
+    """
     upper: _builtins.str
+    """A writable snapshot, or a committed one: then what its commit made."""
     @_builtins.property
     def mount_points(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Where whoever runs the snapshot mounts things of its own ("/etc/hosts"): an empty file or directory that was added
@@ -1868,19 +1871,27 @@ class FileSelection(_message.Message):
     SOURCES_FIELD_NUMBER: _builtins.int
     EXCLUDE_FIELD_NUMBER: _builtins.int
     LITERAL_FIELD_NUMBER: _builtins.int
+    IGNORE_FIELD_NUMBER: _builtins.int
     snapshot: _builtins.str
     """Key of a snapshot, or name of a committed one."""
     literal: _builtins.bool
     @_builtins.property
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Paths from its root, with or without a leading "/". With `*`, `?`, `[…]` as Go's filepath.Match where `literal` is not
-        set. Found without ever leaving the root; a symbolic link that is a source itself is followed, one inside of a
-        directory is taken as it is.
+        set; with `parents` a part that is `**` stands for any number of directories. Found without ever leaving the root; a
+        symbolic link that is a source itself is followed, one inside of a directory is taken as it is. A pattern may match
+        nothing; a path that is not there, and sources that stand for nothing together, are NOT_FOUND (NO_SUCH_FILE).
         """
 
     @_builtins.property
     def exclude(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Patterns as those of .dockerignore, relative to each source's directory: what matches is left out."""
+        """Patterns as those of .dockerignore, relative to each source's directory (a file's is the one that it is in; with
+        `parents` it is the root, or where "/./" stands): what matches is left out.
+        """
+
+    @_builtins.property
+    def ignore(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """The same, relative to the snapshot's root: a context's .dockerignore."""
 
     def __init__(
         self,
@@ -1889,10 +1900,11 @@ class FileSelection(_message.Message):
         sources: _abc.Iterable[_builtins.bytes] | None = ...,
         exclude: _abc.Iterable[_builtins.bytes] | None = ...,
         literal: _builtins.bool = ...,
+        ignore: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exclude", b"exclude", "literal", b"literal", "snapshot", b"snapshot", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exclude", b"exclude", "ignore", b"ignore", "literal", b"literal", "snapshot", b"snapshot", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1929,10 +1941,10 @@ class HashResponse(_message.Message):
     DIGEST_FIELD_NUMBER: _builtins.int
     FOUND_FIELD_NUMBER: _builtins.int
     digest: _builtins.str
-    """"sha256:…". It does not depend on where the snapshot is or what its layers are."""
+    """"sha256:…"; of a directory that is a source what is in it counts, not it. It does not depend on where the snapshot is or what its layers are."""
     @_builtins.property
     def found(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Paths that the sources stand for, sorted. A source without any is NOT_FOUND, reason NO_SUCH_FILE."""
+        """Paths that the sources stand for, sorted."""
 
     def __init__(
         self,
@@ -1963,8 +1975,8 @@ class CopyFilesRequest(_message.Message):
     key: _builtins.str
     """Key of the writable snapshot."""
     target: _builtins.bytes
-    """Absolute path in it. With a trailing "/", or where it is a directory, or with several sources (then it must be
-    one): what is copied comes into it. Of a directory its content is copied. Directories that are missing are made, 0755.
+    """Absolute path in it. With a trailing "/", or where it is a directory, what is copied comes into it; several things
+    found need that. Of a directory its content is copied. Directories that are missing are made, 0755 and `chown`'s.
     """
     parents: _builtins.bool
     """Each source keeps its directories below `target`; "/./" in a source marks where those begin (COPY --parents)."""
@@ -1973,7 +1985,9 @@ class CopyFilesRequest(_message.Message):
     chmod: _builtins.int
     """Permission bits for files and directories alike; not given: as they are."""
     unpack: _builtins.bool
-    """Local tar archives (plain, gzip, bzip2, xz, zstd) are unpacked instead of copied (ADD)."""
+    """Local tar archives (plain, gzip, bzip2, xz, zstd) are unpacked instead of copied (ADD), with the owners and modes
+    that they have.
+    """
     link: _builtins.bool
     """Symbolic links in `target` are not followed but replaced (COPY --link)."""
     @_builtins.property
@@ -2022,6 +2036,51 @@ class CopyFilesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CopyFilesResponse: _TypeAlias = CopyFilesResponse  # noqa: Y015
+
+@_typing.final
+class ReadFileRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    path: _builtins.bytes
+    limit: _builtins.int
+    """Bytes; at most 4 MiB."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        path: _builtins.bytes = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "limit", b"limit", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadFileRequest: _TypeAlias = ReadFileRequest  # noqa: Y015
+
+@_typing.final
+class ReadFileResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadFileResponse: _TypeAlias = ReadFileResponse  # noqa: Y015
 
 @_typing.final
 class MakeDirectoryRequest(_message.Message):

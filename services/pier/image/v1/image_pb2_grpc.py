@@ -788,6 +788,11 @@ class SnapshotServiceStub:
                 request_serializer=pier_dot_image_dot_v1_dot_image__pb2.CopyFilesRequest.SerializeToString,
                 response_deserializer=pier_dot_image_dot_v1_dot_image__pb2.CopyFilesResponse.FromString,
                 _registered_method=True)
+        self.ReadFile = channel.unary_unary(
+                '/pier.image.v1.SnapshotService/ReadFile',
+                request_serializer=pier_dot_image_dot_v1_dot_image__pb2.ReadFileRequest.SerializeToString,
+                response_deserializer=pier_dot_image_dot_v1_dot_image__pb2.ReadFileResponse.FromString,
+                _registered_method=True)
         self.MakeDirectory = channel.unary_unary(
                 '/pier.image.v1.SnapshotService/MakeDirectory',
                 request_serializer=pier_dot_image_dot_v1_dot_image__pb2.MakeDirectoryRequest.SerializeToString,
@@ -891,6 +896,14 @@ class SnapshotServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadFile(self, request, context):
+        """A small regular file of a writable snapshot over nothing that nothing has mounted, found without ever leaving its
+        root. NOT_FOUND, reason NO_SUCH_FILE; INVALID_ARGUMENT where it is longer than the limit, or no file.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def MakeDirectory(self, request, context):
         """Makes a directory and those above it in a writable snapshot that nothing has mounted. One that is there stays as it
         is.
@@ -966,6 +979,11 @@ def add_SnapshotServiceServicer_to_server(servicer, server):
                     servicer.CopyFiles,
                     request_deserializer=pier_dot_image_dot_v1_dot_image__pb2.CopyFilesRequest.FromString,
                     response_serializer=pier_dot_image_dot_v1_dot_image__pb2.CopyFilesResponse.SerializeToString,
+            ),
+            'ReadFile': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadFile,
+                    request_deserializer=pier_dot_image_dot_v1_dot_image__pb2.ReadFileRequest.FromString,
+                    response_serializer=pier_dot_image_dot_v1_dot_image__pb2.ReadFileResponse.SerializeToString,
             ),
             'MakeDirectory': grpc.unary_unary_rpc_method_handler(
                     servicer.MakeDirectory,
@@ -1324,6 +1342,33 @@ class SnapshotService:
             '/pier.image.v1.SnapshotService/CopyFiles',
             pier_dot_image_dot_v1_dot_image__pb2.CopyFilesRequest.SerializeToString,
             pier_dot_image_dot_v1_dot_image__pb2.CopyFilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pier.image.v1.SnapshotService/ReadFile',
+            pier_dot_image_dot_v1_dot_image__pb2.ReadFileRequest.SerializeToString,
+            pier_dot_image_dot_v1_dot_image__pb2.ReadFileResponse.FromString,
             options,
             channel_credentials,
             insecure,

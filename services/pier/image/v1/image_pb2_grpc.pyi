@@ -280,6 +280,10 @@ class SnapshotServiceStub:
     """Copies selected files of one snapshot into another, a writable one that nothing has mounted, by the rules of a
     Dockerfile's COPY. All of it or nothing.
     """
+    ReadFile: _grpc.UnaryUnaryMultiCallable[_image_pb2.ReadFileRequest, _image_pb2.ReadFileResponse]
+    """A small regular file of a writable snapshot over nothing that nothing has mounted, found without ever leaving its
+    root. NOT_FOUND, reason NO_SUCH_FILE; INVALID_ARGUMENT where it is longer than the limit, or no file.
+    """
     MakeDirectory: _grpc.UnaryUnaryMultiCallable[_image_pb2.MakeDirectoryRequest, _image_pb2.MakeDirectoryResponse]
     """Makes a directory and those above it in a writable snapshot that nothing has mounted. One that is there stays as it
     is.
@@ -318,6 +322,10 @@ class SnapshotServiceAsyncStub(SnapshotServiceStub):
     CopyFiles: _aio.UnaryUnaryMultiCallable[_image_pb2.CopyFilesRequest, _image_pb2.CopyFilesResponse]  # type: ignore[assignment]
     """Copies selected files of one snapshot into another, a writable one that nothing has mounted, by the rules of a
     Dockerfile's COPY. All of it or nothing.
+    """
+    ReadFile: _aio.UnaryUnaryMultiCallable[_image_pb2.ReadFileRequest, _image_pb2.ReadFileResponse]  # type: ignore[assignment]
+    """A small regular file of a writable snapshot over nothing that nothing has mounted, found without ever leaving its
+    root. NOT_FOUND, reason NO_SUCH_FILE; INVALID_ARGUMENT where it is longer than the limit, or no file.
     """
     MakeDirectory: _aio.UnaryUnaryMultiCallable[_image_pb2.MakeDirectoryRequest, _image_pb2.MakeDirectoryResponse]  # type: ignore[assignment]
     """Makes a directory and those above it in a writable snapshot that nothing has mounted. One that is there stays as it
@@ -432,6 +440,16 @@ class SnapshotServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_image_pb2.CopyFilesResponse, _abc.Awaitable[_image_pb2.CopyFilesResponse]]:
         """Copies selected files of one snapshot into another, a writable one that nothing has mounted, by the rules of a
         Dockerfile's COPY. All of it or nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def ReadFile(
+        self,
+        request: _image_pb2.ReadFileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_image_pb2.ReadFileResponse, _abc.Awaitable[_image_pb2.ReadFileResponse]]:
+        """A small regular file of a writable snapshot over nothing that nothing has mounted, found without ever leaving its
+        root. NOT_FOUND, reason NO_SUCH_FILE; INVALID_ARGUMENT where it is longer than the limit, or no file.
         """
 
     @_abc_1.abstractmethod

@@ -69,7 +69,7 @@ class InfoResponse(_message.Message):
     PID_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
     service: _builtins.str
-    """"imaged", "netd", "execd", "gateway"."""
+    """"imaged", "netd", "execd", "buildd", "gateway"."""
     version: _builtins.str
     instance: _builtins.str
     node_id: _builtins.str

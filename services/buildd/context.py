@@ -1,0 +1,169 @@
+"""The build context: a tar in a snapshot, the Dockerfile in it, and what .dockerignore leaves out of it."""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import posixpath
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from buildd import fetch, snapshots
+from buildd.state import State
+from chassis import ignore
+from chassis.errors import InvalidArgument, NotFound, Unimplemented
+from chassis.stages import stage
+from pier.build.v1 import build_pb2 as pb
+
+DOCKERFILE: Final = "Dockerfile"
+IGNORE: Final = ".dockerignore"
+_DOCKERFILE_MAX: Final = 1 << 20
+_PIECE: Final = 512 << 10
+_HEAD: Final = 6
+_TAR: Final = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
+_USTAR: Final = slice(257, 262)
+_BLOCK: Final = 512
+_XZ_MEMORY: Final = 256 << 20
+
+
+@dataclass(frozen=True)
+class Context:
+    """``snapshot`` is its key, "" where nothing was sent; ``ignored`` are .dockerignore's patterns."""
+
+    snapshot: str = ""
+    dockerfile: bytes = b""
+    ignored: tuple[bytes, ...] = ()
+
+
+@asynccontextmanager
+async def received(
+    state: State, options: pb.BuildOptions, data: AsyncIterator[bytes]
+) -> AsyncIterator[Context]:
+    """The context of a build, for as long as the block lasts. InvalidArgument (BAD_DOCKERFILE) without a Dockerfile."""
+    async with AsyncExitStack() as stack:
+        key = await stack.enter_async_context(snapshots.writable(state, options.namespace, snapshots.SCRATCH))
+        text = options.dockerfile_text
+        async with aclosing(_first_of(plain(state, data))) as pieces:
+            head = await anext(pieces)
+            if options.remote:
+                text = await _fetched(state, stack, key, options) or text
+            elif head:
+                async with stage("build.context"):
+                    await snapshots.apply(state, key, pieces)
+            else:
+                key = ""
+        yield Context(key, text or await _dockerfile(state, key, options.dockerfile), await _ignored(
+            state, key, options.dockerfile or DOCKERFILE))
+
+
+async def _first_of(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The first piece, b"" for none, and then all of them."""
+    async with aclosing(pieces):
+        first = await anext(pieces, b"")
+        yield first
+        if first:
+            yield first
+        async for piece in pieces:
+            yield piece
+
+
+async def _fetched(state: State, stack: AsyncExitStack, key: str, options: pb.BuildOptions) -> bytes:
+    """Bring the remote context. What is no archive is the Dockerfile itself, as Docker has it: its text."""
+    url = options.remote
+    if not url.startswith(("http://", "https://")) or url.partition("#")[0].endswith(".git"):
+        raise Unimplemented(f"remote context {fetch.shown(url)!a}: git repositories are not supported yet",
+                            reason="NOT_BUILT", field="remote", expected="the URL of a tar or of a Dockerfile")
+    found = await fetch.fetch(state, stack, url)
+    head = await state.files.run(_head, found)
+    if head.startswith(_TAR) or head[_USTAR] == b"ustar":
+        async with stage("build.context"):
+            await snapshots.apply(state, key, plain(state, fetch.content(state, found)))
+        return b""
+    if found.size > _DOCKERFILE_MAX:
+        raise _bad(f"{fetch.shown(url)}: no archive, and too long for a Dockerfile")
+    return b"".join([piece async for piece in fetch.content(state, found)])
+
+
+def _head(found: fetch.Fetched) -> bytes:
+    found.file.seek(0)
+    return found.file.read(_BLOCK)
+
+
+async def _dockerfile(state: State, key: str, name: str) -> bytes:
+    """The Dockerfile in the context; where none is named, also one in lower case."""
+    for path in [name] if name else [DOCKERFILE, DOCKERFILE.lower()]:
+        if key and (found := await _read(state, key, path)) is not None:
+            return found
+    raise _bad(f"Cannot locate specified Dockerfile: {name or DOCKERFILE}", reason="NO_DOCKERFILE")
+
+
+async def _ignored(state: State, key: str, dockerfile: str) -> tuple[bytes, ...]:
+    """The patterns of the Dockerfile's own ignore file, else of the context's."""
+    for path in (f"{dockerfile}{IGNORE}", IGNORE) if key else ():
+        if (found := await _read(state, key, path)) is not None:
+            return tuple(ignore.read(found))
+    return ()
+
+
+async def _read(state: State, key: str, path: str) -> bytes | None:
+    clean = posixpath.normpath("/" + path)
+    try:
+        return await snapshots.read_file(state, key, clean, _DOCKERFILE_MAX)
+    except NotFound:
+        return None
+
+
+class _Decompressor(Protocol):
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
+async def plain(state: State, data: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """What imaged cannot decompress itself (bzip2, xz) decompressed, all else as it is; in pieces of bounded size."""
+    head, rest = b"", aiter(data)
+    while len(head) < _HEAD and (piece := await anext(rest, None)) is not None:
+        head += piece
+    make = bz2.BZ2Decompressor if head.startswith(b"BZh") else (
+        _xz if head.startswith(b"\xfd7zXZ\x00") else None)
+    if make is None:
+        if head:
+            yield head
+        async for piece in rest:
+            if piece:
+                yield piece
+        return
+    async for piece in _decompressed(state, make(), head, rest):
+        yield piece
+
+
+def _xz() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
+
+
+async def _decompressed(
+    state: State, tool: _Decompressor, head: bytes, rest: AsyncIterator[bytes]
+) -> AsyncGenerator[bytes, None]:
+    piece: bytes | None = head
+    while piece is not None and not tool.eof:
+        try:
+            made = await state.files.run(tool.decompress, piece, _PIECE)
+            while made:
+                yield made
+                made = b"" if tool.needs_input or tool.eof else await state.files.run(tool.decompress, b"", _PIECE)
+        except (OSError, lzma.LZMAError, EOFError) as error:
+            raise InvalidArgument(f"build context: {error}", reason="BAD_COMPRESSION", field="context") from error
+        piece = await anext(rest, None)
+    if not tool.eof:
+        raise InvalidArgument("build context: it ends in the middle of its compressed data", reason="BAD_COMPRESSION",
+                              field="context")
+    while await anext(rest, None) is not None:
+        pass
+
+
+def _bad(message: str, reason: str = "BAD_DOCKERFILE") -> InvalidArgument:
+    return InvalidArgument(message, reason=reason, field="dockerfile")

@@ -1,0 +1,183 @@
+"""COPY and ADD: files of the context, of a stage, of an image, of the Dockerfile or of a URL into the step's ground."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from buildd import fetch, snapshots
+from buildd.build import Build
+from buildd.config import Config
+from buildd.configure import bad
+from buildd.dockerfile import instructions as df
+from buildd.records import Inputs
+from buildd.snapshots import Ground
+from buildd.steps import Worked
+from chassis.errors import InvalidArgument, NotFound, Unimplemented
+from chassis.stages import stage
+from chassis.tar import Entry, clean_name
+from coordinator.dockerfile.errors import shown
+from pier.image.v1 import image_pb2 as pb
+
+_GIT: Final = ("git@", "git://", "ssh://")
+_REMOTE: Final = ("http://", "https://", *_GIT)
+_FILE_MODE: Final = 0o644
+_MODE_DIGITS: Final = 8
+_MODE_MAX: Final = 0o7777
+_FETCHED_MODE: Final = 0o600
+
+Find = Callable[[df.Instruction, str], Awaitable[str]]
+"""The snapshot that a name after ``from`` means; the context's for ""."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Sources of one kind: ``files`` of a snapshot, or ``content`` that is written into one first."""
+
+    name: str
+    digest: str
+    files: pb.FileSelection | None = None
+    content: tuple[Entry, bytes] | None = None
+    remote: fetch.Remote | None = None
+    unpack: bool = False
+
+
+@dataclass(frozen=True)
+class Copying:
+    """A COPY with its variables replaced and its sources found. ``shown`` is what history says after the verb."""
+
+    inputs: Inputs
+    parts: Sequence[Part]
+    target: str
+    chmod: int | None
+    step: df.Copy
+
+    @property
+    def digest(self) -> str:
+        """Of all that is copied."""
+        return hashlib.sha256("".join(part.digest for part in self.parts).encode()).hexdigest()
+
+
+async def prepare(build: Build, ground: Ground, config: Config, step: df.Copy, find: Find) -> Copying:
+    """Find the sources of ``step``, whose variables have been replaced, and say of what it is made. InvalidArgument
+    (NO_SUCH_FILE) where one is not there."""
+    chmod = _mode(step)
+    target = _target(config, step.target)
+    if not target.endswith("/") and len(step.sources) + len(step.heredocs) > 1:
+        raise bad(step, f"When using {verb(step)} with more than one source file, the destination must be a directory "
+                        "and end with a /")
+    parts = [_written(heredoc) for heredoc in step.heredocs]
+    snapshot = await find(step, step.from_) if step.sources else ""
+    for source in step.sources:
+        if isinstance(step, df.Add) and source.startswith(_REMOTE):
+            parts.append(await _fetched(build, step, source))
+        else:
+            parts.append(await _source(build, step, source, snapshot))
+    inputs = Inputs(
+        ground=ground.key, instruction=f"{verb(step)} {_flags(step)}{target}",
+        files={part.name: part.digest for part in parts},
+    )
+    return Copying(inputs, parts, target, chmod, step)
+
+
+def verb(step: df.Copy) -> str:
+    return "ADD" if isinstance(step, df.Add) else "COPY"
+
+
+def _flags(step: df.Copy) -> str:
+    words = [
+        *([f"--chown={step.chown}"] if step.chown else []), *([f"--chmod={step.chmod}"] if step.chmod else []),
+        *(["--link"] if step.link else []), *(["--parents"] if step.parents else []),
+        *(f"--exclude={pattern}" for pattern in step.exclude),
+    ]
+    return "".join(f"{word} " for word in words)
+
+
+def _mode(step: df.Copy) -> int | None:
+    text = step.chmod
+    if not text:
+        return None
+    if set(text) - set("01234567") or len(text) > _MODE_DIGITS or int(text, 8) > _MODE_MAX:
+        raise bad(step, f"invalid chmod parameter: '{shown(text)}'. it should be octal string and between 0 and 07777")
+    return int(text, 8)
+
+
+def _target(config: Config, target: str) -> str:
+    """Absolute, with its trailing slash where it had one or is a directory by its last word."""
+    joined = posixpath.join("/", config.working_dir or "/", target)
+    clean = posixpath.normpath(joined)
+    clean = clean[1:] if clean.startswith("//") else clean
+    is_directory = target in (".", "..") or target.endswith(("/", "/.", "/.."))
+    return clean if not is_directory or clean == "/" else clean + "/"
+
+
+def _written(heredoc: df.Heredoc) -> Part:
+    data = _bytes(heredoc.text)
+    entry = Entry(name=clean_name(_bytes(heredoc.name)), mode=_FILE_MODE, size=len(data))
+    return Part(f"<<{heredoc.name}", hashlib.sha256(data).hexdigest(), content=(entry, data))
+
+
+async def _fetched(build: Build, step: df.Add, source: str) -> Part:
+    if source.startswith(_GIT) or urlsplit(source).path.endswith(".git"):
+        raise Unimplemented(f"dockerfile line {step.location.first}: ADD of a git repository is not supported yet",
+                            reason="NOT_BUILT", field="ADD", expected="a file, a directory, a tar or a URL")
+    remote = await fetch.remote(build.state, build.stack, source, step.checksum)
+    return Part(source, remote.digest, remote=remote, unpack=bool(step.unpack))
+
+
+async def _source(build: Build, step: df.Copy, source: str, snapshot: str) -> Part:
+    unpack = isinstance(step, df.Add) and step.unpack is not False
+    files = pb.FileSelection(
+        snapshot=snapshot, sources=[_bytes(source)], exclude=[_bytes(pattern) for pattern in step.exclude],
+        ignore=build.context.ignored if snapshot == build.context.snapshot else (),
+    )
+    async with stage("build.hash", source=source):
+        try:
+            answer = await snapshots.hash_of(build.state, files, parents=step.parents)
+        except NotFound as error:
+            if error.reason != "NO_SUCH_FILE":
+                raise
+            where = "" if step.from_ else "file not found in build context or excluded by .dockerignore: "
+            raise InvalidArgument(
+                f"{verb(step)} failed: {where}{error.message}", reason="NO_SUCH_FILE",
+                facts={"first_line": str(step.location.first)}) from error
+    return Part(source, answer.digest, files=files, unpack=unpack)
+
+
+@asynccontextmanager
+async def carry_out(build: Build, key: str, ground: Ground, copying: Copying) -> AsyncIterator[Worked]:
+    """Copy into the writable snapshot ``key`` over ``ground``."""
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(snapshots.writable(build.state, build.namespace, ground, key))
+        async with stage("build.copy", target=copying.target):
+            for part in copying.parts:
+                files = part.files or await _made(build, stack, part)
+                await snapshots.copy(build.state, pb.CopyFilesRequest(
+                    files=files, key=key, target=_bytes(copying.target), parents=copying.step.parents,
+                    chown=copying.step.chown, chmod=copying.chmod, unpack=part.unpack, link=copying.step.link,
+                ))
+        yield Worked()
+
+
+async def _made(build: Build, stack: AsyncExitStack, part: Part) -> pb.FileSelection:
+    """A snapshot that holds what does not come from one."""
+    key = await stack.enter_async_context(snapshots.writable(build.state, build.namespace, snapshots.SCRATCH))
+    if part.remote is not None:
+        fetched = await part.remote.fetched()
+        name = fetched.name
+        entry = Entry(name=name, mode=_FETCHED_MODE, size=fetched.size, mtime_ns=fetched.mtime_ns)
+        await snapshots.apply(build.state, key, fetch.as_tar(build.state, entry, fetched))
+    else:
+        assert part.content is not None
+        name = part.content[0].name
+        await snapshots.put_files(build.state, key, [part.content])
+    return pb.FileSelection(snapshot=key, sources=[name], literal=True)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

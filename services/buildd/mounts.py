@@ -1,0 +1,161 @@
+"""`RUN --mount`: what a command sees beside its ground.
+
+Nothing of a path from a Dockerfile is ever resolved here: a bind's source is copied by imaged, which never leaves the
+snapshot's root, into a snapshot of the step's own, whose top directory alone is what is bound (CVE-2024-1753).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from buildd import cache_mounts, secret_files, snapshots
+from buildd.build import Build
+from buildd.config import Config
+from buildd.copying import Find
+from buildd.dockerfile import instructions as df
+from chassis.errors import InvalidArgument, NotFound, Unimplemented
+from pier.image.v1 import image_pb2 as pb
+from pier.types.v1 import types_pb2
+
+_SECRETS: Final = "/run/secrets"
+_NAME: Final = b"source"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A mount with its variables replaced. ``files`` are a bind's, with their ``digest``."""
+
+    mount: df.Mount
+    target: str
+    files: pb.FileSelection | None = None
+    digest: str = ""
+
+    @property
+    def described(self) -> str:
+        """What of it counts for the cache key: where, and of what kind; never what a cache or a secret holds."""
+        mount = self.mount
+        parts = [mount.type, self.target, mount.id, mount.mode, mount.uid, mount.gid, mount.size, mount.read_only]
+        return " ".join(map(str, parts))
+
+
+@dataclass
+class Prepared:
+    specs: list[types_pb2.MountSpec] = field(default_factory=list)
+    points: list[bytes] = field(default_factory=list)
+
+
+async def prepare(build: Build, config: Config, run: df.Run, find: Find) -> list[Wanted]:
+    """Judge the mounts of ``run``, whose variables have been replaced, and find what binds are of."""
+    return [await _wanted(build, config, run, mount, find) for mount in run.mounts]
+
+
+async def _wanted(build: Build, config: Config, run: df.Run, mount: df.Mount, find: Find) -> Wanted:
+    target = mount.target
+    if mount.type == "ssh" or mount.env:
+        what = "of type ssh" if mount.type == "ssh" else "that set a variable (env=)"
+        raise Unimplemented(f"dockerfile line {run.location.first}: --mount {what} is not supported yet",
+                            reason="NOT_BUILT", field="--mount", expected="bind, cache, tmpfs or secret with a target")
+    if mount.type == "secret":
+        return Wanted(mount, posixpath.join("/", config.working_dir or "/", target) if target
+                      else f"{_SECRETS}/{_secret_id(mount)}")
+    target = posixpath.normpath(posixpath.join("/", config.working_dir or "/", target))
+    if mount.type != "bind":
+        return Wanted(mount, target)
+    source = mount.source or "/"
+    snapshot = await find(run, mount.from_)
+    files = pb.FileSelection(
+        snapshot=snapshot, sources=[source.encode("utf-8", "surrogateescape")], literal=True,
+        ignore=build.context.ignored if snapshot == build.context.snapshot else (),
+    )
+    try:
+        answer = await snapshots.hash_of(build.state, files)
+    except NotFound as error:
+        raise InvalidArgument(f"--mount source: {error.message}", reason="NO_SUCH_FILE",
+                              facts={"line": str(run.location.first)}) from error
+    return Wanted(mount, target, files, answer.digest)
+
+
+@asynccontextmanager
+async def made(build: Build, wanted: Sequence[Wanted]) -> AsyncIterator[Prepared]:
+    """What they are mounted from, for as long as the block lasts."""
+    prepared = Prepared()
+    async with AsyncExitStack() as stack:
+        for each in wanted:
+            spec = await _made(build, stack, each)
+            if spec is None:
+                continue
+            spec.target = each.target.encode("utf-8", "surrogateescape")
+            prepared.specs.append(spec)
+            prepared.points += _points(each.target)
+        yield prepared
+
+
+def _points(target: str) -> list[bytes]:
+    """The target and the directories above it: what was made there for the mount is no change."""
+    found = []
+    while target not in ("/", ""):
+        found.append(target.encode("utf-8", "surrogateescape"))
+        target = posixpath.dirname(target)
+    return found
+
+
+async def _made(build: Build, stack: AsyncExitStack, wanted: Wanted) -> types_pb2.MountSpec | None:
+    mount = wanted.mount
+    match mount.type:
+        case "tmpfs":
+            spec = types_pb2.MountSpec(type="tmpfs")
+            if mount.size:
+                spec.options.add(key="size", value=str(mount.size).encode())
+            return spec
+        case "secret":
+            return await _secret(build, stack, wanted)
+        case "cache":
+            path = await stack.enter_async_context(cache_mounts.held(build, mount, wanted.target))
+            return _bind(path, read_only=bool(mount.read_only))
+        case _:
+            assert wanted.files is not None
+            key = await stack.enter_async_context(
+                snapshots.writable(build.state, build.namespace, snapshots.SCRATCH))
+            await snapshots.copy(build.state, pb.CopyFilesRequest(files=wanted.files, key=key, target=b"/" + _NAME))
+            return _bind(await snapshots.upper(build.state, key) + b"/" + _NAME, read_only=mount.read_only is not False)
+
+
+def _secret_id(mount: df.Mount) -> str:
+    return mount.id or mount.source or posixpath.basename(mount.target)
+
+
+async def _secret(build: Build, stack: AsyncExitStack, wanted: Wanted) -> types_pb2.MountSpec | None:
+    mount = wanted.mount
+    id_ = _secret_id(mount)
+    value = next((each.value for each in build.options.secrets if each.id == id_), None)
+    if value is None:
+        if mount.required:
+            raise InvalidArgument(f"secret {id_[:80]!a}: not found", reason="NO_SECRET", field="secrets")
+        return None
+    owner = secret_files.Owner(mount.uid or 0, mount.gid or 0, 0o400 if mount.mode is None else mount.mode)
+    path = await stack.enter_async_context(secret_files.file(build.state, value, owner))
+    return _bind(bytes(path), read_only=True)
+
+
+def _bind(source: bytes, *, read_only: bool) -> types_pb2.MountSpec:
+    spec = types_pb2.MountSpec(type="bind", source=source)
+    for flag in ("nosuid", "nodev", *(["ro"] if read_only else [])):
+        spec.options.add(key=flag)
+    return spec
+
+
+def settings(wanted: Sequence[Wanted]) -> dict[str, str]:
+    """For the cache key."""
+    if not wanted:
+        return {}
+    return {"mounts": hashlib.sha256("\0".join(each.described for each in wanted).encode()).hexdigest()}
+
+
+def files(wanted: Sequence[Wanted]) -> dict[str, str]:
+    """What binds hold, for the cache key."""
+    return {f"--mount {each.target}": each.digest for each in wanted if each.files is not None}

@@ -1,0 +1,146 @@
+"""The stages that a target needs, carried out side by side as far as they do not wait for one another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from buildd import bases
+from buildd.build import Build, Image
+from buildd.config import Config, Document
+from buildd.configure import bad
+from buildd.dockerfile import graph as graphs
+from buildd.dockerfile.graph import Graph, Node, Source
+from buildd.dockerfile.instructions import Instruction
+from buildd.progress import StepProgress
+from buildd.scope import Scope
+from buildd.snapshots import SCRATCH
+from buildd.stage_run import StageRun
+from chassis.errors import InvalidArgument, PierError, Unimplemented
+from chassis.stages import stage
+from pier.build.v1 import build_pb2 as pb
+from pier.image.v1 import image_pb2
+
+_IMAGE: Final = "docker-image://"
+
+
+async def solve(build: Build, graph: Graph, escape: str, file: str) -> Image:
+    """What the target comes to. The first error of any stage ends all others."""
+    solver = _Solver(build, graph, escape, file)
+    try:
+        return await solver.run()
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    leaves = [leaf for error in group.exceptions for leaf in (
+        [_first(error)] if isinstance(error, BaseExceptionGroup) else [error])]
+    return next((leaf for leaf in leaves if not isinstance(leaf, PierError)), leaves[0])
+
+
+class _Solver:
+    def __init__(self, build: Build, graph: Graph, escape: str, file: str) -> None:
+        self._build, self._graph, self._escape, self._file = build, graph, escape, file
+        self._steps: dict[int, list[StepProgress]] = {}
+        self._running: dict[int, asyncio.Task[Image]] = {}
+        self._count = 0
+
+    async def run(self) -> Image:
+        for index, node in self._graph.nodes.items():
+            self._steps[index] = self._plan(node.stage.name, [node.stage.base, *node.steps])
+        await self._tell_plan()
+        async with asyncio.TaskGroup() as group:
+            for index, node in self._graph.nodes.items():
+                self._running[index] = group.create_task(self._stage(node), name=f"stage:{node.stage.name}")
+        return self._running[self._graph.target].result()
+
+    def _plan(self, name: str, steps: Sequence[Instruction], first: int = 1, count: int = 0) -> list[StepProgress]:
+        planned = []
+        for number, step in enumerate(steps, start=first):
+            self._count += 1
+            planned.append(StepProgress(self._build.progress, self._count, name, number, count or len(steps), step))
+        return planned
+
+    async def _tell_plan(self) -> None:
+        await self._build.progress.plan([step for steps in self._steps.values() for step in steps])
+
+    async def _stage(self, node: Node) -> Image:
+        index, name = node.stage.index, node.stage.name
+        async with stage("build.stage", stage=name):
+            first = self._steps[index][0]
+            await first.begin()
+            base = await self._base(node, first)
+            triggers = await self._triggers(node, base)
+            await first.end(pb.StepEnd(cache_key=base.ground.key, chain_id=base.ground.chain_id, image_id=base.base_id,
+                                       cached=True))
+            scope = Scope(self._build.options.build_args, self._graph.arguments, self._escape, self._file)
+
+            async def find(step: Instruction, from_: str) -> str:
+                return await self._find(index, step, from_)
+
+            if triggers:
+                base = Image(base.ground, without_triggers(base.document), "", base.created_ns)
+            run = StageRun(self._build, name, base, scope, find)
+            for step, progress in zip([*triggers, *node.steps], self._steps[index][1:], strict=True):
+                await run.carry_out(step, progress)
+            return run.image
+
+    async def _base(self, node: Node, step: StepProgress | None) -> Image:
+        if node.base.stage is not None:
+            above = await self._running[node.base.stage]
+            return Image(above.ground, without_triggers(above.document), "", above.created_ns)
+        return await self._image(node.base, self._platform(node.platform), step)
+
+    async def _image(self, source: Source, platform: image_pb2.Platform, step: StepProgress | None) -> Image:
+        name = source.image
+        if name in self._build.options.contexts:
+            name = self._build.options.contexts[name]
+            if not name.startswith(_IMAGE):
+                raise Unimplemented(f"context {source.image!a}: {name[:80]!a} is not supported yet", reason="NOT_BUILT",
+                                    field="contexts", expected=f"{_IMAGE}REFERENCE")
+            name = name.removeprefix(_IMAGE)
+        elif name == graphs.SCRATCH:
+            document = Document(platform.architecture, platform.os, variant=platform.variant, config=Config())
+            return Image(SCRATCH, document)
+        return await bases.base(self._build, name, platform, step)
+
+    def _platform(self, text: str) -> image_pb2.Platform:
+        if not text:
+            return self._build.platform
+        parts = text.split("/")
+        return image_pb2.Platform(**dict(zip(("os", "architecture", "variant"), parts, strict=False)))
+
+    async def _triggers(self, node: Node, base: Image) -> Sequence[Instruction]:
+        """The instructions that an image's ONBUILD brings: the plan is told again with them."""
+        if node.base.stage is not None or not base.config.on_build:
+            return ()
+        index = node.stage.index
+        found = graphs.triggers(base.config.on_build, node.stage.base.location, self._escape, self._file)
+        own = self._steps[index]
+        self._steps[index] = [own[0], *self._plan(node.stage.name, found, 2, len(own) + len(found)), *own[1:]]
+        await self._tell_plan()
+        return found
+
+    async def _find(self, index: int, step: Instruction, from_: str) -> str:
+        if not from_:
+            if not self._build.context.snapshot:
+                raise bad(step, "there is no build context to take files from", self._file)
+            return self._build.context.snapshot
+        source = self._graph.source(from_, index, step.location)
+        if source.stage is not None:
+            found = await self._running[source.stage]
+        else:
+            found = await self._image(source, self._build.platform, None)
+        if not found.ground.snapshot:
+            raise InvalidArgument(f"{from_}: it has no files", reason="NO_SUCH_FILE",
+                                  facts={"first_line": str(step.location.first)})
+        return found.ground.snapshot
+
+
+def without_triggers(document: Document) -> Document:
+    """Triggers are carried out in the stage that is built on what has them, and go no further."""
+    return replace(document, config=replace(document.config or Config(), on_build=None))

@@ -1,0 +1,64 @@
+"""What buildd's modules share: its peers, its store, and who is at work on what."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from buildd.settings import BuilddSettings
+from chassis.blocking import Pool
+from chassis.operations import Operations
+from chassis.store import Store
+from coordinator.coordinator import Coordinator
+from coordinator.services import Services
+
+NAMESPACE = "build"
+"""Of the containers of builds in execd: no list of a client's shows them."""
+
+
+class NamedLocks:
+    """A lock for each name, forgotten with its last user."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def hold(self, name: str) -> AsyncIterator[None]:
+        lock, users = self._locks.get(name, (asyncio.Lock(), 0))
+        self._locks[name] = lock, users + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks.pop(name)
+            if users > 1:
+                self._locks[name] = lock, users - 1
+
+
+@dataclass(frozen=True)
+class State:
+    """One per process. ``directory`` is for temporary files, ``secrets`` is a directory on a tmpfs.
+
+    ``in_use`` counts the running builds that use a record, by its key; ``doubtful`` are the keys of steps that were
+    broken off where imaged may have committed them; ``taken`` the cache mounts that one command has for itself;
+    ``busy`` words for the running builds. ``swept``: what an earlier life has left is gone.
+    """
+
+    settings: BuilddSettings
+    services: Services
+    coordinator: Coordinator
+    store: Store
+    operations: Operations
+    files: Pool
+    directory: Path
+    secrets: Path
+    locks: NamedLocks = field(default_factory=NamedLocks)
+    in_use: Counter[str] = field(default_factory=Counter)
+    doubtful: set[str] = field(default_factory=set)
+    taken: set[str] = field(default_factory=set)
+    busy: set[str] = field(default_factory=set)
+    swept: asyncio.Event = field(default_factory=asyncio.Event)

@@ -1,0 +1,83 @@
+"""Builds: `POST /build` as Docker's classic builder answers it, carried out by buildd."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
+from typing import Final
+
+from aiohttp import web
+
+from chassis.errors import Internal, PierError
+from chassis.stages import stage
+from gateway.rest import build_options, build_stream, names, progress
+from gateway.rest.build_stream import ClassicStream
+from gateway.rest.call import Call
+from gateway.rest.progress import Message
+from gateway.rest.routes import Routes
+from gateway.rest.upload import blocks
+from pier.build.v1 import build_pb2 as pb
+
+routes: Final = Routes()
+
+_BUILD: Final = 7 * 86400.0
+"""Seconds that one build may take."""
+_DRAIN: Final = 30.0
+_OF_THE_SERVER: Final = frozenset({"NO_DOCKERFILE"})
+"""What Docker answers 500 for, though the request is to blame."""
+
+
+@routes.post("/build")
+async def build(call: Call) -> web.StreamResponse:
+    """Nothing is sent before the Dockerfile was read: a failure until then is a real status."""
+    response: web.StreamResponse | None = None
+    try:
+        options = await build_options.read(call)
+        async with aclosing(_messages(call, options)) as messages:
+            async for message in messages:
+                if response is None:
+                    response = await call.stream()
+                await response.write(progress.line(message))
+    except PierError as error:
+        await _drain(call)
+        if response is None:
+            if error.reason in _OF_THE_SERVER:
+                raise Internal(error.message, reason=error.reason) from error
+            raise
+        code = error.facts.get("exit_code", "0")
+        await response.write(progress.line(build_stream.failed(error.message, int(code) if code.isdecimal() else 0)))
+    if response is None:
+        response = await call.stream()
+    await response.write_eof()
+    return response
+
+
+async def _messages(call: Call, options: pb.BuildOptions) -> AsyncGenerator[Message, None]:
+    engine, shown, quiet = call.engine, ClassicStream(), call.query.boolean("q")
+
+    async def requests() -> AsyncIterator[pb.BuildRequest]:
+        yield pb.BuildRequest(options=options)
+        async for data in blocks(call):
+            yield pb.BuildRequest(context=data)
+
+    async with stage("build.stream"):
+        async with aclosing(engine.buildd.stream(engine.builds.Build, requests(), _BUILD)) as events:
+            async for event in events:
+                if event.WhichOneof("event") == "result":
+                    tags = [names.familiar(tag) for tag in options.tags]
+                    ending = build_stream.quiet(event.result) if quiet else build_stream.finished(event.result, tags)
+                    for message in ending:
+                        yield message
+                    continue
+                for message in shown.of(event):
+                    if not quiet:
+                        yield message
+
+
+async def _drain(call: Call) -> None:
+    """Read what the client is still sending: it looks for the answer only when it has sent all."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN):
+            async for _ in call.http.content.iter_any():
+                pass
