@@ -1,0 +1,7 @@
+FROM busybox
+HEALTHCHECK NONE
+CMD ["old"]
+ENTRYPOINT ["/bin/sh", "-c", "echo \"a\\b\" é"]
+CMD ["a", "b c"]
+ONBUILD RUN echo built > /on
+ONBUILD COPY a.txt /onbuild/

@@ -1,0 +1,5 @@
+FROM busybox
+ENTRYPOINT []
+CMD []
+HEALTHCHECK CMD ["true"]
+HEALTHCHECK --interval=1s CMD true

@@ -1,0 +1,4 @@
+FROM busybox
+USER www-data
+WORKDIR /made/by/workdir
+WORKDIR /etc
