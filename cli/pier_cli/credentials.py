@@ -57,6 +57,10 @@ class Store:
                 return _read(entry if isinstance(entry, dict) else {}, key)
         return {}
 
+    def known(self) -> list[str]:
+        """The keys of all credentials that it holds or knows a helper for."""
+        return sorted({*(self._document.get("auths") or {}), *(self._document.get("credHelpers") or {})})
+
     def put(self, key: str, auth: dict[str, str]) -> str:
         """Keep it; a warning where it is kept without encryption."""
         if helper := self._helper(key):
@@ -129,6 +133,13 @@ def header(registry: str) -> dict[str, str]:
     if not auth:
         return {}
     return {"X-Registry-Auth": _base64(dumps(auth)).replace("+", "-").replace("/", "_")}
+
+
+def registry_config() -> dict[str, str]:
+    """X-Registry-Config for a call that may pull from any registry: the credentials of all."""
+    store = Store()
+    found = {key: auth for key in store.known() if (auth := store.get(key))}
+    return {"X-Registry-Config": _base64(dumps(found)).replace("+", "-").replace("/", "_")} if found else {}
 
 
 def _base64(text: str) -> str:

@@ -6,6 +6,7 @@ Words that are another spelling of a command have the same target; an empty summ
 from __future__ import annotations
 
 GROUPS = {
+    "builder": "Manage builds",
     "container": "Manage containers",
     "image": "Manage images",
     "network": "Manage networks",
@@ -13,10 +14,12 @@ GROUPS = {
     "volume": "Manage volumes",
 }
 
-COMMON = ("run", "exec", "ps", "pull", "images", "version", "info")
+COMMON = ("run", "exec", "ps", "build", "pull", "images", "version", "info")
 
 # words: (module of pier_cli.commands[:name, COMMAND unless said], summary)
 COMMANDS = {
+    "builder build": ("build", "Build an image from a Dockerfile"),
+    "builder prune": ("prune:BUILDS", "Remove build cache"),
     "container attach": ("attach", "Attach local standard input, output, and error streams to a running container"),
     "container commit": ("commit", "Create a new image from a container's changes"),
     "container cp": ("cp", "Copy files/folders between a container and the local filesystem"),
@@ -45,6 +48,7 @@ COMMANDS = {
     "container unpause": ("pause:UNPAUSE", "Unpause all processes within one or more containers"),
     "container update": ("update", "Update configuration of one or more containers"),
     "container wait": ("wait", "Block until one or more containers stop, then print their exit codes"),
+    "image build": ("build", "Build an image from a Dockerfile"),
     "image history": ("history", "Show the history of an image"),
     "image import": ("import_", "Import the contents from a tarball to create a filesystem image"),
     "image inspect": ("inspect:IMAGE", "Display detailed information on one or more images"),
@@ -84,6 +88,7 @@ COMMANDS = {
     "volume rm": ("volume:RM", "Remove one or more volumes"),
     "volume remove": ("volume:RM", ""),
     "attach": ("attach", "Attach local standard input, output, and error streams to a running container"),
+    "build": ("build", "Build an image from a Dockerfile"),
     "commit": ("commit", "Create a new image from a container's changes"),
     "cp": ("cp", "Copy files/folders between a container and the local filesystem"),
     "create": ("create", "Create a new container"),

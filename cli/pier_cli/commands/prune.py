@@ -126,6 +126,22 @@ def _system(context: Context, options: Options, arguments: list[str]) -> int:
     return 0
 
 
+def _builds(context: Context, options: Options, arguments: list[str]) -> int:
+    if not _agreed(options, "This will remove all build cache that no running build uses."):
+        return 0
+    filters = options.items("filter")
+    query = [("filters", filters_json(filters))] if filters else []
+    if options.number("reserved-space"):
+        query.append(("reserved-space", str(options.number("reserved-space"))))
+    report = context.engine.call("POST", "/build/prune", query)
+    _tell("Deleted build cache objects", report["CachesDeleted"] or [], report["SpaceReclaimed"])
+    return 0
+
+
+BUILDS = Command(_builds, "[OPTIONS]", (
+    Flag("all", "a", "bool", "Remove all unused build cache, which is what happens anyway"), _UNTIL, _FORCE,
+    Flag("reserved-space", "", "bytes", "Amount of disk space always allowed to keep for cache"),
+), most=0)
 CONTAINERS = Command(_containers, "[OPTIONS]", (_UNTIL, _FORCE), most=0)
 NETWORKS = Command(_networks, "[OPTIONS]", (_UNTIL, _FORCE), most=0)
 VOLUMES = Command(_volumes, "[OPTIONS]", (

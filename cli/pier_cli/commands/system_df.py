@@ -35,6 +35,7 @@ def _rows(usage: dict[str, Any]) -> list[Fields]:
     images = usage.get("Images") or []
     containers = usage.get("Containers") or []
     volumes = usage.get("Volumes") or []
+    cache = usage.get("BuildCache") or []
     layers = usage.get("LayersSize") or 0
     used = sum(
         image["Size"] - image["SharedSize"] for image in images
@@ -49,7 +50,8 @@ def _rows(usage: dict[str, Any]) -> list[Fields]:
         _row("Local Volumes", len(volumes), sum((each.get("UsageData") or {}).get("RefCount", 0) > 0
                                                 for each in volumes),
              sum(each["Size"] for each in known), sum(each["Size"] for each in known if not each["RefCount"])),
-        _row("Build Cache", len(usage.get("BuildCache") or []), 0, 0, 0),
+        _row("Build Cache", len(cache), sum(bool(each["InUse"]) for each in cache), sum(each["Size"] for each in cache),
+             sum(each["Size"] for each in cache if not each["InUse"])),
     ]
 
 

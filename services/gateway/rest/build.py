@@ -11,7 +11,7 @@ from aiohttp import web
 
 from chassis.errors import Internal, PierError
 from chassis.stages import stage
-from gateway.rest import build_options, build_stream, names, progress
+from gateway.rest import build_extension, build_options, build_stream, names, progress
 from gateway.rest.build_stream import ClassicStream
 from gateway.rest.call import Call
 from gateway.rest.progress import Message
@@ -33,8 +33,13 @@ async def build(call: Call) -> web.StreamResponse:
     """Nothing is sent before the Dockerfile was read: a failure until then is a real status."""
     response: web.StreamResponse | None = None
     try:
-        options = await build_options.read(call)
-        async with aclosing(_messages(call, options)) as messages:
+        options, data = await build_options.read(call), blocks(call)
+        extended = call.http.content_type == build_extension.CONTENT_TYPE
+        if extended:
+            extension, data = await build_extension.read(data)
+            extension.apply(options)
+        shown = _events(call, options, data) if extended else _classic(call, options, data)
+        async with aclosing(shown) as messages:
             async for message in messages:
                 if response is None:
                     response = await call.stream()
@@ -53,26 +58,46 @@ async def build(call: Call) -> web.StreamResponse:
     return response
 
 
-async def _messages(call: Call, options: pb.BuildOptions) -> AsyncGenerator[Message, None]:
-    engine, shown, quiet = call.engine, ClassicStream(), call.query.boolean("q")
+async def _carried_out(
+    call: Call, options: pb.BuildOptions, data: AsyncIterator[bytes]
+) -> AsyncGenerator[pb.BuildResponse, None]:
+    engine = call.engine
 
     async def requests() -> AsyncIterator[pb.BuildRequest]:
         yield pb.BuildRequest(options=options)
-        async for data in blocks(call):
-            yield pb.BuildRequest(context=data)
+        async for piece in data:
+            yield pb.BuildRequest(context=piece)
 
     async with stage("build.stream"):
         async with aclosing(engine.buildd.stream(engine.builds.Build, requests(), _BUILD)) as events:
             async for event in events:
-                if event.WhichOneof("event") == "result":
-                    tags = [names.familiar(tag) for tag in options.tags]
-                    ending = build_stream.quiet(event.result) if quiet else build_stream.finished(event.result, tags)
-                    for message in ending:
-                        yield message
-                    continue
-                for message in shown.of(event):
-                    if not quiet:
-                        yield message
+                yield event
+
+
+async def _classic(
+    call: Call, options: pb.BuildOptions, data: AsyncIterator[bytes]
+) -> AsyncGenerator[Message, None]:
+    shown, quiet = ClassicStream(), call.query.boolean("q")
+    async with aclosing(_carried_out(call, options, data)) as events:
+        async for event in events:
+            if event.WhichOneof("event") == "result":
+                tags = [names.familiar(tag) for tag in options.tags]
+                ending = build_stream.quiet(event.result) if quiet else build_stream.finished(event.result, tags)
+                for message in ending:
+                    yield message
+                continue
+            for message in shown.of(event):
+                if not quiet:
+                    yield message
+
+
+async def _events(
+    call: Call, options: pb.BuildOptions, data: AsyncIterator[bytes]
+) -> AsyncGenerator[Message, None]:
+    """Of Pier's own command."""
+    async with aclosing(_carried_out(call, options, data)) as events:
+        async for event in events:
+            yield build_extension.event(event)
 
 
 async def _drain(call: Call) -> None:

@@ -47,7 +47,7 @@ def changes(
     trees_: Trees, mount_points: frozenset[bytes], passed: Passed | None = None
 ) -> Iterator[Change]:
     """All, a directory before what is in it. An empty file or directory that was added at one of ``mount_points`` was
-    made for a mount. ``passed`` is told of what is in the upper and has not changed: path, status, and that of the
+    made for a mount, as was a directory with no more than such in it. ``passed`` is told of what is in the upper and has not changed: path, status, and that of the
     base. A directory may come as a change all the same later, because of what is in it."""
     pending: list[Change] = []
     for path, status in trees.walk(trees_.upper, b"upper"):
@@ -61,7 +61,7 @@ def changes(
             continue
         before = _status(trees_.base, path)
         if before is None:
-            kind = "" if path in mount_points and _is_empty(trees_, path, status) else ADDED
+            kind = "" if path in mount_points and _is_stub(trees_, path, status, mount_points) else ADDED
         elif _differ(before, status) or _differs_within(trees_, path, status):
             kind = CHANGED
         else:
@@ -86,9 +86,19 @@ def is_whiteout(status: os.stat_result) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
-def _is_empty(trees_: Trees, path: bytes, status: os.stat_result) -> bool:
-    return (stat.S_ISREG(status.st_mode) and not status.st_size) or (
-        stat.S_ISDIR(status.st_mode) and not _names(trees_.merged, path))
+def _is_stub(trees_: Trees, path: bytes, status: os.stat_result, mount_points: frozenset[bytes]) -> bool:
+    """Empty, or a directory with nothing but such mount points in it."""
+    waiting: list[tuple[bytes, os.stat_result | None]] = [(path, status)]
+    while waiting:
+        path, found = waiting.pop()
+        if found is None or path not in mount_points:
+            return False
+        if stat.S_ISDIR(found.st_mode):
+            below = [path + b"/" + name for name in _names(trees_.merged, path)]
+            waiting += [(each, _status(trees_.merged, each)) for each in below]
+        elif not stat.S_ISREG(found.st_mode) or found.st_size:
+            return False
+    return True
 
 
 def _deleted(trees_: Trees, path: bytes) -> list[bytes]:

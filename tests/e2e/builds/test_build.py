@@ -43,7 +43,8 @@ def test_a_second_build_is_all_cached_and_gives_the_same_image(builder):
 def test_a_failing_command_is_the_clients_exit_code_and_the_stream_says_which(builder):
     done = builder.docker(dockerfile="FROM busybox\nRUN echo before && echo complaint >&2 && exit 23\n")
     assert done.returncode == 23
-    assert "The command '/bin/sh -c echo before && echo complaint >&2 && exit 23' returned a non-zero code: 23" in done.stderr
+    command = "/bin/sh -c echo before && echo complaint >&2 && exit 23"
+    assert f"The command '{command}' returned a non-zero code: 23" in done.stderr
     assert "before" in done.stdout
     assert "complaint" in done.stdout + done.stderr
 
