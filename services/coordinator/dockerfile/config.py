@@ -65,12 +65,12 @@ def _apply(builder: ConfigBuilder, text: str) -> None:
 
 
 class ConfigBuilder:
-    """One image's config while the instructions of one build change it. ``config`` is its own, and as the last
-    instruction left it."""
+    """One image's config while the instructions of one stage change it. ``config`` is its own, and as the last
+    instruction left it. ``command_given``: the stage has had a CMD, which an ENTRYPOINT then leaves."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, command_given: bool = False) -> None:
         self.config: Config = json.loads(json.dumps(config))
-        self._command_given = False
+        self._command_given = command_given
 
     def variables(self) -> dict[str, str]:
         """The environment."""

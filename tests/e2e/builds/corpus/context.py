@@ -23,7 +23,9 @@ _FILES: Final = {
     ".dockerignore": (0o644, "# comment\nignored\n!ignored/yes\n**/*.bak\n/x.*\n"), "dir/old.bak": (0o644, "bak\n"),
 }
 _DIRECTORIES: Final = {"dir/empty": 0o750, "dir/sub": 0o711}
-_LINKS: Final = {"links/to_file": "real", "links/to_directory": "d", "links/absolute": "/etc/passwd", "links/none": "gone"}
+_LINKS: Final = {
+    "links/to_file": "real", "links/to_directory": "d", "links/absolute": "/etc/passwd", "links/none": "gone",
+}
 
 
 def make(directory: Path) -> None:

@@ -1,3 +1,5 @@
+# differs: history: a health check stands as it is written, Docker prints Go's structure
+# differs: /srv*: WORKDIR makes directories as the USER's, as BuildKit does
 FROM busybox
 ARG UNSET
 ARG GIVEN=default

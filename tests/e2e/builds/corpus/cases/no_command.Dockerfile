@@ -1,3 +1,4 @@
+# differs: history: a health check stands as it is written, Docker prints Go's structure
 FROM busybox
 ENTRYPOINT []
 CMD []

@@ -1,3 +1,4 @@
+# differs: /v/after: what RUN writes to a volume stays in the layer, as with BuildKit
 FROM busybox
 RUN mkdir /v && echo before > /v/before
 VOLUME /v
