@@ -7,6 +7,11 @@ import posix
 from pier_cli.engine import Engine
 from pier_cli.failure import Failure
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pier_cli.flags import Options
+    from pier_cli.tls import Files
+
 
 def environment(name: str) -> str:
     """A variable of the environment, "" where it is not set."""
@@ -14,10 +19,11 @@ def environment(name: str) -> str:
 
 
 class Context:
-    """``host`` and ``instance`` are the global flags, "" where not given; ``words`` are the command's own."""
+    """``host``, ``instance`` and ``tls`` are the global flags, "" where not given; ``words`` are the command's own."""
 
-    def __init__(self, host: str = "", instance: str = "") -> None:
+    def __init__(self, host: str = "", instance: str = "", tls: Options | None = None) -> None:
         self.words = ""
+        self._tls = tls
         self._host = host
         self._instance = instance
         self._engine: Engine | None = None
@@ -41,11 +47,24 @@ class Context:
     @property
     def engine(self) -> Engine:
         if self._engine is None:
-            host = self.host
-            if environment("DOCKER_TLS_VERIFY") and not host.startswith("unix://"):
-                raise Failure("DOCKER_TLS_VERIFY is set, and this command does not speak TLS yet: use a unix socket")
-            self._engine = Engine(host, environment("DOCKER_API_VERSION"))
+            self._engine = Engine(self.host, environment("DOCKER_API_VERSION"), self._files())
         return self._engine
+
+
+    def _files(self) -> Files | None:
+        """--tlsverify or DOCKER_TLS_VERIFY, --tls; None for neither. Files not given are docker's, where they are."""
+        given = self._tls
+        verify = bool(environment("DOCKER_TLS_VERIFY")) or (given is not None and given.flag("tlsverify"))
+        if not verify and not (given is not None and given.flag("tls")):
+            return None
+        from pier_cli.tls import Files, standing
+
+        home = environment("DOCKER_CERT_PATH") or f"{environment('HOME')}/.docker"
+        ca, cert, key = (
+            given.text(flag) if given is not None and given.given(flag) else standing(f"{home}/{name}")
+            for flag, name in (("tlscacert", "ca.pem"), ("tlscert", "cert.pem"), ("tlskey", "key.pem"))
+        )
+        return Files(ca, cert, key, verify)
 
 
 def run_directory(instance: str) -> str:

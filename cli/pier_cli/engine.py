@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
+    from pier_cli.tls import Files
+
     Query = Iterable[tuple[str, str]]
 
 API_VERSION = "1.51"
@@ -37,7 +39,7 @@ def version_key(text: str) -> tuple[int, ...]:
     return tuple(int(part) if part.isdigit() else 0 for part in text.split("."))
 
 
-def parse_host(host: str) -> tuple[int, str | tuple[str, int]]:
+def parse_host(host: str, default_port: str = "2375") -> tuple[int, str | tuple[str, int]]:
     """Address family and address of ``unix://PATH`` or ``tcp://HOST:PORT``."""
     scheme, separator, rest = host.partition("://")
     if not separator:
@@ -48,7 +50,7 @@ def parse_host(host: str) -> tuple[int, str | tuple[str, int]]:
     if scheme == "tcp":
         name, colon, port = rest.rstrip("/").rpartition(":")
         if not colon:
-            name, port = port, "2375"
+            name, port = port, default_port
         if port.isascii() and port.isdigit() and int(port) < 65536:
             if name.startswith("["):
                 return _socket.AF_INET6, (name.strip("[]"), int(port))
@@ -59,9 +61,11 @@ def parse_host(host: str) -> tuple[int, str | tuple[str, int]]:
 class Engine:
     """Calls to one engine. The API version is agreed on with the first of them."""
 
-    def __init__(self, host: str, version: str = "") -> None:
+    def __init__(self, host: str, version: str = "", files: Files | None = None) -> None:
+        """``files``: TLS is spoken where ``host`` is a TCP address."""
         self.host = host
-        self._family, self._address = parse_host(host)
+        self._family, self._address = parse_host(host, "2376" if files is not None else "2375")
+        self._files = files
         self._version = version
         self._idle: Connection | None = None
         self.meanwhile: Callable[[], object] | None = None
@@ -149,7 +153,7 @@ class Engine:
 
     def _connect(self) -> Connection:
         try:
-            return Connection(self._family, self._address)
+            return Connection(self._family, self._address, self._files)
         except PermissionError as error:
             raise Unreachable(
                 f"permission denied while trying to connect to the engine at {self.host}: {error.strerror}"

@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from pier_cli.tls import Files, Tunnel
+
 _BLOCK = 65536
 _MAX_HEAD = 65536
 
@@ -24,12 +26,19 @@ class Broken(Failure):
 
 
 class Connection:
-    """One connection to ``family``/``address``. OSError where nothing answers."""
+    """One connection to ``family``/``address``, by TLS where ``files`` are given. OSError where nothing answers."""
 
-    def __init__(self, family: int, address: str | tuple[str, int]) -> None:
-        self.socket = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    def __init__(self, family: int, address: str | tuple[str, int], files: Files | None = None) -> None:
         self.buffer = b""
         self.reusable = False
+        self._tunnel: Tunnel | None = None
+        if files is not None and not isinstance(address, str):
+            from pier_cli.tls import Tunnel
+
+            self._tunnel = Tunnel(family, address, files)
+            self.socket: _socket.socket = self._tunnel.socket
+            return
+        self.socket = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
         try:
             self.socket.connect(address)
             if family != _socket.AF_UNIX:
@@ -114,7 +123,8 @@ class Connection:
             if len(self.buffer) > _MAX_HEAD:
                 raise Broken("malformed HTTP response: the head does not end")
             if not self.fill():
-                raise Broken("the engine closed the connection without an answer")
+                why = self._tunnel.error if self._tunnel is not None else ""
+                raise Broken(why or "the engine closed the connection without an answer")
 
     def _send_chunks(self, body: Callable[[], bytes]) -> None:
         import select

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 GLOBAL_FLAGS = (
     Flag("host", "H", "string", "Engine to talk to: unix://PATH or tcp://HOST:PORT"),
     Flag("instance", "", "string", "Name of the engine instance on this host", default="pier"),
+    Flag("tls", "", "bool", "Use TLS; implied by --tlsverify"),
+    Flag("tlscacert", "", "string", "Trust certs signed only by this CA (default ca.pem in DOCKER_CERT_PATH)"),
+    Flag("tlscert", "", "string", "Path to TLS certificate file (default cert.pem there)"),
+    Flag("tlskey", "", "string", "Path to TLS key file (default key.pem there)"),
+    Flag("tlsverify", "", "bool", "Use TLS and verify the remote"),
     Flag("version", "v", "bool", "Print version information and quit"),
 )
 
@@ -84,7 +89,8 @@ def run(arguments: list[str]) -> int:
 
     from pier_cli.context import Context
 
-    context = Context(options.text("host"), options.text("instance") if options.given("instance") else "")
+    context = Context(options.text("host"), options.text("instance") if options.given("instance") else "",
+                      options)
     context.words = words
     try:
         return command.run(context, parsed, rest)

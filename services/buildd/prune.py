@@ -29,7 +29,7 @@ async def prune(state: State, request: pb.PruneRecordsRequest) -> pb.PruneRecord
         size = await _size(state, record)
         if not _matches(record, request) or state.in_use[record.key] or (since is not None and record.used_ns >= since):
             continue
-        if kept + size <= request.keep_bytes and record.type != records.CONFIG:
+        if request.keep_bytes and kept + size <= request.keep_bytes and record.type != records.CONFIG:
             kept += size
             continue
         async with stage("prune.record", key=record.key):

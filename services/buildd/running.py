@@ -75,7 +75,7 @@ async def run(
             await _check(state, id_, command)
         yield Worked(mount_points=[*MOUNT_POINTS, *command.mount_points])
     finally:
-        state.operations.spawn(f"remove:{id_}", lambda: remove(state, id_))
+        state.see_to(f"remove:{id_}", lambda: remove(state, id_))
 
 
 async def remove(state: State, id_: str) -> None:

@@ -53,8 +53,7 @@ async def writable(
         await prepared(state, request, ground)
         yield key
     finally:
-        # The service's own work: it is done whatever becomes of the build.
-        state.operations.spawn(f"drop:{key}", lambda: drop(state, key))
+        state.see_to(f"drop:{key}", lambda: drop(state, key))
 
 
 async def prepared(state: State, request: pb.PrepareSnapshotRequest, ground: Ground) -> pb.Snapshot:

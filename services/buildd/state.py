@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from buildd.settings import BuilddSettings
 from chassis.blocking import Pool
+from chassis.errors import NotFound, PierError
+from chassis.logs import logger
 from chassis.operations import Operations
 from chassis.store import Store
 from coordinator.coordinator import Coordinator
 from coordinator.services import Services
 
-NAMESPACE = "build"
+NAMESPACE: Final = "build"
 """Of the containers of builds in execd: no list of a client's shows them."""
 
 
@@ -37,6 +40,11 @@ class NamedLocks:
             lock, users = self._locks.pop(name)
             if users > 1:
                 self._locks[name] = lock, users - 1
+
+
+_PAUSE: Final = 0.2
+_LONGEST: Final = 10.0
+"""Seconds until what could not be taken away is tried again: the first pause, doubled up to the last."""
 
 
 @dataclass(frozen=True)
@@ -62,3 +70,22 @@ class State:
     taken: set[str] = field(default_factory=set)
     busy: set[str] = field(default_factory=set)
     swept: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def see_to(self, name: str, action: Callable[[], Awaitable[object]]) -> None:
+        """Have ``action`` done, whatever becomes of the build, as often as it takes: its peer may be away. NotFound is
+        done."""
+
+        async def persist() -> None:
+            pause = _PAUSE
+            while True:
+                try:
+                    await action()
+                    return
+                except NotFound:
+                    return
+                except (PierError, ExceptionGroup) as error:
+                    logger().info("tried again later", what=name, error=str(error))
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST)
+
+        self.operations.spawn(name, persist)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import msgspec
@@ -13,7 +13,6 @@ from buildd import keys, records, snapshots
 from buildd.records import Inputs, Record
 from buildd.snapshots import Ground
 from buildd.state import State
-from chassis.errors import PierError
 from chassis.ids import new_id
 from chassis.stages import stage
 from pier.image.v1 import image_pb2
@@ -69,7 +68,7 @@ async def carry_out(state: State, place: str, inputs: Inputs, rules: Rules, work
         await state.store.write("build.intend", lambda connection: records.begin(connection, record))
         done = await _carry_out(state, record, rules, work)
         if found is not None and found.snapshot:
-            await discard(state, found)
+            discard(state, found)
         return Done(done, cached=False, miss=miss)
 
 
@@ -126,9 +125,8 @@ async def settle(state: State, key: str) -> None:
     state.doubtful.discard(key)
 
 
-async def discard(state: State, record: Record) -> None:
+def discard(state: State, record: Record) -> None:
     """The snapshot of a record that another has taken the place of; while a build uses it, it stays until the next
     start."""
     if not state.in_use[record.key]:
-        with suppress(PierError):
-            await snapshots.drop(state, record.snapshot)
+        state.see_to(f"drop:{record.snapshot}", lambda: snapshots.drop(state, record.snapshot))

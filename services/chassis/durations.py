@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Final
 
 _UNITS: Final = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
@@ -16,7 +17,10 @@ def nanoseconds(text: str) -> int:
     parts = _PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(f"{text[:80]!r} is not a duration")
-    found = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if found >= _LONGEST:
-        raise ValueError(f"{text[:80]!r} is too long a duration")
-    return int(found)
+    found = 0
+    for number, unit in parts:
+        part = Decimal(number) * _UNITS[unit]
+        if part >= _LONGEST or found + int(part) >= _LONGEST:
+            raise ValueError(f"{text[:80]!r} is too long a duration")
+        found += int(part)
+    return found

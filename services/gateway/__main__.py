@@ -21,6 +21,7 @@ from gateway.projection import Projection
 from gateway.rest.app import Face
 from gateway.rest.tables import TABLES
 from gateway.settings import GatewaySettings
+from gateway.tcp import Listeners
 
 _GRACE: Final = 0.5
 """Seconds that requests have to end when the gateway stops; streams never do, and connections wait for the next one."""
@@ -33,7 +34,9 @@ async def build(runtime: Runtime[GatewaySettings]) -> AsyncIterator[None]:
     coordinator, files = Coordinator(services), Pool("gateway-files", 4)
     buildd = Peer("buildd", runtime.instance.socket("buildd"))
     engine = Engine(runtime, services, coordinator, Projection(runtime.settings.read_timeout), files, buildd)
-    runner = web.ServerRunner(Face(engine, TABLES), shutdown_timeout=_GRACE)
+    face = Face(engine, TABLES)
+    listeners = Listeners(runtime.settings, face)
+    runner = web.ServerRunner(face, shutdown_timeout=_GRACE)
     await runner.setup()
     with listener(runtime.instance.api_socket) as socket:
         watcher = coordinator.operations.spawn("reconcile", lambda: reconcile.watch(coordinator))
@@ -41,7 +44,8 @@ async def build(runtime: Runtime[GatewaySettings]) -> AsyncIterator[None]:
         watcher.add_done_callback(lambda _: runtime.stopping.set())
         try:
             await web.SockSite(runner, socket).start()
-            yield
+            async with listeners.serving():
+                yield
         finally:
             await runner.cleanup()
             await coordinator.close()

@@ -44,7 +44,7 @@ async def build(runtime: Runtime[NetdSettings]) -> AsyncIterator[None]:
     events = EventLog(store, runtime.node_id)
     firewall = Firewall(instance.nft_table, operations)
     host = NetlinkSocket()
-    networks = Networks(store, events, host, threads, firewall, instance, pools_of(settings))
+    networks = Networks(store, events, host, threads, firewall, instance, pools_of(settings, store.epoch))
     spares = Spares(directory, settings.spare_namespaces, threads, operations)
     sandboxes = Sandboxes(store, threads, spares, networks.marks, directory, runtime.boot_id)
     dns = Dns(instance.resolver_socket, threads, operations, directory.joinpath)

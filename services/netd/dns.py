@@ -47,7 +47,7 @@ def served(view: View) -> Served | None:
     joins, forward = [], False
     for endpoint in view.endpoints:
         network = view.networks[endpoint.network_id]
-        if endpoint.address is None:
+        if not endpoint.addresses:
             continue
         forward = forward or not network.internal
         if network.predefined:
@@ -56,7 +56,7 @@ def served(view: View) -> Served | None:
         links = (link.partition(":") for link in spec.links)
         joins.append(Join(
             network.id, network.name, tuple(dict.fromkeys([*view.sandbox.request.names, *spec.aliases])),
-            (str(endpoint.address.ip),), tuple((alias, name) for name, _, alias in links),
+            tuple(str(address.ip) for address in endpoint.addresses), tuple((alias, name) for name, _, alias in links),
         ))
     return Served(view.sandbox.id, tuple(view.sandbox.request.dns), forward, tuple(joins)) if joins else None
 

@@ -7,11 +7,12 @@ unpublish, take the pair down. A failure of attach undoes itself; a failure of d
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sqlite3
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Interface, IPv6Interface
 from typing import Any, Final
 
 from chassis import ids
@@ -23,16 +24,16 @@ from chassis.instance import Instance
 from chassis.operations import Operations
 from chassis.stages import stage, trace
 from chassis.store import Store
-from netd import records, requests, wiring
+from netd import bindings, options, records, requests, wiring
+from netd.bindings import Place, WantedPort
 from netd.dns import Dns
 from netd.firewall import Firewall
+from netd.ipam import Address, Interface
 from netd.netlink import NetlinkSocket
 from netd.networks import Networks
-from netd.ports import HostPort, HostPorts
+from netd.ports import HostPorts
 from netd.records import Endpoint, Network, Sandbox, View
-from netd.requests import WantedPort
 from netd.sandboxes import Sandboxes
-from netd.table import PublishedPort
 from netd.wiring import Wire
 from pier.network.v1 import network_pb2
 
@@ -131,39 +132,54 @@ class Endpoints:
             raise InvalidArgument("network-scoped aliases are only supported for user-defined networks",
                                   field="spec.aliases", expected="none")
         if network.driver != "bridge":
-            return self._plan(attachment, view.sandbox, network, "", None, []), True
-        interface = attachment.spec.interface or _free_interface(view.endpoints)
+            return self._plan(attachment, view.sandbox, network, "", (), []), True
+        place = self.place(network)
+        wished = [bindings.groups(want, place) for want in wanted]
+        interface = attachment.spec.interface or _free_interface(view.endpoints, options.read(network.spec).prefix)
         if any(endpoint.interface == interface for endpoint in view.endpoints):
             raise Conflict(f"the sandbox has an interface {interface} already", reason="INTERFACE_TAKEN",
                            field="spec.interface")
         endpoint_id = ids.new_id()
         async with stage("attach.ports", count=len(wanted)):
-            held = self.ports.reserve(endpoint_id, map(candidates, wanted))
+            held = self.ports.reserve(endpoint_id, wished)
         try:
             async with stage("attach.address") as step:
-                address = self._take_address(network, fixed)
-                step.note(address=str(address))
+                addresses = self._take_addresses(network, fixed)
+                step.note(address=" ".join(map(str, addresses)))
         except BaseException:
             self.ports.release(endpoint_id)
             raise
-        ports = answered(wanted, held)
-        return self._plan(attachment, view.sandbox, network, interface, address, ports, endpoint_id), True
+        ports = bindings.all_answered(wanted, place, held)
+        return self._plan(attachment, view.sandbox, network, interface, addresses, ports, endpoint_id), True
 
-    def _take_address(self, network: Network, fixed: IPv4Address | None) -> IPv4Interface:
-        subnet = self._networks.subnet(network)
-        if fixed is None:
-            return IPv4Interface((subnet.allocate(), subnet.network.prefixlen))
-        subnet.reserve(fixed)
-        return IPv4Interface((fixed, subnet.network.prefixlen))
+    def place(self, network: Network) -> Place:
+        """Where endpoints of the network are published."""
+        read = options.read(network.spec)
+        return Place(self._networks.versions(network), read.versions(options.ROUTED), read.binding)
+
+    def _take_addresses(self, network: Network, fixed: Sequence[Address | None]) -> tuple[Interface, ...]:
+        """Those asked for, and free ones in the network's other IP versions: all or none."""
+        taken: list[Interface] = []
+        versions = self._networks.versions(network)
+        try:
+            for version, address in zip((4, 6), fixed, strict=True):
+                if version in versions:
+                    taken.append(self._networks.take(network, version, address))
+                elif address is not None:
+                    raise InvalidArgument(f"network {network.name} has no IPv{version}: {address} cannot be given",
+                                          field=f"spec.ipv{version}", expected='""')
+        except BaseException:
+            self._networks.give_back(network, [address.ip for address in taken])
+            raise
+        return tuple(taken)
 
     async def _bring_up(self, view: View, made: Sequence[Endpoint]) -> None:
         """Make what was recorded, all at the same time. ``view`` has the new ones in it."""
-        chosen = provider(view.endpoints, view.networks)
         before = replace(view, endpoints=tuple(e for e in view.endpoints if e not in made))
         steps: list[Coroutine[Any, Any, None]] = [self._dns.settle(before, view)]
         for endpoint in made:
             if endpoint.link:
-                wire = self.wire_of(endpoint, view.sandbox, view.networks[endpoint.network_id], chosen)
+                wire = self.wire_of(endpoint, view)
                 steps += [self._link(view.sandbox, wire), self._publish(endpoint)]
         await _together(steps)
 
@@ -177,7 +193,7 @@ class Endpoints:
         await self._strike("detach.record", gone, [network], sandbox)
         left = replace(view, endpoints=tuple(endpoint for endpoint in view.endpoints if endpoint not in gone))
         await self._dns.settle(view, left)
-        if network.driver == "bridge":
+        if gone[0].link:
             await self._take_down(gone[0], view)
             await self._reroute(view, left.endpoints)
 
@@ -216,25 +232,28 @@ class Endpoints:
             if names:
                 self._operations.spawn("links of a removed sandbox", lambda: self._reap(names))
 
-    def wire_of(self, endpoint: Endpoint, sandbox: Sandbox, network: Network, chosen: str) -> Wire:
-        """The endpoint's pair as it should be; ``chosen`` is the endpoint that gives the default route."""
-        assert endpoint.address is not None
-        options = requests.bridge_options(network.spec)
+    def wire_of(self, endpoint: Endpoint, view: View) -> Wire:
+        """The endpoint's pair as it should be; ``view`` has all endpoints of the sandbox."""
+        network = view.networks[endpoint.network_id]
+        read = options.read(network.spec)
         return Wire(
-            link=endpoint.link, alias=self._networks.marks.endpoint(endpoint.id, sandbox.owner), bridge=network.link,
-            interface=endpoint.interface, address=endpoint.address, mac=endpoint.mac,
-            gateway=network.gateway if chosen == endpoint.id else None, isolated=not options.icc, mtu=options.mtu,
+            link=endpoint.link, alias=self._networks.marks.endpoint(endpoint.id, view.sandbox.owner),
+            bridge=network.link, interface=endpoint.interface, addresses=endpoint.addresses, mac=endpoint.mac,
+            gateways=routes(endpoint, view.endpoints, view.networks), isolated=not read.icc, mtu=read.mtu,
         )
 
     def _plan(
         self, request: network_pb2.Attachment, sandbox: Sandbox, network: Network, interface: str,
-        address: IPv4Interface | None, ports: Iterable[network_pb2.PublishedPort], endpoint_id: str = "",
+        addresses: Sequence[Interface], ports: Iterable[network_pb2.PublishedPort], endpoint_id: str = "",
     ) -> Endpoint:
         endpoint_id = endpoint_id or ids.new_id()
-        link = self._instance.endpoint_link(endpoint_id) if address else ""
-        mac = request.spec.mac or ("02:42:" + address.ip.packed.hex(":") if address else "")
+        link = self._instance.endpoint_link(endpoint_id) if addresses else ""
+        mac = request.spec.mac or (_mac_of(addresses[0]) if addresses else "")
+        first = next((each for each in addresses if isinstance(each, IPv4Interface)), None)
+        second = next((each for each in addresses if isinstance(each, IPv6Interface)), None)
         return Endpoint(
-            endpoint_id, sandbox.id, network.id, time.time_ns(), link, interface, address, mac, request, tuple(ports)
+            endpoint_id, sandbox.id, network.id, time.time_ns(), link, interface, first, mac, request, tuple(ports),
+            second,
         )
 
     def _insert(
@@ -245,9 +264,8 @@ class Endpoints:
             records.insert_sandbox(connection, view.sandbox)
         for endpoint in made:
             network = view.networks[endpoint.network_id]
-            cursor = 0 if endpoint.address is None else self._networks.subnet(network).cursor
             try:
-                records.insert_endpoint(connection, endpoint, cursor)
+                records.insert_endpoint(connection, endpoint, self._networks.cursors(network))
             except sqlite3.IntegrityError as error:  # the network was removed since it was looked up
                 raise NotFound(f"network {network.name} not found", field="network") from error
             self._event(connection, "connect", endpoint, view.sandbox, network)
@@ -275,10 +293,8 @@ class Endpoints:
             self._release([endpoint], view)
 
     async def _reroute(self, view: View, left: Sequence[Endpoint]) -> None:
-        chosen = provider(left, view.networks)
         for endpoint in left:
-            gateway = view.networks[endpoint.network_id].gateway
-            if endpoint.id == chosen and gateway is not None:
+            for gateway in routes(endpoint, left, view.networks):
                 async with stage("detach.route", interface=endpoint.interface):
                     pin = self._sandboxes.pin(view.sandbox)
                     await self._threads.run(wiring.route, pin, endpoint.interface, gateway)
@@ -286,8 +302,8 @@ class Endpoints:
     def _release(self, gone: Iterable[Endpoint], view: View) -> None:
         for endpoint in gone:
             self.ports.release(endpoint.id)
-            if endpoint.address is not None:
-                self._networks.subnet(view.networks[endpoint.network_id]).release(endpoint.address.ip)
+            network = view.networks[endpoint.network_id]
+            self._networks.give_back(network, [address.ip for address in endpoint.addresses])
 
     async def _link(self, sandbox: Sandbox, spec: Wire) -> None:
         async with stage("attach.link", link=spec.link):
@@ -296,7 +312,7 @@ class Endpoints:
     async def _publish(self, endpoint: Endpoint) -> None:
         if endpoint.ports:
             async with stage("attach.publish", count=len(endpoint.ports)):
-                await self._firewall.publish(published(endpoint))
+                await self._firewall.publish(bindings.published(endpoint))
 
     async def _unpublish(self, step: str, endpoint_ids: Sequence[str]) -> None:
         async with stage(step):
@@ -325,27 +341,27 @@ class Endpoints:
         self._events.append(connection, "network", action, network.id, sandbox.owner, attributes)
 
 
-def published(endpoint: Endpoint) -> list[PublishedPort]:
-    """The endpoint's ports as the nft table knows them."""
-    if endpoint.address is None:
-        return []
-    return [
-        PublishedPort(endpoint.id, port.protocol, IPv4Address(port.host_ip), port.host_port, endpoint.address.ip,
-                      port.container_port)
-        for port in endpoint.ports
-    ]
-
-
-def provider(present: Iterable[Endpoint], networks: Mapping[NetworkId, Network]) -> str:
-    """Id of the endpoint that gives the default route: the highest priority, then the first by network's name; "" for
-    none."""
-    able = [e for e in present if e.address is not None and not networks[e.network_id].internal]
-    able.sort(key=lambda e: (-e.request.spec.gateway_priority, networks[e.network_id].name))
-    return able[0].id if able else ""
+def routes(
+    endpoint: Endpoint, present: Sequence[Endpoint], networks: Mapping[NetworkId, Network]
+) -> tuple[Address, ...]:
+    """Gateways of the sandbox's default routes that go by the endpoint: in each IP version the endpoint with the
+    highest priority gives it, then the first by network's name, internal networks aside."""
+    found = []
+    for version in (4, 6):
+        able = []
+        for each in present:
+            network = networks[each.network_id]
+            gateways = (network.gateway(address) for address in each.addresses if address.version == version)
+            gateway = next(gateways, None)
+            if gateway is not None and not network.internal:
+                able.append((-each.request.spec.gateway_priority, network.name, each.id, gateway))
+        if able and min(able)[2] == endpoint.id:
+            found.append(min(able)[3])
+    return tuple(found)
 
 
 def _check_driver(
-    view: View, network: Network, ports: Sequence[WantedPort], fixed: IPv4Address | None
+    view: View, network: Network, ports: Sequence[WantedPort], fixed: Sequence[Address | None]
 ) -> None:
     """Which kinds of network go with which sandbox, and with each other."""
     others = [view.networks[endpoint.network_id] for endpoint in view.endpoints]
@@ -355,7 +371,7 @@ def _check_driver(
     private = network.driver == "none" or any(other.driver == "none" for other in others)
     if private and others:
         raise Conflict("a sandbox on network none has no other network", reason="PRIVATE", field="network")
-    if network.driver != "bridge" and (ports or fixed):
+    if network.driver != "bridge" and (ports or any(fixed)):
         raise InvalidArgument(f"network {network.name} has no addresses and publishes no ports", field="ports",
                               expected="none")
     if network.internal and ports:
@@ -363,24 +379,15 @@ def _check_driver(
                               expected="none")
 
 
-def _free_interface(present: Iterable[Endpoint]) -> str:
+def _free_interface(present: Iterable[Endpoint], prefix: str) -> str:
     taken = {endpoint.interface for endpoint in present}
-    return next(name for number in range(len(taken) + 1) if (name := f"eth{number}") not in taken)
+    return next(name for number in range(len(taken) + 1) if (name := f"{prefix}{number}") not in taken)
 
 
-def candidates(port: WantedPort) -> list[HostPort]:
-    """The host ports of which the first free one is taken."""
-    return [HostPort(port.protocol, port.host_address, number) for number in port.host_ports]
-
-
-def answered(wanted: Iterable[WantedPort], held: Iterable[HostPort]) -> list[network_pb2.PublishedPort]:
-    """What was asked for, with the host ports that are held for it."""
-    return [
-        network_pb2.PublishedPort(
-            protocol=have.protocol, container_port=want.container_port, host_ip=str(have.address), host_port=have.port
-        )
-        for want, have in zip(wanted, held, strict=True)
-    ]
+def _mac_of(address: Interface) -> str:
+    """A locally administered one that the address decides: of an IPv6 one, by a hash."""
+    packed = address.ip.packed
+    return "02:42:" + (packed if len(packed) == 4 else hashlib.sha256(packed).digest()[:4]).hex(":")
 
 
 async def _together(steps: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -11,11 +11,11 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Final
 
 from netd import requests
+from netd.ipam import Address
 from netd.resolver import protocol
 from netd.resolver.hosts import nameservers
 from pier.network.v1 import network_pb2
@@ -53,7 +53,7 @@ def host_names(etc: Path = Path("/etc")) -> HostNames:
 
 
 def render(
-    request: network_pb2.CreateSandboxRequest, addresses: Sequence[IPv4Address], gateway: IPv4Address | None,
+    request: network_pb2.CreateSandboxRequest, addresses: Sequence[Address], gateway: Address | None,
     host: HostNames, named: bool = False,
 ) -> network_pb2.NameFiles:
     """The three files. ``addresses``: the sandbox's own; ``gateway``: what "host-gateway" stands for, None: nothing;
@@ -67,8 +67,8 @@ def render(
 
 
 def _hosts(
-    request: network_pb2.CreateSandboxRequest, hostname: str, addresses: Sequence[IPv4Address],
-    gateway: IPv4Address | None, host: HostNames,
+    request: network_pb2.CreateSandboxRequest, hostname: str, addresses: Sequence[Address],
+    gateway: Address | None, host: HostNames,
 ) -> str:
     lines = [host.hosts if request.host and host.hosts else _LOCALHOST]
     if not lines[0].endswith("\n"):

@@ -34,7 +34,7 @@ class Firewall:
         self.table = Table(self._nft, table_name)
         self._neighbours = Neighbours(self._nft, table_name)
         self._watch = NftWatch(table_name, self._on_foreign_change, neighbours.TABLE, self._on_neighbours_change)
-        self._links: set[str] = set()
+        self._bridges: dict[str, Bridge] = {}
         self._repairing = False
         self._again = False
         self._settling = False
@@ -45,7 +45,7 @@ class Firewall:
         """Write the whole table, open the bridges, begin to watch. Bridges that forward already go on while the table
         stands; where it is gone they are sealed until it is back."""
         wanted = list(bridges)
-        self._links = {item.link for item in wanted}
+        self._bridges = {item.link: item for item in wanted}
         self._watch.start()
         async with stage("adopt.table"):
             await self._threads.run(self._load, wanted, list(ports))
@@ -67,7 +67,8 @@ class Firewall:
         """Stop watching. The table stays, and so do the accepts of the bridges ``used``: containers depend on no
         service. Where nothing is attached, another program's chain is left as it was found."""
         self._watch.stop()
-        self._links.intersection_update(used)
+        kept = set(used)
+        self._bridges = {link: item for link, item in self._bridges.items() if link in kept}
         await self._settle()
         await self._threads.run(self._nft.close)
         self._threads.close()
@@ -76,8 +77,8 @@ class Firewall:
         """Let the table know a bridge, and then open it."""
         def work() -> None:
             self.table.add_bridge(item)
-            bridge.open_(item.link)
-            self._links.add(item.link)
+            bridge.open_(item.link, item.gateways6)
+            self._bridges[item.link] = item
         await self._run(work)
         await self._settle()
 
@@ -85,7 +86,7 @@ class Firewall:
         """Seal the bridge and forget it."""
         def work() -> None:
             bridge.seal(link)
-            self._links.discard(link)
+            self._bridges.pop(link, None)
             self.table.remove_bridge(link)
         await self._run(work)
         await self._settle()
@@ -119,12 +120,12 @@ class Firewall:
 
     async def reload(self, bridges: list[Bridge], ports: list[PublishedPort]) -> None:
         """Take that for what the table should hold, and write it."""
-        self._links = {item.link for item in bridges}
+        self._bridges = {item.link: item for item in bridges}
         await self._threads.run(self._load, bridges, ports)
 
     def sealed(self) -> list[str]:
         """Bridges that should forward and do not."""
-        return [link for link in sorted(self._links) if not bridge.is_open(link)]
+        return [link for link, item in sorted(self._bridges.items()) if not bridge.is_open(link, item.gateways6)]
 
     async def repair(self) -> None:
         """Seal, write the table, prove it, open."""
@@ -140,7 +141,7 @@ class Firewall:
                 logger().info("another program's bridges were told to the table")
         await self._run(work)
         try:
-            if await self._threads.run(self._neighbours.settle, sorted(self._links)):
+            if await self._threads.run(self._neighbours.settle, sorted(self._bridges)):
                 logger().info("accepts for the bridges were put right in another program's chain",
                               table=neighbours.TABLE, chain=neighbours.CHAIN)
         except NftError as error:
@@ -177,12 +178,12 @@ class Firewall:
         self._open()
 
     def _seal(self) -> None:
-        for link in self._links:
+        for link in self._bridges:
             bridge.seal(link)
 
     def _open(self) -> None:
-        for link in self._links:
-            bridge.open_(link)
+        for link, item in self._bridges.items():
+            bridge.open_(link, item.gateways6)
 
     def _on_foreign_change(self) -> None:
         self._again = True

@@ -10,7 +10,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from typing import Final
 
 from chassis.blocking import Pool as Threads
@@ -19,10 +18,11 @@ from chassis.ids import NetworkId
 from chassis.logs import logger
 from chassis.stages import stage
 from chassis.store import Store
-from netd import bridge, links, netns, records, wiring
+from netd import bindings, bridge, links, netns, records, wiring
 from netd.dns import Dns, served
-from netd.endpoints import Endpoints, provider, published
+from netd.endpoints import Endpoints
 from netd.firewall import Firewall
+from netd.ipam import Address
 from netd.netlink import NetlinkSocket
 from netd.networks import Networks
 from netd.ports import HostPort
@@ -35,6 +35,7 @@ from pier.system.v1 import system_pb2
 from pier.types.v1 import types_pb2
 
 _NOBODY: Final = types_pb2.Owner()
+_FORWARD_SWITCH: Final = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,20 @@ class _Records:
 
     @property
     def wired(self) -> list[Endpoint]:
-        return [endpoint for endpoint in self.endpoints if endpoint.address is not None]
+        return [endpoint for endpoint in self.endpoints if endpoint.addresses]
+
+    @property
+    def versions(self) -> list[int]:
+        """The IP versions that networks have."""
+        return sorted({plan.subnet.version for network in self.bridges for plan in network.subnets})
+
+    def views(self) -> Iterator[View]:
+        """Every sandbox with its endpoints."""
+        of: dict[str, list[Endpoint]] = {}
+        for endpoint in self.endpoints:
+            of.setdefault(endpoint.sandbox_id, []).append(endpoint)
+        for sandbox in self.sandboxes.values():
+            yield View(sandbox, tuple(of.get(sandbox.id, ())), self.networks)
 
 
 @dataclass(frozen=True)
@@ -69,7 +83,8 @@ class _Kernel:
     pins: dict[str, bool]
     """Pin file → is a namespace on it?"""
     bridges_sound: dict[str, bool]
-    forwarding: bool
+    forwarding: frozenset[int]
+    """The IP versions that the host forwards."""
 
 
 class Fsck:
@@ -141,14 +156,7 @@ class Fsck:
     async def served(self) -> list[Served]:
         """What the resolver should serve."""
         recorded = await self._store.read(_read)
-        endpoints: dict[str, list[Endpoint]] = {}
-        for endpoint in recorded.endpoints:
-            endpoints.setdefault(endpoint.sandbox_id, []).append(endpoint)
-        views = (
-            View(sandbox, tuple(endpoints.get(sandbox.id, ())), recorded.networks)
-            for sandbox in recorded.sandboxes.values()
-        )
-        return [item for item in map(served, views) if item is not None]
+        return [item for item in map(served, recorded.views()) if item is not None]
 
     def _observe(self, recorded: _Records) -> _Kernel:
         by_name = {link.name: link for link in links.all_links(self._host)}
@@ -156,14 +164,14 @@ class Fsck:
 
         def sound(network: Network) -> bool:
             spec, there = self._networks.spec_of(network), by_name.get(network.link)
-            return there is not None and there.up and there.alias == spec.alias and (
-                there.index, spec.gateway) in addresses
+            return there is not None and there.up and there.alias == spec.alias and all(
+                (there.index, gateway) in addresses for gateway in spec.gateways)
 
         return _Kernel(
             links=by_name,
             pins={path.name: netns.is_pinned(path) for path in netns.pins(self._sandboxes.directory)},
             bridges_sound={network.id: sound(network) for network in recorded.bridges},
-            forwarding=bridge.is_forwarding(),
+            forwarding=frozenset(filter(bridge.is_forwarding, recorded.versions)),
         )
 
     def _lost_sandboxes(self, recorded: _Records, kernel: _Kernel) -> Iterator[Difference]:
@@ -184,12 +192,13 @@ class Fsck:
             )
 
     def _networks_differ(self, recorded: _Records, kernel: _Kernel) -> Iterator[Difference]:
-        if recorded.bridges and not kernel.forwarding:
-            async def enable() -> None:
-                await self._threads.run(bridge.enable_forwarding)
-                logger().warning("net.ipv4.ip_forward was off and is on now: containers need it")
+        for version in recorded.versions:
+            if version not in kernel.forwarding:
+                async def enable(lacking: int = version) -> None:
+                    await self._networks.enable_forwarding([lacking])
 
-            yield Difference("IP_FORWARD_OFF", "net.ipv4.ip_forward", "the host does not forward", _NOBODY, enable)
+                yield Difference("IP_FORWARD_OFF", _FORWARD_SWITCH[version], f"the host does not forward IPv{version}",
+                                 _NOBODY, enable)
         for network in recorded.bridges:
             if not kernel.bridges_sound[network.id]:
                 async def ensure(item: Network = network) -> None:
@@ -199,22 +208,23 @@ class Fsck:
                                  "there, up and with its address", network.owner, ensure)
 
     def _endpoints_differ(self, recorded: _Records, kernel: _Kernel) -> Iterator[Difference]:
-        for endpoint in recorded.wired:
-            sandbox = recorded.sandboxes[endpoint.sandbox_id]
-            network = recorded.networks[endpoint.network_id]
-            if not kernel.pins.get(sandbox.pin):
+        for view in recorded.views():
+            if not kernel.pins.get(view.sandbox.pin):
                 continue
-            siblings = [e for e in recorded.wired if e.sandbox_id == sandbox.id]
-            spec = self._endpoints.wire_of(endpoint, sandbox, network, provider(siblings, recorded.networks))
-            if not wiring.is_wired(spec, kernel.links):
-                async def mend(item: Sandbox = sandbox, wire: wiring.Wire = spec) -> None:
-                    await self._threads.run(wiring.mend, self._host, self._sandboxes.pin(item), wire)
+            for endpoint in view.endpoints:
+                if not endpoint.link:
+                    continue
+                spec = self._endpoints.wire_of(endpoint, view)
+                if not wiring.is_wired(spec, kernel.links):
+                    async def mend(item: Sandbox = view.sandbox, wire: wiring.Wire = spec) -> None:
+                        await self._threads.run(wiring.mend, self._host, self._sandboxes.pin(item), wire)
 
-                yield Difference(
-                    "ENDPOINT_WITHOUT_LINK", endpoint.id,
-                    f"link {endpoint.link} of an endpoint on network {network.name} is not there, up and on its bridge",
-                    sandbox.owner, mend,
-                )
+                    name = recorded.networks[endpoint.network_id].name
+                    yield Difference(
+                        "ENDPOINT_WITHOUT_LINK", endpoint.id,
+                        f"link {endpoint.link} of an endpoint on network {name} is not there, up and on its bridge",
+                        view.sandbox.owner, mend,
+                    )
 
     def _unrecorded(self, recorded: _Records, kernel: _Kernel, spare: set[str]) -> Iterator[Difference]:
         known = {e.id for e in recorded.endpoints} | set(recorded.networks)
@@ -238,11 +248,10 @@ class Fsck:
 
     def _addresses_differ(self, recorded: _Records) -> Iterator[Difference]:
         for network in recorded.bridges:
-            subnet = self._networks.subnet(network)
-            wanted = {e.address.ip for e in recorded.wired if e.network_id == network.id and e.address}
-            for address in sorted(wanted ^ subnet.held):
-                async def settle(item: Network = network, held: set[IPv4Address] = wanted) -> None:
-                    self._networks.remember(item, sorted(held))
+            wanted = {a.ip for e in recorded.wired if e.network_id == network.id for a in e.addresses}
+            for address in sorted(wanted ^ self._networks.held(network), key=str):
+                async def settle(item: Network = network, held: set[Address] = wanted) -> None:
+                    self._networks.remember(item, sorted(held, key=str))
 
                 where = "is recorded and not held" if address in wanted else "is held and not recorded"
                 yield Difference("ADDRESS_DIFFERS", str(address), f"address {address} {where}", network.owner, settle)
@@ -251,10 +260,10 @@ class Fsck:
         found = []
         for endpoint in recorded.wired:
             held = set(self._endpoints.ports.holds(endpoint.id))
-            lacking = [port for port in _host_ports(endpoint) if port not in held]
+            lacking = [port for port in bindings.host_ports(endpoint.ports) if port not in held]
             for port in lacking:
                 async def hold(endpoint_id: str = endpoint.id, wanted: HostPort = port) -> None:
-                    self._endpoints.ports.reserve(endpoint_id, [[wanted]])
+                    self._endpoints.ports.reserve(endpoint_id, [[(wanted,)]])
 
                 subject = f"{port.protocol} {port.address}:{port.port}"
                 owner = recorded.sandboxes[endpoint.sandbox_id].owner
@@ -278,17 +287,13 @@ class Fsck:
     def table_of(self, recorded: _Records) -> tuple[list[Bridge], list[PublishedPort]]:
         """What the nft table should hold."""
         bridges = [self._networks.bridge_of(network) for network in recorded.bridges]
-        return bridges, [port for endpoint in recorded.wired for port in published(endpoint)]
+        return bridges, [port for endpoint in recorded.wired for port in bindings.published(endpoint)]
 
     async def load_table(self) -> None:
         """Start the firewall with what is recorded."""
         recorded = await self._store.read(_read)
         bridges, ports = self.table_of(recorded)
         await self._firewall.start(bridges, ports)
-
-
-def _host_ports(endpoint: Endpoint) -> list[HostPort]:
-    return [HostPort(port.protocol, port.host_address, port.host_port) for port in published(endpoint)]
 
 
 def _read(connection: sqlite3.Connection) -> _Records:

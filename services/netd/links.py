@@ -1,6 +1,6 @@
 """Links, addresses and routes: the requests that netd sends, and the records it reads back.
 
-Functions named after a verb make a ``netlink.Request``; those named after a noun read the kernel. IPv4 only.
+Functions named after a verb make a ``netlink.Request``; those named after a noun read the kernel.
 Source: rtnetlink(7), <linux/if_link.h>, <linux/if_addr.h>, <linux/rtnetlink.h>, <linux/veth.h>.
 """
 
@@ -9,11 +9,14 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface
 from typing import Final
 
 from netd import netlink
+from netd.ipam import Address as IpAddress
+from netd.ipam import Block, Interface
 from netd.netlink import NetlinkSocket, Request, attribute, nested, text, u8, u32
 
 RTM_NEWLINK: Final = 16
@@ -34,6 +37,8 @@ _BRPORT_HAIRPIN, _BRPORT_ISOLATED = 4, 33
 _INET6_ADDR_GEN_MODE, _ADDR_GEN_MODE_NONE = 8, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
+_IFA_F_NODAD: Final = 0x02
+_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 _RT_TABLE_MAIN, _RTPROT_STATIC, _RT_SCOPE_UNIVERSE, _RTN_UNICAST = 254, 4, 0, 1
 _IFF_UP: Final = 0x1
 _IFINFO: Final = struct.Struct("=BxHiII")
@@ -61,18 +66,18 @@ class Link:
 
 @dataclass(frozen=True)
 class Address:
-    """An IPv4 address on the link with that index."""
+    """An address on the link with that index."""
 
     link: int
-    address: IPv4Interface
+    address: Interface
 
 
 @dataclass(frozen=True)
 class Route:
-    """A unicast IPv4 route of the main table; ``gateway`` None for a connected one, ``link`` 0 where several hops."""
+    """A unicast route of the main table; ``gateway`` None for a connected one, ``link`` 0 where several hops."""
 
-    destination: IPv4Network
-    gateway: IPv4Address | None
+    destination: Block
+    gateway: IpAddress | None
     link: int
 
 
@@ -144,23 +149,30 @@ def delete_link(name: str) -> Request:
     return Request(RTM_DELLINK, 0, _info() + text(_IFLA_IFNAME, name), f"delete link {name}")
 
 
-def add_address(link: int, address: IPv4Interface) -> Request:
+def add_address(link: int, address: Interface) -> Request:
+    """An IPv6 address is usable at once: nobody is asked whether it is a duplicate."""
     local = address.ip.packed
-    body = _IFADDR.pack(socket.AF_INET, address.network.prefixlen, 0, 0, link)
+    unchecked = _IFA_F_NODAD if address.version == 6 else 0
+    body = _IFADDR.pack(_family(address), address.network.prefixlen, unchecked, 0, link)
     body += attribute(_IFA_LOCAL, local) + attribute(_IFA_ADDRESS, local)
-    if address.network.prefixlen < 31:
+    if isinstance(address, IPv4Interface) and address.network.prefixlen < 31:
         body += attribute(_IFA_BROADCAST, address.network.broadcast_address.packed)
     flags = netlink.NLM_F_CREATE | netlink.NLM_F_EXCL
     return Request(RTM_NEWADDR, flags, body, f"add address {address} to link {link}")
 
 
-def add_default_route(link: int, gateway: IPv4Address) -> Request:
+def add_default_route(link: int, gateway: IpAddress) -> Request:
+    """In place of the one there is."""
     body = _RTMSG.pack(
-        socket.AF_INET, 0, 0, 0, _RT_TABLE_MAIN, _RTPROT_STATIC, _RT_SCOPE_UNIVERSE, _RTN_UNICAST, 0
+        _family(gateway), 0, 0, 0, _RT_TABLE_MAIN, _RTPROT_STATIC, _RT_SCOPE_UNIVERSE, _RTN_UNICAST, 0
     )
     body += attribute(_RTA_GATEWAY, gateway.packed) + u32(_RTA_OIF, link)
     flags = netlink.NLM_F_CREATE | netlink.NLM_F_REPLACE
     return Request(RTM_NEWROUTE, flags, body, f"default route by {gateway}")
+
+
+def _family(value: Interface | IpAddress) -> int:
+    return socket.AF_INET if value.version == 4 else socket.AF_INET6
 
 
 def parse_link(body: bytes) -> Link:
@@ -196,33 +208,37 @@ def all_links(sock: NetlinkSocket) -> list[Link]:
 
 
 def addresses(sock: NetlinkSocket) -> list[Address]:
-    """Every IPv4 address of the namespace."""
+    """Every address of the namespace, IPv6 link-local ones included."""
     found = []
-    for message in sock.dump(RTM_GETADDR, _IFADDR.pack(socket.AF_INET, 0, 0, 0, 0), "list addresses"):
-        _, prefix, _, _, index = _IFADDR.unpack_from(message.body)
-        values = netlink.parse_attributes(message.body[_IFADDR.size:])
-        local = values.get(_IFA_LOCAL) or values.get(_IFA_ADDRESS)
-        if local:
-            found.append(Address(index, ipaddress.IPv4Interface((local, prefix))))
+    for family in _FAMILIES:
+        for message in sock.dump(RTM_GETADDR, _IFADDR.pack(family, 0, 0, 0, 0), "list addresses"):
+            _, prefix, _, _, index = _IFADDR.unpack_from(message.body)
+            values = netlink.parse_attributes(message.body[_IFADDR.size:])
+            local = values.get(_IFA_LOCAL) or values.get(_IFA_ADDRESS)
+            if local:
+                found.append(Address(index, ipaddress.ip_interface((local, prefix))))
     return found
 
 
 def routes(sock: NetlinkSocket) -> list[Route]:
-    """Every unicast IPv4 route of the main table, the default route (0.0.0.0/0) included."""
-    found = []
-    body = _RTMSG.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
+    """Every unicast route of the main table, the default routes (0.0.0.0/0 and ::/0) included."""
+    return [route for family in _FAMILIES for route in _routes(sock, family)]
+
+
+def _routes(sock: NetlinkSocket, family: int) -> Iterator[Route]:
+    body = _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
     for message in sock.dump(RTM_GETROUTE, body, "list routes"):
         _, prefix, _, _, table, _, _, kind, _ = _RTMSG.unpack_from(message.body)
         values = netlink.parse_attributes(message.body[_RTMSG.size:])
         if kind != _RTN_UNICAST or _number(values.get(_RTA_TABLE)) not in (_RT_TABLE_MAIN, 0) or table == 0:
             continue
         gateway = values.get(_RTA_GATEWAY)
-        found.append(Route(
-            destination=ipaddress.IPv4Network((values.get(_RTA_DST, bytes(4)), prefix)),
-            gateway=ipaddress.IPv4Address(gateway) if gateway else None,
+        anywhere = bytes(4 if family == socket.AF_INET else 16)
+        yield Route(
+            destination=ipaddress.ip_network((values.get(_RTA_DST, anywhere), prefix)),
+            gateway=ipaddress.ip_address(gateway) if gateway else None,
             link=_number(values.get(_RTA_OIF)),
-        ))
-    return found
+        )
 
 
 def _number(payload: bytes | None) -> int:

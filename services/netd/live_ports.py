@@ -10,17 +10,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address
 
 from chassis.errors import InvalidArgument, NotFound
 from chassis.stages import stage
 from chassis.store import Store
-from netd import records, requests
-from netd.endpoints import Endpoints, answered, candidates, published
+from netd import bindings, records, requests
+from netd.bindings import Place, WantedPort
+from netd.endpoints import Endpoints
 from netd.firewall import Firewall
-from netd.ports import HostPort
 from netd.records import Endpoint, Network, Sandbox
-from netd.requests import WantedPort
 from netd.sandboxes import Sandboxes
 from pier.network.v1 import network_pb2
 
@@ -32,7 +30,7 @@ class LivePorts:
         self._store = store
         self._firewall = firewall
         self._sandboxes = sandboxes
-        self._ports = endpoints.ports
+        self._endpoints = endpoints
 
     async def set(self, request: network_pb2.SetPortsRequest) -> tuple[Endpoint, Network]:
         """Publish these ports and no others: all of it or nothing. NotFound where the sandbox is not attached."""
@@ -43,35 +41,30 @@ class LivePorts:
             raise NotFound(f"sandbox is not attached to network {network.name}", reason="NOT_ATTACHED",
                            field="network")
         wanted = requests.ports(request.ports)
-        if wanted and (endpoint.address is None or network.internal):
+        if wanted and (not endpoint.addresses or network.internal):
             raise InvalidArgument(f"network {network.name} publishes no ports", field="ports", expected="none")
-        kept, added = _matched(endpoint.ports, wanted)
+        place, ports = self._endpoints.place(network), self._endpoints.ports
+        kept, added = _matched(endpoint.ports, wanted, place)
         gone = [port for port in endpoint.ports if port not in kept]
-        free = {_host_port(port) for port in gone}
-        moved: dict[int, HostPort] = {}
-        for index, want in enumerate(added):
-            found = next((port for port in candidates(want) if port in free and port not in moved.values()), None)
-            if found is not None:
-                moved[index] = found
+        owned = set(bindings.host_ports(gone))
         async with stage("set_ports.hold", count=len(added)):
-            new = [candidates(want) for index, want in enumerate(added) if index not in moved]
-            held = self._ports.reserve(endpoint.id, new)
-        rest = iter(held)
-        fresh = answered(added, [moved.get(index) or next(rest) for index in range(len(added))])
+            held = ports.reserve(endpoint.id, [bindings.groups(want, place) for want in added], owned)
+        taken = {port for group in held for port in group}
+        fresh = bindings.all_answered(added, place, held)
         changed = replace(endpoint, ports=(*kept, *fresh), request=_asking(endpoint.request, request.ports))
         try:
             await self._record(changed, _sandbox_asking(view.sandbox, network, request.ports))
             try:
                 async with stage("set_ports.table", added=len(fresh), removed=len(gone)):
-                    was, now = (replace(endpoint, ports=tuple(ports)) for ports in (gone, fresh))
-                    await self._firewall.change(published(was), published(now))
+                    was, now = (replace(endpoint, ports=tuple(each)) for each in (gone, fresh))
+                    await self._firewall.change(bindings.published(was), bindings.published(now))
             except BaseException:
                 await self._record(endpoint, view.sandbox)
                 raise
         except BaseException:
-            self._ports.drop(endpoint.id, held)
+            ports.drop(endpoint.id, taken - owned)
             raise
-        self._ports.drop(endpoint.id, free - set(moved.values()))
+        ports.drop(endpoint.id, owned - taken)
         return changed, network
 
     async def _record(self, endpoint: Endpoint, sandbox: Sandbox) -> None:
@@ -83,30 +76,18 @@ class LivePorts:
 
 
 def _matched(
-    present: Iterable[network_pb2.PublishedPort], wanted: Iterable[WantedPort]
+    present: Iterable[network_pb2.PublishedPort], wanted: Iterable[WantedPort], place: Place
 ) -> tuple[list[network_pb2.PublishedPort], list[WantedPort]]:
     """What is published already of what is wanted, and what of that is new."""
     left, kept, added = list(present), list[network_pb2.PublishedPort](), list[WantedPort]()
     for want in wanted:
-        found = next((port for port in left if _is(port, want)), None)
-        if found is None:
+        found = bindings.matching(want, place, left)
+        if not found:
             added.append(want)
-        else:
-            left.remove(found)
-            kept.append(found)
+        for port in found:
+            left.remove(port)
+            kept.append(port)
     return kept, added
-
-
-def _is(port: network_pb2.PublishedPort, want: WantedPort) -> bool:
-    return (
-        (port.protocol, port.container_port, port.host_ip) == (want.protocol, want.container_port,
-                                                              str(want.host_address))
-        and (port.host_port in want.host_ports or 0 in want.host_ports)
-    )
-
-
-def _host_port(port: network_pb2.PublishedPort) -> HostPort:
-    return HostPort(port.protocol, IPv4Address(port.host_ip), port.host_port)
 
 
 def _asking(

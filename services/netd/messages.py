@@ -14,10 +14,12 @@ from pier.network.v1 import network_pb2
 def network(value: Network, endpoint_count: int) -> network_pb2.Network:
     spec = network_pb2.NetworkSpec()
     spec.CopyFrom(value.spec)
-    if value.subnet is not None and not spec.pools:
-        spec.pools.add(subnet=str(value.subnet), gateway=str(value.gateway))
-    elif spec.pools and not spec.pools[0].gateway:
-        spec.pools[0].gateway = str(value.gateway)
+    del spec.pools[:]
+    for plan in value.subnets:
+        spec.pools.add(
+            subnet=str(plan.subnet), range=str(plan.range or ""), gateway=str(plan.gateway or ""),
+            auxiliary={name: str(address) for name, address in plan.auxiliary.items()},
+        )
     return network_pb2.Network(
         id=value.id, name=value.name, owner=value.owner, created_at=timestamp(value.created_ns), spec=spec,
         link=value.link, predefined=value.predefined, endpoint_count=endpoint_count,
@@ -25,10 +27,13 @@ def network(value: Network, endpoint_count: int) -> network_pb2.Network:
 
 
 def endpoint(value: Endpoint, network_: Network) -> network_pb2.Endpoint:
-    gateway = network_.gateway if value.address is not None and not network_.internal else None
+    gateway4, gateway6 = (
+        None if network_.internal else network_.gateway(address) for address in (value.address, value.address6)
+    )
     return network_pb2.Endpoint(
         id=value.id, sandbox_id=value.sandbox_id, network_id=value.network_id, network_name=network_.name,
-        interface=value.interface, ipv4=str(value.address or ""), gateway_ipv4=str(gateway or ""), mac=value.mac,
+        interface=value.interface, ipv4=str(value.address or ""), ipv6=str(value.address6 or ""),
+        gateway_ipv4=str(gateway4 or ""), gateway_ipv6=str(gateway6 or ""), mac=value.mac,
         ports=value.ports, aliases=value.request.spec.aliases, spec=value.request.spec,
     )
 

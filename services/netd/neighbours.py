@@ -14,14 +14,14 @@ second is told by the file of the kernel's that lists its tables.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from netd.nft import JsonObject, Nft, NftError
 
-FAMILY: Final = "ip"
+FAMILIES: Final = ("ip", "ip6")
 TABLE: Final = "filter"
 CHAIN: Final = "DOCKER-USER"
 _CHAINS: Final = "DOCKER"
@@ -48,60 +48,64 @@ class Neighbours:
         self._own_table = own_table
 
     def settle(self, links: Iterable[str]) -> bool:
-        """Bring the accepts to exactly those of the bridges ``links``; True where that changed something.
+        """Bring the accepts to exactly those of the bridges ``links``, in each family; True where that changed
+        something.
 
         Where nothing leads to the chain they would do nothing but stand in the way of whoever clears it, so none is
         there. A change that races with the other program's is tried again by the next notice of its change.
         """
-        chains = self._chains()
+        wanted = {f"{self._mark}{link} {way}": (link, way) for link in links for way in ("iifname", "oifname")}
+        commands = [command for family in FAMILIES for command in self._commands(family, wanted)]
+        if commands:
+            self._nft.run_text("\n".join(commands))
+        return bool(commands)
+
+    def _commands(self, family: str, wanted: Mapping[str, tuple[str, str]]) -> Iterator[str]:
+        chains = self._chains(family)
         rules = chains.get(CHAIN, [])
         led_to = any(_leads_to(rule, CHAIN) for others in chains.values() for rule in others)
-        wanted = {f"{self._mark}{link} {way}": (link, way) for link in links for way in ("iifname", "oifname")}
-        commands = []
         present = set()
         for rule in rules:
             comment = str(rule.get("comment", ""))
             if led_to and comment in wanted and comment not in present:
                 present.add(comment)
             elif comment.startswith(self._mark):
-                commands.append(f"delete rule {FAMILY} {TABLE} {CHAIN} handle {rule['handle']}")
+                yield f"delete rule {family} {TABLE} {CHAIN} handle {rule['handle']}"
         last = rules[-1] if rules and _is_return(rules[-1]) else None
         for comment, (link, way) in sorted(wanted.items()) if led_to else []:
             if comment not in present:
                 body = f'{way} "{link}" counter accept comment "{comment}"'
                 if last is None:
-                    commands.append(f"add rule {FAMILY} {TABLE} {CHAIN} {body}")
+                    yield f"add rule {family} {TABLE} {CHAIN} {body}"
                 else:
-                    commands.append(f"insert rule {FAMILY} {TABLE} {CHAIN} handle {last['handle']} {body}")
-        if commands:
-            self._nft.run_text("\n".join(commands))
-        return bool(commands)
+                    yield f"insert rule {family} {TABLE} {CHAIN} handle {last['handle']} {body}"
 
     def bridges(self) -> frozenset[str]:
         """Docker's bridges: the links that rules of its own chains name as the way out."""
         return frozenset(
-            link for name, rules in self._chains().items() if name.startswith(_CHAINS) and name != CHAIN
-            for rule in rules for link in _ways_out(rule) if _LINK.fullmatch(link)
+            link for family in FAMILIES for name, rules in self._chains(family).items()
+            if name.startswith(_CHAINS) and name != CHAIN for rule in rules for link in _ways_out(rule)
+            if _LINK.fullmatch(link)
         )
 
     def drops(self) -> list[ForeignDrop]:
-        """Other tables' forward chains for IPv4 that drop by policy and do not go through DOCKER-USER."""
+        """Other tables' forward chains that drop by policy and do not go through DOCKER-USER."""
         chains = [item["chain"] for item in self._nft.list("chains") if "chain" in item]
-        served = {(c["family"], c["table"]) for c in chains if (c["family"], c["table"], c["name"]) == (
-            FAMILY, TABLE, CHAIN)}
+        served = {(c["family"], c["table"]) for c in chains
+                  if c["family"] in FAMILIES and (c["table"], c["name"]) == (TABLE, CHAIN)}
         found = [
             ForeignDrop(c["family"], c["table"], c["name"]) for c in chains
-            if c.get("hook") == "forward" and c.get("policy") == "drop" and c["family"] in ("ip", "inet")
+            if c.get("hook") == "forward" and c.get("policy") == "drop" and c["family"] in (*FAMILIES, "inet")
             and c["table"] != self._own_table and (c["family"], c["table"]) not in served
         ]
         if _has_legacy_filter():
             found.append(ForeignDrop("iptables-legacy", TABLE, "FORWARD"))
         return found
 
-    def _chains(self) -> dict[str, list[JsonObject]]:
+    def _chains(self, family: str) -> dict[str, list[JsonObject]]:
         """The table's chains, each with its rules; nothing where there is no such table."""
         try:
-            listing = self._nft.list(f"table {FAMILY} {TABLE}")
+            listing = self._nft.list(f"table {family} {TABLE}")
         except NftError:
             return {}
         chains: dict[str, list[JsonObject]] = {item["chain"]["name"]: [] for item in listing if "chain" in item}

@@ -58,7 +58,7 @@ def _in_thread(function: Callable[[], T]) -> T:
 def make(directory: Path) -> tuple[Netns, NetlinkSocket]:
     """A new pinned namespace with its loopback up, and a socket inside it that the caller closes.
 
-    IPv6 is off on links that come later (networks have no IPv6 yet); loopback keeps ::1.
+    IPv6 is off on links that come later, until ``enable_ipv6``; loopback keeps ::1.
     """
     return _in_thread(lambda: _make_here(directory))
 
@@ -97,6 +97,14 @@ def _pin(source: bytes, path: Path) -> None:
     except BaseException:
         path.unlink()
         raise
+
+
+def enable_ipv6(link: str) -> None:
+    """Switch IPv6 on for a link of the calling thread's namespace, which is down still. Its addresses are usable at
+    once, and nobody on the network gives it an address or a route: whatever a neighbour says of itself, it is no
+    router."""
+    for name, value in (("accept_ra", "0"), ("autoconf", "0"), ("dad_transmits", "0"), ("disable_ipv6", "0")):
+        _write_sysctl(f"net/ipv6/conf/{link}/{name}", value)
 
 
 def _write_sysctl(name: str, value: str) -> None:

@@ -1,4 +1,4 @@
-"""Networks: the three that are always there, and those that clients make. Each bridge network has its subnet."""
+"""Networks: the three that are always there, and those that clients make. Each bridge network has its subnets."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ import dataclasses
 import hashlib
 import sqlite3
 import time
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from chassis import ids
 from chassis.blocking import Pool as Threads
-from chassis.errors import AlreadyExists, Conflict, NotFound, PermissionDenied
+from chassis.errors import AlreadyExists, Conflict, NotFound, PermissionDenied, ResourceExhausted
 from chassis.events import EventLog
 from chassis.ids import NetworkId
 from chassis.instance import Instance
 from chassis.logs import logger
 from chassis.stages import stage
 from chassis.store import Store
-from netd import bridge, links, records, requests
+from netd import bridge, ipam, links, options, records, requests
 from netd.firewall import Firewall
-from netd.ipam import Pool, Subnet, check_subnet, choose_subnet
+from netd.ipam import Address, Block, Interface, Plan, Pool, Subnet
 from netd.netlink import NetlinkSocket
 from netd.records import Marks, Network
+from netd.requests import WantedSubnets
 from netd.table import Bridge
 from pier.network.v1 import network_pb2
 from pier.types.v1 import types_pb2
@@ -35,7 +36,7 @@ class Networks:
 
     def __init__(
         self, store: Store, events: EventLog, host: NetlinkSocket, threads: Threads, firewall: Firewall,
-        instance: Instance, pools: tuple[Pool, ...],
+        instance: Instance, pools: Mapping[int, tuple[Pool, ...]],
     ) -> None:
         self._store = store
         self._events = events
@@ -45,17 +46,17 @@ class Networks:
         self._instance = instance
         self._pools = pools
         self.marks = Marks(instance.nft_table)
-        self._subnets: dict[str, Subnet] = {}
+        self._subnets: dict[str, tuple[Subnet, ...]] = {}
 
-    async def start(self, default_subnet: IPv4Network | None) -> None:
+    async def start(self, default_subnet: Block | None) -> None:
         """Read what is recorded, and make the predefined networks where they lack."""
         known, endpoints = await self._store.read(lambda c: (records.networks(c), records.endpoints(c)))
         for network in known:
-            held = [e.address.ip for e in endpoints if e.network_id == network.id and e.address]
-            self.remember(network, held)
-            if network.name == "bridge" and default_subnet not in (None, network.subnet):
+            self.remember(network, [a.ip for e in endpoints if e.network_id == network.id for a in e.addresses])
+            subnets = [plan.subnet for plan in network.subnets]
+            if network.name == "bridge" and default_subnet is not None and default_subnet not in subnets:
                 logger().warning("default_subnet is set, and the default network was made with another subnet",
-                                 default_subnet=str(default_subnet), subnet=str(network.subnet))
+                                 default_subnet=str(default_subnet), subnet=str(subnets[0]))
         names = {network.name for network in known if network.predefined}
         for name in requests.PREDEFINED:
             if name not in names:
@@ -64,29 +65,62 @@ class Networks:
     @property
     def in_use(self) -> int:
         """Number of addresses that endpoints hold."""
-        return sum(subnet.in_use for subnet in list(self._subnets.values()))
+        return sum(subnet.in_use for subnets in list(self._subnets.values()) for subnet in subnets)
 
     async def used_links(self) -> list[str]:
         """Bridges of the networks that an endpoint is attached to."""
         known, counts = await self._store.read(lambda c: (records.networks(c), records.endpoint_counts(c)))
         return [network.link for network in known if network.link and network.id in counts]
 
-    def subnet(self, network: Network) -> Subnet:
-        """The addresses of a bridge network."""
-        return self._subnets[network.id]
+    def held(self, network: Network) -> set[Address]:
+        """The network's addresses that endpoints hold."""
+        return {address for subnet in self._subnets.get(network.id, ()) for address in subnet.held}
+
+    def cursors(self, network: Network) -> list[int]:
+        """How far the addresses of each subnet were handed out."""
+        return [subnet.cursor for subnet in self._subnets.get(network.id, ())]
+
+    def versions(self, network: Network) -> tuple[int, ...]:
+        """The IP versions of its addresses."""
+        return tuple(sorted({plan.subnet.version for plan in network.subnets}))
+
+    def take(self, network: Network, version: int, fixed: Address | None) -> Interface:
+        """Hold an address: the one asked for, or a free one of the first subnet that has one. Raises as Subnet does."""
+        subnets = [s for s in self._subnets.get(network.id, ()) if s.network.version == version]
+        if not subnets:
+            raise NotFound(f"network {network.name} not found", field="network")
+        if fixed is not None:
+            subnet = next((s for s in subnets if fixed in s.network), subnets[0])
+            subnet.reserve(fixed)
+            return ipam.with_prefix(fixed, subnet.network)
+        for subnet in subnets[:-1]:
+            try:
+                return ipam.with_prefix(subnet.allocate(), subnet.network)
+            except ResourceExhausted:
+                continue
+        return ipam.with_prefix(subnets[-1].allocate(), subnets[-1].network)
+
+    def give_back(self, network: Network, addresses: Iterable[Address]) -> None:
+        """The same again does nothing."""
+        for address in addresses:
+            for subnet in self._subnets.get(network.id, ()):
+                subnet.release(address)
 
     def bridge_of(self, network: Network) -> Bridge:
         """The network as the nft table knows it."""
-        assert network.subnet is not None
-        return Bridge(network.id, network.link, network.subnet, routed=not network.internal)
+        read, versions = options.read(network.spec), self.versions(network)
+        return Bridge(
+            network.id, network.link, tuple(plan.subnet for plan in network.subnets), routed=not network.internal,
+            icc=read.icc, masqueraded=tuple(version for version in read.masqueraded if version in versions),
+            direct=tuple(version for version in read.versions(options.ROUTED) if version in versions),
+            gateways6=self.spec_of(network).gateways6,
+        )
 
     def spec_of(self, network: Network) -> bridge.BridgeSpec:
         """The network's link as it should be."""
-        assert network.subnet is not None
-        assert network.gateway is not None
-        gateway = IPv4Interface((network.gateway, network.subnet.prefixlen))
-        mtu = requests.bridge_options(network.spec).mtu
-        return bridge.BridgeSpec(network.link, self.marks.network(network.id, network.owner), gateway, mtu)
+        gateways = tuple(plan.interface for plan in network.subnets if plan.interface is not None)
+        mtu = options.read(network.spec).mtu
+        return bridge.BridgeSpec(network.link, self.marks.network(network.id, network.owner), gateways, mtu)
 
     async def find(self, namespace: str, wanted: str) -> Network:
         """As records.pick_network."""
@@ -107,7 +141,7 @@ class Networks:
             return existing
         plan = Network(
             ids.network_id(request.id), request.owner.namespace, request.name, request.owner, time.time_ns(), spec,
-            predefined=False, link=self._instance.network_link(request.id), subnet=None, gateway=None, cursor=0,
+            predefined=False, link=options.read(spec).name or self._instance.network_link(request.id),
         )
         return await self._make(plan, wanted, "create_network")
 
@@ -137,57 +171,72 @@ class Networks:
         await self._threads.run(bridge.ensure, self._host, self.spec_of(network))
         await self._firewall.add_bridge(self.bridge_of(network))
 
-    async def _make_predefined(self, name: str, default_subnet: IPv4Network | None) -> None:
+    async def _make_predefined(self, name: str, default_subnet: Block | None) -> None:
         identity = hashlib.sha256(f"{self._instance.name}/{self._store.epoch}/{name}".encode()).hexdigest()
         network = Network(
             NetworkId(identity), "", name, types_pb2.Owner(manager="netd", namespace="pier", id=name), time.time_ns(),
-            network_pb2.NetworkSpec(driver=name), predefined=True, link="", subnet=None, gateway=None, cursor=0,
+            network_pb2.NetworkSpec(driver=name), predefined=True, link="",
         )
         if name == "bridge":
             network = dataclasses.replace(network, link=self._instance.bridge)
-            await self._make(network, (default_subnet, None) if default_subnet else None, "create_network")
+            given = WantedSubnets((ipam.plan(default_subnet),)) if default_subnet else WantedSubnets(choose=(4,))
+            await self._make(network, given, "create_network")
         else:
             await self._store.write("create_network.record", lambda c: records.insert_network(c, network))
 
-    async def _make(
-        self, plan: Network, wanted: tuple[IPv4Network, IPv4Address | None] | None, verb: str
-    ) -> Network:
-        """Choose a subnet, record, make the bridge. Where another engine chose the same subnet at the same time, the
+    async def _make(self, plan: Network, wanted: WantedSubnets, verb: str) -> Network:
+        """Choose subnets, record, make the bridge. Where another engine chose the same subnet at the same time, the
         one whose link's name comes first keeps it."""
         for _ in range(_TRIES):
             async with stage(f"{verb}.subnet"):
                 taken = await self._threads.run(self._taken_subnets)
-                if wanted is not None:
-                    check_subnet(wanted[0], taken)
-                subnet = wanted[0] if wanted else choose_subnet(self._pools, taken, self._first_subnet)
-            gateway = (wanted[1] if wanted else None) or subnet[1]
-            network = dataclasses.replace(plan, subnet=subnet, gateway=gateway)
-            self.remember(network, [])
+                network = dataclasses.replace(plan, subnets=self._plans(plan, wanted, taken))
             await self._store.write(f"{verb}.record", lambda c, n=network: self._insert(c, n))  # type: ignore[misc]
+            self.remember(network, [])
             try:
                 async with stage(f"{verb}.link", link=network.link):
                     await self._threads.run(bridge.ensure, self._host, self.spec_of(network))
                 async with stage(f"{verb}.rival"):
                     rival = await self._threads.run(self._rival, network)
-                if rival is None or wanted is not None:
+                if rival is None or not wanted.choose:
                     async with stage(f"{verb}.table"):
-                        if await self._threads.run(bridge.enable_forwarding):
-                            logger().warning("net.ipv4.ip_forward was off and is on now: containers need it")
+                        await self.enable_forwarding(self.versions(network))
                         await self._firewall.add_bridge(self.bridge_of(network))
                     return network
             except BaseException:
                 await self._undo(network, verb)
                 raise
-            logger().info("another program took the same subnet", subnet=str(subnet), link=rival)
+            logger().info("another program took the same subnet", link=rival,
+                          subnets=[str(plan.subnet) for plan in network.subnets])
             await self._undo(network, verb)
         raise Conflict("no subnet stayed free while the network was made", reason="NO_SUBNET")
 
+    def _plans(self, network: Network, wanted: WantedSubnets, taken: list[Block]) -> tuple[Plan, ...]:
+        """What was asked for, and what is chosen. Raises Conflict (OVERLAP), ResourceExhausted."""
+        for plan in wanted.plans:
+            ipam.check_subnet(plan.subnet, taken)
+        plans = list(wanted.plans)
+        without = options.read(network.spec).versions(options.ISOLATED)
+        for version in wanted.choose:
+            subnet = ipam.choose_subnet(self._pools[version], taken, self._first_subnet)
+            plans.append(ipam.plan(subnet, gateway_wanted=version not in without))
+        return tuple(sorted(plans, key=lambda plan: plan.subnet.version))
+
+    async def enable_forwarding(self, versions: Iterable[int]) -> None:
+        """See to it that the host forwards packets of these IP versions."""
+        for version in versions:
+            if await self._threads.run(bridge.enable_forwarding, version):
+                logger().warning(f"the host did not forward IPv{version} and does now: containers need it")
+
     def _insert(self, connection: sqlite3.Connection, network: Network) -> None:
+        links_taken = {other.link for other in records.networks(connection)} - {""}
         try:
             records.insert_network(connection, network)
         except sqlite3.IntegrityError as error:
             raise AlreadyExists(f"network with name {network.name} already exists", reason="NAME_TAKEN",
                                 field="name") from error
+        if network.link in links_taken:
+            raise Conflict(f"link {network.link} is another network's", reason="LINK_TAKEN", field="spec.options")
         self._event(connection, "create", network)
 
     async def _undo(self, network: Network, verb: str) -> None:
@@ -201,10 +250,14 @@ class Networks:
             alias = self.marks.network(network.id, network.owner)
             await self._threads.run(bridge.delete, self._host, network.link, alias)
 
-    def remember(self, network: Network, held: list[IPv4Address]) -> None:
+    def remember(self, network: Network, held: Iterable[Address]) -> None:
         """Take these addresses of the network for held, and no others."""
-        if network.subnet is not None and network.gateway is not None:
-            self._subnets[network.id] = Subnet(network.subnet, network.gateway, held, network.cursor)
+        addresses = list(held)
+        cursors = network.cursors or (0,) * len(network.subnets)
+        self._subnets[network.id] = tuple(
+            Subnet(plan, [address for address in addresses if address in plan.subnet], cursor)
+            for plan, cursor in zip(network.subnets, cursors, strict=True)
+        )
 
     def _event(self, connection: sqlite3.Connection, action: str, network: Network) -> None:
         attributes = {"name": network.name, "type": network.driver}
@@ -217,21 +270,21 @@ class Networks:
             return 0
         return int(hashlib.sha256(self._instance.name.encode()).hexdigest()[:8], 16)
 
-    def _taken_subnets(self) -> list[IPv4Network]:
+    def _taken_subnets(self) -> list[Block]:
         """What the host has: its routes, its links' networks; and what this instance's networks have."""
-        here = [route.destination for route in links.routes(self._host)]
+        here: list[Block] = [route.destination for route in links.routes(self._host)]
         here += [address.address.network for address in links.addresses(self._host)]
-        return here + [subnet.network for subnet in self._subnets.values()]
+        return here + [subnet.network for subnets in list(self._subnets.values()) for subnet in subnets]
 
     def _rival(self, network: Network) -> str | None:
-        """The link of another program that has the network's subnet too and keeps it, None where there is none."""
-        assert network.subnet is not None
+        """The link of another program that has one of the network's subnets too and keeps it, None for none."""
         by_index = {link.index: link for link in links.all_links(self._host)}
         for address in links.addresses(self._host):
-            other = by_index.get(address.link)
-            if other is None or other.name == network.link or not address.address.network.overlaps(network.subnet):
+            other, block = by_index.get(address.link), address.address.network
+            if other is None or other.name == network.link:
                 continue
-            engine = other.alias.startswith("pier")
-            if not engine or other.name < network.link:
-                return other.name
+            if any(ipam.overlap(block, plan.subnet) for plan in network.subnets):
+                engine = other.alias.startswith("pier")
+                if not engine or other.name < network.link:
+                    return other.name
         return None

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from ipaddress import IPv4Address
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from chassis.errors import Conflict, InvalidArgument
+from netd.ipam import Address
 
+_TRIES: Final = 64
+"""How often the kernel is asked for a free port of one address that is free at the others too."""
 PROTOCOLS: Final = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
@@ -24,8 +26,12 @@ class HostPort:
     """A port of the host. Port 0: any free one of the kernel's ephemeral range."""
 
     protocol: str
-    address: IPv4Address
+    address: Address
     port: int
+
+
+Group = tuple[HostPort, ...]
+"""Ports of one number at several addresses, which are held together or not at all."""
 
 
 class Reservation:
@@ -37,8 +43,11 @@ class Reservation:
         if kind is None:
             raise InvalidArgument(f"protocol {ascii(wanted.protocol)[:20]} cannot be published", field="protocol",
                                   expected=" or ".join(PROTOCOLS))
-        self._socket = socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC)
+        family = socket.AF_INET if wanted.address.version == 4 else socket.AF_INET6
+        self._socket = socket.socket(family, kind | socket.SOCK_CLOEXEC)
         try:
+            if family == socket.AF_INET6:
+                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # :: leaves 0.0.0.0 alone
             self._bind(kind, wanted)
         except BaseException:
             self._socket.close()
@@ -55,7 +64,8 @@ class Reservation:
         try:
             self._socket.bind((str(wanted.address), wanted.port))
         except OSError as error:
-            where = f"{wanted.address}:{wanted.port}"
+            shown = f"[{wanted.address}]" if wanted.address.version == 6 else str(wanted.address)
+            where = f"{shown}:{wanted.port}"
             if error.errno == errno.EADDRINUSE:
                 raise Conflict(f"Bind for {where} failed: port is already allocated", reason="PORT_TAKEN",
                                field="host_port", expected="a free port") from error
@@ -77,18 +87,22 @@ class HostPorts:
     def __init__(self) -> None:
         self._held: dict[str, list[Reservation]] = {}
 
-    def reserve(self, endpoint_id: str, wanted: Iterable[Sequence[HostPort]]) -> list[HostPort]:
-        """Hold one port of each sequence, its first free one; all or none. Returns them in order, with the numbers that
-        the kernel chose. Raises as Reservation does, for a sequence's last port."""
+    def reserve(
+        self, endpoint_id: str, wanted: Iterable[Sequence[Group]], owned: Collection[HostPort] = ()
+    ) -> list[Group]:
+        """Hold one group of each sequence, its first free one; all or none. Returns them in order, with the numbers
+        that the kernel chose. What is ``owned`` is held by the endpoint already, and taken over where it is wanted.
+        Raises as Reservation does, for a sequence's last group."""
         held: list[Reservation] = []
+        left = set(owned)
         try:
-            held.extend(map(_first_free, wanted))
+            chosen = [_first_free(groups, left, held) for groups in wanted]
         except BaseException:
             for reservation in held:
                 reservation.release()
             raise
         self._held.setdefault(endpoint_id, []).extend(held)
-        return [reservation.port for reservation in held]
+        return chosen
 
     def release(self, endpoint_id: str) -> None:
         """The same again does nothing."""
@@ -113,10 +127,37 @@ class HostPorts:
         return sum(map(len, self._held.values()))
 
 
-def _first_free(candidates: Sequence[HostPort]) -> Reservation:
-    for candidate in candidates[:-1]:
+def _first_free(groups: Sequence[Group], owned: set[HostPort], held: list[Reservation]) -> Group:
+    """Hold the first free group, and say which; what is new goes to ``held``, what was owned is owned no more."""
+    for group in groups[:-1]:
         try:
-            return Reservation(candidate)
+            return _hold(group, owned, held)
         except Conflict:
             continue
-    return Reservation(candidates[-1])
+    return _hold(groups[-1], owned, held)
+
+
+def _hold(group: Group, owned: set[HostPort], held: list[Reservation]) -> Group:
+    any_port = bool(group) and group[0].port == 0
+    for tries in range(_TRIES, 0, -1):
+        made: list[Reservation] = []
+        taken: list[HostPort] = []
+        try:
+            for port in group:
+                if any_port and taken:
+                    port = replace(port, port=taken[0].port)  # noqa: PLW2901 - the number of the first holds for all
+                if port in owned:
+                    taken.append(port)
+                else:
+                    made.append(Reservation(port))
+                    taken.append(made[-1].port)
+        except BaseException as error:
+            for reservation in made:
+                reservation.release()
+            if any_port and made and tries > 1 and isinstance(error, Conflict):
+                continue
+            raise
+        owned.difference_update(taken)
+        held.extend(made)
+        return tuple(taken)
+    raise AssertionError("unreachable")

@@ -9,14 +9,16 @@ killed verb came.
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface, ip_address, ip_network
 from typing import Final
 
 from chassis.errors import Conflict, NotFound
 from chassis.ids import NetworkId, SandboxId
+from netd.ipam import Address, Interface, Plan
 from netd.links import ALIAS_MAX
 from pier.network.v1 import network_pb2
 from pier.types.v1 import types_pb2
@@ -38,12 +40,25 @@ MIGRATIONS: Final = (
         request BLOB NOT NULL, ports BLOB NOT NULL,
         UNIQUE (sandbox_id, network_id)) STRICT;
     """,
+    # Several subnets of a network, of either IP version. The cursor counts from the subnet's own address on now.
+    """
+    CREATE TABLE subnets (
+        network_id TEXT NOT NULL REFERENCES networks (id), position INTEGER NOT NULL, subnet TEXT NOT NULL,
+        gateway TEXT NOT NULL, range TEXT NOT NULL, auxiliary TEXT NOT NULL, cursor INTEGER NOT NULL,
+        PRIMARY KEY (network_id, position)) STRICT;
+    INSERT INTO subnets SELECT id, 0, subnet, gateway, '', '{}', cursor + 1 FROM networks WHERE subnet != '';
+    ALTER TABLE networks DROP COLUMN subnet;
+    ALTER TABLE networks DROP COLUMN gateway;
+    ALTER TABLE networks DROP COLUMN cursor;
+    ALTER TABLE endpoints ADD COLUMN address6 TEXT NOT NULL DEFAULT '';
+    """,
 )
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network. ``link``, ``subnet`` and ``gateway`` are "" or None where the driver has none (host, none)."""
+    """A network. ``link`` is "" and ``subnets`` are none where the driver has none (host, none). ``cursors``: how far
+    the addresses of each subnet were handed out when this was read."""
 
     id: NetworkId
     namespace: str
@@ -53,9 +68,8 @@ class Network:
     spec: network_pb2.NetworkSpec
     predefined: bool
     link: str
-    subnet: IPv4Network | None
-    gateway: IPv4Address | None
-    cursor: int
+    subnets: tuple[Plan, ...] = ()
+    cursors: tuple[int, ...] = ()
 
     @property
     def driver(self) -> str:
@@ -64,6 +78,15 @@ class Network:
     @property
     def internal(self) -> bool:
         return self.spec.internal
+
+    def gateway(self, address: Interface | None) -> Address | None:
+        """What leads out of the subnet that an endpoint's address is of; None for none."""
+        return next((plan.gateway for plan in self.subnets if address is not None and address.ip in plan.subnet), None)
+
+    @property
+    def host_gateway(self) -> IPv4Address | None:
+        """The host's first IPv4 address on it."""
+        return next((plan.gateway for plan in self.subnets if isinstance(plan.gateway, IPv4Address)), None)
 
 
 @dataclass(frozen=True)
@@ -87,7 +110,8 @@ class Sandbox:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An endpoint. ``link`` is the veth's name on the host, ``interface`` inside; both "" on host and none."""
+    """An endpoint. ``link`` is the veth's name on the host, ``interface`` inside; both "" on host and none, where there
+    are no addresses either."""
 
     id: str
     sandbox_id: SandboxId
@@ -99,6 +123,12 @@ class Endpoint:
     mac: str
     request: network_pb2.Attachment
     ports: tuple[network_pb2.PublishedPort, ...]
+    address6: IPv6Interface | None = None
+
+    @property
+    def addresses(self) -> tuple[Interface, ...]:
+        """The IPv4 one first."""
+        return tuple(address for address in (self.address, self.address6) if address is not None)
 
 
 @dataclass(frozen=True)
@@ -143,23 +173,28 @@ class Marks:
         return f"{self.instance} {kind} {subject} {owner.manager}/{owner.namespace}/{owner.id}"[:ALIAS_MAX]
 
 
-_NETWORKS: Final = (
-    "SELECT id, namespace, name, owner, created_ns, spec, predefined, link, subnet, gateway, cursor FROM networks"
-)
+_NETWORKS: Final = "SELECT id, namespace, name, owner, created_ns, spec, predefined, link FROM networks"
+_SUBNETS: Final = "SELECT network_id, subnet, gateway, range, auxiliary, cursor FROM subnets"
 _SANDBOXES: Final = "SELECT id, created_ns, request, pin, boot_id FROM sandboxes"
 _ENDPOINTS: Final = (
-    "SELECT id, sandbox_id, network_id, created_ns, link, interface, address, mac, request, ports FROM endpoints"
+    "SELECT id, sandbox_id, network_id, created_ns, link, interface, address, address6, mac, request, ports FROM "
+    "endpoints"
 )
 
 
 def networks(connection: sqlite3.Connection) -> list[Network]:
     """All, oldest first."""
-    return [_network(row) for row in connection.execute(_NETWORKS + " ORDER BY created_ns, id")]
+    subnets: dict[str, list[tuple[Plan, int]]] = {}
+    for id_, *row in connection.execute(_SUBNETS + " ORDER BY network_id, position"):
+        subnets.setdefault(id_, []).append(_subnet(row))
+    rows = connection.execute(_NETWORKS + " ORDER BY created_ns, id")
+    return [_network(row, subnets.get(row[0], ())) for row in rows]
 
 
 def network(connection: sqlite3.Connection, network_id: str) -> Network | None:
     row = connection.execute(_NETWORKS + " WHERE id=?", (network_id,)).fetchone()
-    return _network(row) if row else None
+    subnets = connection.execute(_SUBNETS + " WHERE network_id=? ORDER BY position", (network_id,))
+    return _network(row, [_subnet(found) for _, *found in subnets]) if row else None
 
 
 def pick_network(known: Iterable[Network], namespace: str, wanted: str) -> Network:
@@ -179,14 +214,22 @@ def pick_network(known: Iterable[Network], namespace: str, wanted: str) -> Netwo
 
 def insert_network(connection: sqlite3.Connection, n: Network) -> None:
     connection.execute(
-        "INSERT INTO networks (id, namespace, name, owner, created_ns, spec, predefined, link, subnet, gateway, cursor)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO networks (id, namespace, name, owner, created_ns, spec, predefined, link)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (n.id, n.namespace, n.name, n.owner.SerializeToString(), n.created_ns, n.spec.SerializeToString(),
-         int(n.predefined), n.link, str(n.subnet or ""), str(n.gateway or ""), n.cursor),
+         int(n.predefined), n.link),
+    )
+    connection.executemany(
+        "INSERT INTO subnets (network_id, position, subnet, gateway, range, auxiliary, cursor)"
+        " VALUES (?, ?, ?, ?, ?, ?, 0)",
+        [(n.id, position, str(plan.subnet), str(plan.gateway or ""), str(plan.range or ""),
+          json.dumps({name: str(address) for name, address in plan.auxiliary.items()}))
+         for position, plan in enumerate(n.subnets)],
     )
 
 
 def delete_network(connection: sqlite3.Connection, network_id: str) -> None:
+    connection.execute("DELETE FROM subnets WHERE network_id=?", (network_id,))
     connection.execute("DELETE FROM networks WHERE id=?", (network_id,))
 
 
@@ -236,16 +279,20 @@ def view(connection: sqlite3.Connection, sandbox_id: str) -> View:
     return View(found, tuple(endpoints(connection, sandbox_id=sandbox_id)), known)
 
 
-def insert_endpoint(connection: sqlite3.Connection, e: Endpoint, cursor: int) -> None:
-    """The endpoint, and how far its network's addresses were handed out."""
+def insert_endpoint(connection: sqlite3.Connection, e: Endpoint, cursors: Sequence[int]) -> None:
+    """The endpoint, and how far the addresses of each of its network's subnets were handed out."""
     ports = network_pb2.SetPortsRequest(ports=e.ports)
     connection.execute(
-        "INSERT INTO endpoints (id, sandbox_id, network_id, created_ns, link, interface, address, mac, request, ports)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (e.id, e.sandbox_id, e.network_id, e.created_ns, e.link, e.interface, str(e.address or ""), e.mac,
-         e.request.SerializeToString(), ports.SerializeToString()),
+        "INSERT INTO endpoints"
+        " (id, sandbox_id, network_id, created_ns, link, interface, address, address6, mac, request, ports)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (e.id, e.sandbox_id, e.network_id, e.created_ns, e.link, e.interface, str(e.address or ""),
+         str(e.address6 or ""), e.mac, e.request.SerializeToString(), ports.SerializeToString()),
     )
-    connection.execute("UPDATE networks SET cursor=max(cursor, ?) WHERE id=?", (cursor, e.network_id))
+    connection.executemany(
+        "UPDATE subnets SET cursor=max(cursor, ?) WHERE network_id=? AND position=?",
+        [(cursor, e.network_id, position) for position, cursor in enumerate(cursors)],
+    )
 
 
 def update_endpoint(connection: sqlite3.Connection, e: Endpoint) -> None:
@@ -264,13 +311,23 @@ def endpoint_counts(connection: sqlite3.Connection) -> dict[str, int]:
     return dict(connection.execute("SELECT network_id, count(*) FROM endpoints GROUP BY network_id").fetchall())
 
 
-def _network(row: tuple[str, str, str, bytes, int, bytes, int, str, str, str, int]) -> Network:
-    identity, namespace, name, owner, created, spec, predefined, link, subnet, gateway, cursor = row
+def _network(
+    row: tuple[str, str, str, bytes, int, bytes, int, str], subnets: Sequence[tuple[Plan, int]]
+) -> Network:
+    identity, namespace, name, owner, created, spec, predefined, link = row
     return Network(
         NetworkId(identity), namespace, name, types_pb2.Owner.FromString(owner), created,
         network_pb2.NetworkSpec.FromString(spec), bool(predefined), link,
-        IPv4Network(subnet) if subnet else None, IPv4Address(gateway) if gateway else None, cursor,
+        tuple(plan for plan, _ in subnets), tuple(cursor for _, cursor in subnets),
     )
+
+
+def _subnet(row: Sequence[str | int]) -> tuple[Plan, int]:
+    subnet, gateway, range_, auxiliary, cursor = row
+    named = {name: ip_address(address) for name, address in json.loads(str(auxiliary)).items()}
+    return Plan(
+        ip_network(subnet), ip_address(gateway) if gateway else None, ip_network(range_) if range_ else None, named
+    ), int(cursor)
 
 
 def _sandbox(row: tuple[str, int, bytes, str, str]) -> Sandbox:
@@ -280,10 +337,10 @@ def _sandbox(row: tuple[str, int, bytes, str, str]) -> Sandbox:
     )
 
 
-def _endpoint(row: tuple[str, str, str, int, str, str, str, str, bytes, bytes]) -> Endpoint:
-    identity, sandbox_id, network_id, created, link, interface, address, mac, request, ports = row
+def _endpoint(row: tuple[str, str, str, int, str, str, str, str, str, bytes, bytes]) -> Endpoint:
+    identity, sandbox_id, network_id, created, link, interface, address, address6, mac, request, ports = row
     return Endpoint(
         identity, SandboxId(sandbox_id), NetworkId(network_id), created, link, interface,
         IPv4Interface(address) if address else None, mac, network_pb2.Attachment.FromString(request),
-        tuple(network_pb2.SetPortsRequest.FromString(ports).ports),
+        tuple(network_pb2.SetPortsRequest.FromString(ports).ports), IPv6Interface(address6) if address6 else None,
     )

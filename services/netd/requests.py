@@ -9,21 +9,19 @@ import ipaddress
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from chassis import ids
 from chassis.errors import InvalidArgument, Unimplemented
-from netd import bridge, links
-from netd.ipam import parse_address, parse_subnet
+from netd import ipam, links, options
+from netd.bindings import WantedPort
+from netd.ipam import Plan, parse_address, parse_subnet
 from netd.ports import PROTOCOLS
-from netd.table import ANY
 from pier.network.v1 import network_pb2
 from pier.types.v1 import types_pb2
 
 PREDEFINED: Final = ("bridge", "host", "none")
-OPTION_MTU: Final = "com.docker.network.driver.mtu"
-OPTION_ICC: Final = "com.docker.network.bridge.enable_icc"
 HOST_GATEWAY: Final = "host-gateway"
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?")
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
@@ -35,26 +33,17 @@ _MAC: Final = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
 _MANAGER: Final = re.compile(r"[A-Za-z0-9._-]{1,63}")
 _PORT_MAX: Final = 65535
 _PORTS_MAX: Final = 4096
-_MTU_MIN: Final = 576
 _NAMES_MAX: Final = 256
+_POOLS_MAX: Final = 16
+_AUXILIARY_MAX: Final = 256
 
 
 @dataclass(frozen=True)
-class BridgeOptions:
-    """The driver's options, read. ``icc``: may the network's containers talk to each other?"""
+class WantedSubnets:
+    """The subnets that a network is to have: those asked for, and the IP versions in which netd chooses one."""
 
-    mtu: int
-    icc: bool
-
-
-@dataclass(frozen=True)
-class WantedPort:
-    """A port to publish: the first free host port of ``host_ports``, where 0 is any."""
-
-    protocol: str
-    container_port: int
-    host_address: IPv4Address
-    host_ports: range
+    plans: tuple[Plan, ...] = ()
+    choose: tuple[int, ...] = ()
 
 
 def owner(value: types_pb2.Owner, field: str = "owner") -> types_pb2.Owner:
@@ -102,8 +91,8 @@ def extra_host(entry: str) -> tuple[str, str]:
     return name, address
 
 
-def network(request: network_pb2.CreateNetworkRequest) -> tuple[IPv4Network, IPv4Address | None] | None:
-    """Check a network to be made; the subnet and gateway that it asks for, None where netd may choose."""
+def network(request: network_pb2.CreateNetworkRequest) -> WantedSubnets:
+    """Check a network to be made; the subnets that it asks for."""
     ids.network_id(request.id)
     ids.name(request.name)
     owner(request.owner)
@@ -113,49 +102,58 @@ def network(request: network_pb2.CreateNetworkRequest) -> tuple[IPv4Network, IPv
     if spec.driver not in ("", "bridge"):
         raise Unimplemented(f"network driver {ascii(spec.driver)[:60]} is not built", reason="NO_DRIVER",
                             field="spec.driver", expected="bridge")
-    if spec.enable_ipv6 or (spec.HasField("enable_ipv4") and not spec.enable_ipv4):
-        raise Unimplemented("networks have IPv4 and no IPv6 yet", field="spec.enable_ipv6", expected="false")
-    bridge_options(spec)
-    return _pool(spec.pools)
+    without = options.read(spec).versions(options.ISOLATED)
+    return subnets(spec, without)
 
 
-def _pool(pools: Sequence[network_pb2.Pool]) -> tuple[IPv4Network, IPv4Address | None] | None:
-    if not pools:
-        return None
-    if len(pools) > 1:
-        raise Unimplemented("a network has one subnet", field="spec.pools", expected="one pool")
-    pool = pools[0]
-    if pool.range or pool.auxiliary:
-        raise Unimplemented("a pool's range and auxiliary addresses are not built", field="spec.pools",
-                            expected="subnet and gateway alone")
+def subnets(spec: network_pb2.NetworkSpec, without_gateway: Sequence[int] = ()) -> WantedSubnets:
+    """The subnets that a specification asks for. Those of the IP versions in ``without_gateway`` have none."""
+    wanted = _versions(spec)
+    if len(spec.pools) > _POOLS_MAX:
+        raise InvalidArgument(f"{len(spec.pools)} subnets are too many", field="spec.pools",
+                              expected=f"{_POOLS_MAX} at most")
+    plans: list[Plan] = []
+    for pool in spec.pools:
+        plan = _plan(pool, without_gateway)
+        if plan.subnet.version not in wanted:
+            raise InvalidArgument(f"subnet {plan.subnet}: the network has no IPv{plan.subnet.version}",
+                                  field="spec.pools.subnet", expected=f"an IPv{wanted[0]} subnet")
+        for other in plans:
+            if ipam.overlap(other.subnet, plan.subnet):
+                raise InvalidArgument(f"subnets {other.subnet} and {plan.subnet} of one network overlap",
+                                      field="spec.pools.subnet", expected="subnets apart from each other")
+        plans.append(plan)
+    given = {plan.subnet.version for plan in plans}
+    return WantedSubnets(tuple(plans), tuple(version for version in wanted if version not in given))
+
+
+def _versions(spec: network_pb2.NetworkSpec) -> list[int]:
+    ipv4 = not spec.HasField("enable_ipv4") or spec.enable_ipv4
+    found = [version for version, on in ((4, ipv4), (6, spec.enable_ipv6)) if on]
+    if not found:
+        raise InvalidArgument("IPv4 or IPv6 must be enabled", field="spec.enable_ipv4", expected="one of them")
+    return found
+
+
+def _plan(pool: network_pb2.Pool, without_gateway: Sequence[int]) -> Plan:
     subnet = parse_subnet(pool.subnet, "spec.pools.subnet")
-    return subnet, parse_address(pool.gateway, "spec.pools.gateway") if pool.gateway else None
+    if len(pool.auxiliary) > _AUXILIARY_MAX:
+        raise InvalidArgument(f"{len(pool.auxiliary)} auxiliary addresses are too many", field="spec.pools.auxiliary",
+                              expected=f"{_AUXILIARY_MAX} at most")
+    gateway = parse_address(pool.gateway, "spec.pools.gateway") if pool.gateway else None
+    wanted = subnet.version not in without_gateway
+    if gateway is not None and not wanted:
+        raise InvalidArgument(f"gateway {gateway}: in gateway mode 'isolated' the host has no address on the network",
+                              field="spec.pools.gateway", expected='""')
+    return ipam.plan(
+        subnet, gateway, parse_subnet(pool.range, "spec.pools.range") if pool.range else None,
+        {name: parse_address(text, "spec.pools.auxiliary") for name, text in pool.auxiliary.items()},
+        gateway_wanted=wanted,
+    )
 
 
-def bridge_options(spec: network_pb2.NetworkSpec) -> BridgeOptions:
-    """The options read; an unknown one is refused by name."""
-    mtu, icc = bridge.MTU, True
-    for key, value in spec.options.items():
-        if key == OPTION_MTU:
-            if not value.isdecimal() or not _MTU_MIN <= int(value[:6]) <= _PORT_MAX:
-                raise InvalidArgument(f"MTU {ascii(value)[:20]} is out of range", field=f"spec.options.{key}",
-                                      expected=f"{_MTU_MIN} to {_PORT_MAX}")
-            mtu = int(value)
-        elif key == OPTION_ICC:
-            if value.lower() not in ("true", "false"):
-                raise InvalidArgument(f"{key}: {ascii(value)[:20]}", field=f"spec.options.{key}",
-                                      expected="true or false")
-            icc = value.lower() == "true"
-        else:
-            raise Unimplemented(f"network option {ascii(key)[:80]} is not built", field="spec.options",
-                                expected=f"{OPTION_MTU}, {OPTION_ICC}")
-    return BridgeOptions(mtu, icc)
-
-
-def endpoint(spec: network_pb2.EndpointSpec) -> IPv4Address | None:
-    """Check an endpoint's spec; the address that it asks for."""
-    if spec.ipv6:
-        raise Unimplemented("networks have no IPv6 yet", field="spec.ipv6", expected='""')
+def endpoint(spec: network_pb2.EndpointSpec) -> tuple[IPv4Address | None, IPv6Address | None]:
+    """Check an endpoint's spec; the addresses that it asks for."""
     if len(spec.aliases) > _NAMES_MAX or len(spec.links) > _NAMES_MAX:
         raise InvalidArgument("too many aliases or links", field="spec.aliases", expected=f"{_NAMES_MAX} at most")
     for alias in spec.aliases:
@@ -172,9 +170,14 @@ def endpoint(spec: network_pb2.EndpointSpec) -> IPv4Address | None:
             raise InvalidArgument(f"{mac} is a multicast address", field="spec.mac", expected="a unicast address")
     if spec.interface:
         _match(_INTERFACE, spec.interface, "spec.interface", f"at most {links.NAME_MAX} letters, digits, '.', '_', '-'")
-        if spec.interface in ("lo", ".", ".."):
+        if spec.interface in ("lo", "all", "default", ".", ".."):
             raise InvalidArgument(f"{spec.interface} is taken", field="spec.interface", expected="another name")
-    return parse_address(spec.ipv4, "spec.ipv4") if spec.ipv4 else None
+    first = parse_address(spec.ipv4, "spec.ipv4") if spec.ipv4 else None
+    second = parse_address(spec.ipv6, "spec.ipv6") if spec.ipv6 else None
+    if isinstance(first, IPv6Address) or isinstance(second, IPv4Address):
+        raise InvalidArgument(f"{spec.ipv4 or spec.ipv6} is of the other IP version",
+                              field="spec.ipv4" if first else "spec.ipv6", expected="an address of that IP version")
+    return first, second
 
 
 def ports(values: Iterable[network_pb2.PublishedPort]) -> list[WantedPort]:
@@ -197,10 +200,20 @@ def _port(value: network_pb2.PublishedPort) -> WantedPort:
     if not value.host_port <= last <= _PORT_MAX or (value.host_port_end and not value.host_port):
         raise InvalidArgument(f"host ports {value.host_port} to {value.host_port_end} are no range",
                               field="ports.host_port", expected=f"0 to {_PORT_MAX}")
-    if ":" in value.host_ip:
-        raise Unimplemented("ports are published on IPv4 addresses", field="ports.host_ip", expected="an IPv4 address")
-    address = parse_address(value.host_ip, "ports.host_ip") if value.host_ip else ANY
+    address = parse_address(value.host_ip, "ports.host_ip") if value.host_ip else None
+    if isinstance(address, IPv6Address):
+        _check_host_address(address)
     return WantedPort(value.protocol, value.container_port, address, range(value.host_port, last + 1))
+
+
+def _check_host_address(address: IPv6Address) -> None:
+    if address.is_loopback:
+        # The kernel takes no packet from or to ::1 off the loopback link, and has no switch as IPv4's route_localnet.
+        raise Unimplemented("ports cannot be published at ::1: the kernel leads nothing from there to a container, and "
+                            "no program stands in between", field="ports.host_ip", expected="127.0.0.1, or ::")
+    if address.ipv4_mapped or address.is_link_local or address.scope_id:
+        raise InvalidArgument(f"ports cannot be published at {address}", field="ports.host_ip",
+                              expected="a global or unique local address of this host, or ::")
 
 
 def host_name(value: str, field: str) -> str:

@@ -202,9 +202,9 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
 
     async def _files(self, view: View) -> network_pb2.NameFiles:
         host = await self._threads.run(files.host_names)
-        addresses = [endpoint.address.ip for endpoint in view.endpoints if endpoint.address is not None]
+        addresses = [address.ip for endpoint in view.endpoints for address in endpoint.addresses]
         named = served(view) is not None
-        return files.render(view.sandbox.request, addresses, view.pick("bridge").gateway, host, named)
+        return files.render(view.sandbox.request, addresses, view.pick("bridge").host_gateway, host, named)
 
     def _describe(self, view: View) -> network_pb2.Sandbox:
         return messages.sandbox(view.sandbox, view.endpoints, view.networks, self._sandboxes.directory)

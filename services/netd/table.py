@@ -4,16 +4,22 @@ A network adds its bridge to four sets; a published port is one element of a map
 with the number of ports, and each change is one small transaction. Every element's comment names its owner: a network
 id or an endpoint id.
 
-What the chains do, for IPv4:
+What the chains do:
 
 * ``guard`` (before connection tracking): nothing from a bridge speaks to or as 127.0.0.0/8. The bridges need
-  ``route_localnet`` so that the host's 127.0.0.1 reaches published ports; this takes back what that opens.
+  ``route_localnet`` so that the host's 127.0.0.1 reaches published ports; this takes back what that opens. (Nothing of
+  the kind is needed for ::1: the kernel takes it for a stranger's on every wire, and cannot be told otherwise.)
 * ``publish``: from outside, from a container (hairpin), and from the host itself, also at 127.0.0.1, a published port
   leads to its container. A packet for 127.0.0.0/8 that came over a wire is never led on: a neighbour could send it.
-* ``postrouting``: out of a routed network by the host's address; and by the bridge's own address where the answer
-  would otherwise miss the way back (from 127.0.0.1, or from a container of the same bridge).
-* ``forward``: into a bridge only answers, published ports, and the bridge itself; out of an internal network nothing;
-  to another program's bridges (``apart``) only answers, and what that program has published.
+* ``postrouting``: out of a network by the host's address, unless it is masqueraded in neither IP version; and by the
+  bridge's own address where the answer would otherwise miss the way back (from 127.0.0.1, or from a container of the
+  same bridge).
+* ``forward``: into a bridge only answers, published ports (led here, or ``opened`` at the container's own address on a
+  ``direct`` network), and the bridge itself where its containers may speak with each other. Where they may not
+  (``silent``) they reach each other by no published port either: where the kernel hands nftables a bridge's frames
+  (bridge-nf-call-iptables), one that is led to a neighbour never leaves the bridge, and ends at its isolated ports.
+  Out of an internal network goes nothing; to another program's bridges (``apart``) only answers, and what that program
+  has published.
 
 An accept here does not overrule another table's drop: each table decides for itself (see neighbours.py).
 """
@@ -24,24 +30,37 @@ import json
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Interface
 from typing import Final
 
 from chassis.errors import Internal
+from netd.ipam import Address, Block
 from netd.nft import JsonObject, Nft, NftError
 
 FAMILY: Final = "inet"
 ANY: Final = IPv4Address("0.0.0.0")
+ANY6: Final = IPv6Address("::")
+VERSIONS: Final = (4, 6)
 
 _SCHEMA: Final = """
 table inet {table} {{
     set bridges {{ type ifname; }}
     set routed {{ type ifname; }}
     set within {{ type ifname . ifname; }}
+    set silent {{ type ifname . ifname; }}
     set apart {{ type ifname; }}
+    set masqueraded {{ type ifname; }}
+    set masqueraded6 {{ type ifname; }}
+    set direct {{ type ifname; }}
+    set direct6 {{ type ifname; }}
     set subnets {{ type ifname . ipv4_addr; flags interval; }}
+    set subnets6 {{ type ifname . ipv6_addr; flags interval; }}
+    set opened {{ type ipv4_addr . inet_proto . inet_service; }}
+    set opened6 {{ type ipv6_addr . inet_proto . inet_service; }}
     map published {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
     map published_at {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
+    map published6 {{ type inet_proto . inet_service : ipv6_addr . inet_service; }}
+    map published6_at {{ type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service; }}
     chain guard {{
         type filter hook prerouting priority raw; policy accept;
         iifname @bridges ip daddr 127.0.0.0/8 drop
@@ -49,7 +68,9 @@ table inet {table} {{
     }}
     chain publish {{
         meta l4proto {{ tcp, udp }} dnat ip to ip daddr . meta l4proto . th dport map @published_at
-        meta l4proto {{ tcp, udp }} dnat ip to meta l4proto . th dport map @published
+        meta nfproto ipv4 meta l4proto {{ tcp, udp }} dnat ip to meta l4proto . th dport map @published
+        meta l4proto {{ tcp, udp }} dnat ip6 to ip6 daddr . meta l4proto . th dport map @published6_at
+        meta nfproto ipv6 meta l4proto {{ tcp, udp }} dnat ip6 to meta l4proto . th dport map @published6
     }}
     chain prerouting {{
         type nat hook prerouting priority dstnat; policy accept;
@@ -58,21 +79,29 @@ table inet {table} {{
     }}
     chain output {{
         type nat hook output priority -100; policy accept;
+        ip6 daddr ::1 return
         fib daddr type local jump publish
     }}
     chain postrouting {{
         type nat hook postrouting priority srcnat; policy accept;
         oifname @bridges ip saddr 127.0.0.0/8 masquerade
         oifname . ip saddr @subnets ct status dnat masquerade
-        iifname @routed oifname != @bridges masquerade
+        oifname . ip6 saddr @subnets6 ct status dnat masquerade
+        meta nfproto ipv4 iifname @masqueraded oifname != @bridges masquerade
+        meta nfproto ipv6 iifname @masqueraded6 oifname != @bridges masquerade
     }}
     chain forward {{
         type filter hook forward priority filter; policy accept;
         oifname @bridges ct state established,related accept
         iifname @bridges ct state established,related accept
         iifname . oifname @within accept
+        iifname . oifname @silent drop
         iifname @bridges iifname != @routed drop
         oifname @bridges ct status dnat accept
+        oifname @direct ip daddr . meta l4proto . th dport @opened accept
+        oifname @direct icmp type echo-request accept
+        oifname @direct6 ip6 daddr . meta l4proto . th dport @opened6 accept
+        oifname @direct6 icmpv6 type echo-request accept
         oifname @bridges drop
         iifname @bridges oifname @apart ct status & dnat != dnat drop
     }}
@@ -82,24 +111,38 @@ table inet {table} {{
 
 @dataclass(frozen=True)
 class Bridge:
-    """A network's link as the table knows it. ``routed`` is False for an internal network."""
+    """A network's link as the table knows it. ``routed`` is False for an internal network; ``icc``: its containers may
+    speak with each other. ``masqueraded`` and ``direct`` are IP versions: those in which its containers go out by the
+    host's address, and those in which they are reached at their own. ``gateways6``: the host's IPv6 addresses on it."""
 
     network_id: str
     link: str
-    subnet: IPv4Network
+    subnets: tuple[Block, ...]
     routed: bool
+    icc: bool = True
+    masqueraded: tuple[int, ...] = VERSIONS
+    direct: tuple[int, ...] = ()
+    gateways6: tuple[IPv6Interface, ...] = ()
 
 
 @dataclass(frozen=True)
 class PublishedPort:
-    """``host_address``:``host_port`` leads to ``address``:``port`` of an endpoint; 0.0.0.0 is every local address."""
+    """``host_address``:``host_port`` leads to ``address``:``port`` of an endpoint; 0.0.0.0 and :: are every local
+    address. Both addresses are of one IP version. Host port 0: it is reached at the endpoint's own address alone."""
 
     endpoint_id: str
     protocol: str
-    host_address: IPv4Address
+    host_address: Address
     host_port: int
-    address: IPv4Address
+    address: Address
     port: int
+
+    @property
+    def key(self) -> tuple[str, Address, int, Address | None, int]:
+        """What no two can have."""
+        if self.host_port:
+            return self.protocol, self.host_address, self.host_port, None, 0
+        return self.protocol, self.host_address, 0, self.address, self.port
 
 
 class Table:
@@ -109,7 +152,7 @@ class Table:
         self._nft = nft
         self.name = name
         self._bridges: dict[str, Bridge] = {}
-        self._ports: dict[tuple[str, IPv4Address, int], PublishedPort] = {}
+        self._ports: dict[tuple[str, Address, int, Address | None, int], PublishedPort] = {}
         self._apart: frozenset[str] = frozenset()
         self._schema: list[str] = []
         self._lock = threading.RLock()
@@ -118,7 +161,7 @@ class Table:
         """Set what the table should hold, and write it whole, replacing whatever stands there in one transaction."""
         with self._lock:
             self._bridges = {bridge.link: bridge for bridge in bridges}
-            self._ports = {_key(port): port for port in ports}
+            self._ports = {port.key: port for port in ports}
             self.restore()
 
     def restore(self) -> None:
@@ -171,21 +214,22 @@ class Table:
     def publish(self, ports: Iterable[PublishedPort]) -> None:
         """Add ports, all or none. One that stands already is left; a key held by another endpoint raises NftError."""
         with self._lock:
-            fresh = [port for port in ports if self._ports.get(_key(port)) != port]
+            fresh = [port for port in ports if self._ports.get(port.key) != port]
             for port in fresh:
-                if _key(port) in self._ports:
+                if port.key in self._ports:
                     raise NftError(f"{port.protocol} port {port.host_port} leads to another endpoint")
             self._nft.run([{"add": element} for element in self._port_elements(fresh)])
-            self._ports.update((_key(port), port) for port in fresh)
+            self._ports.update((port.key, port) for port in fresh)
 
     def change(self, gone: Iterable[PublishedPort], fresh: Iterable[PublishedPort]) -> None:
         """Take ports away and add others in one transaction; what is there, or not there, already is left so."""
         with self._lock:
-            removed = [port for port in gone if self._ports.get(_key(port)) == port]
-            keys = {_key(port) for port in removed}
-            added = [port for port in fresh if self._ports.get(_key(port)) != port]
+            wanted = list(fresh)
+            removed = [port for port in gone if self._ports.get(port.key) == port and port not in wanted]
+            keys = {port.key for port in removed}
+            added = [port for port in wanted if self._ports.get(port.key) != port]
             for port in added:
-                if _key(port) in self._ports and _key(port) not in keys:
+                if port.key in self._ports and port.key not in keys:
                     raise NftError(f"{port.protocol} port {port.host_port} leads to another endpoint")
             self._nft.run([
                 *({"delete": element} for element in self._port_elements(removed)),
@@ -193,7 +237,7 @@ class Table:
             ])
             for key in keys:
                 del self._ports[key]
-            self._ports.update((_key(port), port) for port in added)
+            self._ports.update((port.key, port) for port in added)
 
     def unpublish(self, *endpoint_ids: str) -> list[PublishedPort]:
         """Take every port of the endpoints away, and return them; the same again does nothing."""
@@ -201,7 +245,7 @@ class Table:
             gone = [port for port in self._ports.values() if port.endpoint_id in endpoint_ids]
             self._nft.run([{"delete": element} for element in self._port_elements(gone)])
             for port in gone:
-                del self._ports[_key(port)]
+                del self._ports[port.key]
             return gone
 
     def exists(self) -> bool:
@@ -249,32 +293,40 @@ class Table:
             one: object = {"elem": {"val": bridge.link, "comment": comment}}
             pair: object = {"elem": {"val": {"concat": [bridge.link, bridge.link]}, "comment": comment}}
             elements.append(self._elements("bridges", [one]))
-            elements.append(self._elements("within", [pair]))
-            prefix = {"prefix": {"addr": str(bridge.subnet.network_address), "len": bridge.subnet.prefixlen}}
-            area: object = {"elem": {"val": {"concat": [bridge.link, prefix]}, "comment": comment}}
-            elements.append(self._elements("subnets", [area]))
+            elements.append(self._elements("within" if bridge.icc else "silent", [pair]))
+            for subnet in bridge.subnets:
+                prefix = {"prefix": {"addr": str(subnet.network_address), "len": subnet.prefixlen}}
+                area: object = {"elem": {"val": {"concat": [bridge.link, prefix]}, "comment": comment}}
+                elements.append(self._elements(f"subnets{_of(subnet.version)}", [area]))
             if bridge.routed:
                 elements.append(self._elements("routed", [one]))
+                for name, versions in (("masqueraded", bridge.masqueraded), ("direct", bridge.direct)):
+                    elements += [self._elements(f"{name}{_of(version)}", [one]) for version in versions]
         return elements
 
     def _port_elements(self, ports: Iterable[PublishedPort]) -> list[JsonObject]:
-        everywhere: list[object] = []
-        somewhere: list[object] = []
+        items: dict[str, list[object]] = {}
         for port in ports:
+            comment = f"endpoint {port.endpoint_id}"
+            version = _of(port.address.version)
+            if not port.host_port:
+                opened = {"concat": [str(port.address), port.protocol, port.port]}
+                items.setdefault(f"opened{version}", []).append({"elem": {"val": opened, "comment": comment}})
+                continue
             key: list[object] = [port.protocol, port.host_port]
-            if port.host_address != ANY:
+            everywhere = port.host_address.is_unspecified
+            if not everywhere:
                 key.insert(0, str(port.host_address))
-            item = [
-                {"elem": {"val": {"concat": key}, "comment": f"endpoint {port.endpoint_id}"}},
+            items.setdefault(f"published{version}{'' if everywhere else '_at'}", []).append([
+                {"elem": {"val": {"concat": key}, "comment": comment}},
                 {"concat": [str(port.address), port.port]},
-            ]
-            (everywhere if port.host_address == ANY else somewhere).append(item)
-        named = (("published", everywhere), ("published_at", somewhere))
-        return [self._elements(name, items) for name, items in named if items]
+            ])
+        return [self._elements(name, found) for name, found in items.items()]
 
 
-def _key(port: PublishedPort) -> tuple[str, IPv4Address, int]:
-    return port.protocol, port.host_address, port.host_port
+def _of(version: int) -> str:
+    """How the names of the sets for this IP version end."""
+    return "6" if version == 6 else ""
 
 
 def _text(elements: Iterable[JsonObject]) -> str:

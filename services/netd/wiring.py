@@ -10,25 +10,26 @@ import errno
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 from chassis.errors import Conflict
 from netd import links, netns
+from netd.ipam import Address, Interface
 from netd.netlink import NetlinkSocket
 
 
 @dataclass(frozen=True)
 class Wire:
-    """What an endpoint's pair should be. ``gateway`` None: the sandbox's default route does not go here."""
+    """What an endpoint's pair should be. ``gateways``: those of the default routes that go here, one at most for each
+    IP version."""
 
     link: str
     alias: str
     bridge: str
     interface: str
-    address: IPv4Interface
+    addresses: tuple[Interface, ...]
     mac: str
-    gateway: IPv4Address | None
+    gateways: tuple[Address, ...]
     isolated: bool
     mtu: int
 
@@ -54,12 +55,19 @@ def wire(host: NetlinkSocket, pin: Path, spec: Wire) -> None:
         # A kernel without IPv6 has no link-local address to forgo.
         if result is not None and result.errno != errno.EAFNOSUPPORT:
             raise result
-    with netns.enter(pin) as inside:
-        interface = links.link(inside, spec.interface).index
-        inside.run([links.add_address(interface, spec.address), links.set_link(spec.interface, up=True)])
-        if spec.gateway is not None:
-            inside.run([links.add_default_route(interface, spec.gateway)])
+    netns.inside(pin, lambda: _set_up(spec.interface, spec.addresses, spec.gateways))
     join(host, spec)
+
+
+def _set_up(name: str, addresses: Iterable[Interface], gateways: Iterable[Address]) -> None:
+    """Give a link of the calling thread's namespace its addresses and routes, and set it up."""
+    wanted = list(addresses)
+    if any(address.version == 6 for address in wanted):
+        netns.enable_ipv6(name)
+    with NetlinkSocket() as sock:
+        index = links.link(sock, name).index
+        sock.run([*(links.add_address(index, address) for address in wanted), links.set_link(name, up=True)])
+        sock.run([links.add_default_route(index, gateway) for gateway in gateways])
 
 
 def join(host: NetlinkSocket, spec: Wire) -> None:
@@ -90,8 +98,8 @@ def is_wired(spec: Wire, by_name: Mapping[str, links.Link]) -> bool:
     )
 
 
-def route(pin: Path, interface: str, gateway: IPv4Address) -> None:
-    """The sandbox's default route goes by this interface from now on."""
+def route(pin: Path, interface: str, gateway: Address) -> None:
+    """The sandbox's default route of the gateway's IP version goes by this interface from now on."""
     with netns.enter(pin) as inside:
         inside.run([links.add_default_route(links.link(inside, interface).index, gateway)])
 

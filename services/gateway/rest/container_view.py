@@ -175,10 +175,11 @@ def list_ports(exposed: Iterable[str], ports: Iterable[network_pb2.PublishedPort
     taken = set()
     for port in ports:
         taken.add(f"{port.container_port}/{port.protocol}")
-        entries.append({
-            "IP": port.host_ip or "0.0.0.0", "PrivatePort": port.container_port, "PublicPort": port.host_port,
-            "Type": port.protocol,
-        })
+        entry: dict[str, Any] = {"PrivatePort": port.container_port, "Type": port.protocol}
+        if port.host_port:  # else it is reached at the container's own address
+            entry |= {"IP": port.host_ip or "0.0.0.0", "PublicPort": port.host_port}
+        if entry not in entries:
+            entries.append(entry)
     for text in sorted(set(exposed) - taken):
         number, _, protocol = text.partition("/")
         entries.append({"PrivatePort": int(number), "Type": protocol})

@@ -25,6 +25,9 @@ from pier.network.v1 import network_pb2
 
 routes: Final = Routes()
 
+_SHOWN: Final = {"": "0.0.0.0"}
+"""What "every address" is shown as, by which it may be asked to go too."""
+
 
 @routes.post("/containers/{name}/ports")
 async def change(call: Call) -> web.StreamResponse:
@@ -66,7 +69,7 @@ def _means(
     """Whether what is to be removed is ``port``, as it was asked for or as it is ``published``."""
     if (gone.protocol, gone.container_port) != (port.protocol, port.container_port):
         return False
-    if gone.host_ip and gone.host_ip != port.host_ip:
+    if gone.host_ip not in ("", port.host_ip, _SHOWN.get(port.host_ip)):
         return False
     if not gone.host_port or (gone.host_port, gone.host_port_end) == (port.host_port, port.host_port_end):
         return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -59,7 +58,8 @@ def _pool(pool: pb.Pool) -> dict[str, Any]:
     made: dict[str, Any] = {"Subnet": pool.subnet}
     if pool.range:
         made["IPRange"] = pool.range
-    made["Gateway"] = pool.gateway or str(next(ipaddress.ip_network(pool.subnet).hosts()))
+    if pool.gateway:
+        made["Gateway"] = pool.gateway
     if pool.auxiliary:
         made["AuxiliaryAddresses"] = dict(pool.auxiliary)
     return made

@@ -6,7 +6,6 @@ import ipaddress
 import re
 from typing import Final
 
-from chassis.errors import Unimplemented
 from gateway.rest.body import Fields, as_fields, as_list
 from gateway.rest.draft import Draft
 from gateway.rest.errors import bad
@@ -60,13 +59,8 @@ def _host_ports(entry: Fields, where: str) -> tuple[int, int]:
 
 
 def _address(text: str, where: str) -> str:
-    if text in ("", "0.0.0.0"):
-        return ""
+    """"" is every address; 0.0.0.0 is every IPv4 one, :: every IPv6 one."""
     try:
-        address = ipaddress.ip_address(text.strip("[]"))
+        return str(ipaddress.ip_address(text.strip("[]"))) if text else ""
     except ValueError:
         raise bad(f"invalid IP address: {text[:80]!a}", field=where) from None
-    if address.version == 6:
-        raise Unimplemented(f"{where}: {text[:80]}: ports on IPv6 addresses are not built yet", reason="NOT_BUILT",
-                            field=where)
-    return str(address)

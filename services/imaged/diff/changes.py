@@ -47,8 +47,9 @@ def changes(
     trees_: Trees, mount_points: frozenset[bytes], passed: Passed | None = None
 ) -> Iterator[Change]:
     """All, a directory before what is in it. An empty file or directory that was added at one of ``mount_points`` was
-    made for a mount, as was a directory with no more than such in it. ``passed`` is told of what is in the upper and has not changed: path, status, and that of the
-    base. A directory may come as a change all the same later, because of what is in it."""
+    made for a mount, as was a directory with no more than such in it. ``passed`` is told of what is in the upper and
+    has not changed: path, status, and that of the base. A directory may come as a change all the same later, because of
+    what is in it."""
     pending: list[Change] = []
     for path, status in trees.walk(trees_.upper, b"upper"):
         while pending and not path.startswith(pending[-1].path + b"/"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from chassis.errors import Unavailable
-from tests import world
+from tests import certificates, world
 from tests.service.imaged.served import serving
 from tests.service.imaged.test_registry_auth import IMAGE, Fake, handler
 
@@ -38,13 +37,7 @@ def listening(address: str, fake: Fake, tls: ssl.SSLContext | None = None) -> It
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A certificate for the world's address that is its own authority, and its key."""
-    directory = tmp_path_factory.mktemp("tls")
-    certificate, key = directory / "certificate", directory / "key"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-         "-subj", "/CN=registry", "-addext", f"subjectAltName=IP:{world.ADDRESS}", "-keyout", key, "-out", certificate],
-        check=True, capture_output=True, timeout=30)
-    return certificate, key
+    return certificates.make(tmp_path_factory.mktemp("tls"), "registry", world.ADDRESS)
 
 
 @pytest.fixture

@@ -14,11 +14,14 @@ from tests.service.netd.engine import Netd
 
 @pytest.fixture(autouse=True)
 def forwards_as_before() -> Iterator[None]:
-    """netd leaves the host's forwarding on; a test does not."""
-    switch = Path("/proc/sys/net/ipv4/ip_forward")
-    before = switch.read_text()
+    """netd leaves the host's forwarding on, and its links listening to routers; a test does not."""
+    switches = [Path("/proc/sys/net/ipv4/ip_forward"), Path("/proc/sys/net/ipv6/conf/all/forwarding"),
+                Path("/proc/sys/net/ipv6/conf/eth0/accept_ra")]
+    before = [switch.read_text() for switch in switches]
     yield
-    switch.write_text(before)
+    for switch, value in zip(switches, before, strict=True):
+        if switch.read_text() != value:
+            switch.write_text(value)
 
 
 @pytest.fixture

@@ -5,25 +5,29 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import struct
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from netd import bridge, links, netns
+from netd.ipam import Address, Block, with_prefix
 from netd.neighbours import Neighbours
 from netd.netlink import NetlinkSocket
 from netd.nft import Nft, NftError
-from netd.table import ANY, Bridge, PublishedPort, Table
+from netd.table import ANY, ANY6, Bridge, PublishedPort, Table
 from netd.watch import NftWatch
 from tests import world
 from tests.engine import wait_until
-from tests.service.netd.packets import in_namespace, listener, on_host, reach
+from tests.service.netd.packets import in_namespace, in_namespace6, listener, on_host, on_host6, reach
 
 OUTSIDE = in_namespace(world.OUTSIDE)
+OUTSIDE6 = in_namespace6(world.OUTSIDE)
 LOOPBACK = IPv4Address("127.0.0.1")
 
 
@@ -36,20 +40,22 @@ class Lab:
     nft: Nft
     table: Table
     containers: list[Container] = field(default_factory=list)
-    subnets: dict[str, IPv4Network] = field(default_factory=dict)
+    subnets: dict[str, tuple[Block, ...]] = field(default_factory=dict)
 
-    def add_network(self, link: str, subnet: str, *, routed: bool = True) -> None:
-        network = IPv4Network(subnet)
-        gateway = IPv4Interface(f"{network[1]}/{network.prefixlen}")
-        bridge.ensure(self.sock, bridge.BridgeSpec(link, f"test {link}", gateway))
-        self.table.add_bridge(Bridge("n" * 64, link, network, routed))
-        bridge.open_(link)
-        self.subnets[link] = network
+    def add_network(self, link: str, *subnets: str, **options: Any) -> None:
+        """``options`` are fields of Bridge."""
+        networks = tuple(map(ip_network, subnets))
+        gateways = tuple(with_prefix(network[1], network) for network in networks)
+        spec = bridge.BridgeSpec(link, f"test {link}", gateways)
+        bridge.ensure(self.sock, spec)
+        known = Bridge("n" * 64, link, networks, gateways6=spec.gateways6, **{"routed": True, **options})
+        self.table.add_bridge(known)
+        bridge.open_(link, known.gateways6)
+        self.subnets[link] = networks
 
     def add_container(self, link: str, number: int) -> Container:
-        subnet = self.subnets[link]
+        subnets = self.subnets[link]
         made, inner = netns.make(self.directory)
-        address = subnet[number]
         name = f"pvtest{len(self.containers)}"
         fd = netns.open_pin(made.path)
         with inner:
@@ -60,16 +66,17 @@ class Lab:
             ])
             os.close(fd)
             eth0 = links.link(inner, "eth0").index
+            netns.inside(made.path, lambda: netns.enable_ipv6("eth0"))
             inner.run([
-                links.add_address(eth0, IPv4Interface(f"{address}/{subnet.prefixlen}")),
+                *(links.add_address(eth0, with_prefix(subnet[number], subnet)) for subnet in subnets),
                 links.set_link("eth0", up=True),
-                links.add_default_route(eth0, subnet[1]),
+                *(links.add_default_route(eth0, subnet[1]) for subnet in subnets),
             ])
         # The kernel opens a link's queue when it gets to it: until then what is sent is dropped.
         wait_until(lambda: all(
             Path(f"/sys/class/net/{each}/operstate").read_text() == "up\n" for each in (name, link)
         ))
-        container = Container(made.path, address)
+        container = Container(made.path, tuple(subnet[number] for subnet in subnets))
         self.containers.append(container)
         return container
 
@@ -77,13 +84,25 @@ class Lab:
 @dataclass(frozen=True)
 class Container:
     path: Path
-    address: IPv4Address
+    addresses: tuple[Address, ...]
+
+    @property
+    def address(self) -> Address:
+        return self.addresses[0]
+
+    @property
+    def address6(self) -> Address:
+        return self.addresses[-1]
 
     def make(self, kind: int) -> socket.socket:
         return in_namespace(self.path)(kind)
 
-    def port(self, host_port: int, host_address: IPv4Address = ANY, protocol: str = "tcp") -> PublishedPort:
-        return PublishedPort("e" * 64, protocol, host_address, host_port, self.address, 80)
+    def make6(self, kind: int) -> socket.socket:
+        return in_namespace6(self.path)(kind)
+
+    def port(self, host_port: int, host_address: Address = ANY, protocol: str = "tcp") -> PublishedPort:
+        address = self.address if host_address.version == 4 else self.address6
+        return PublishedPort("e" * 64, protocol, host_address, host_port, address, 80)
 
 
 @pytest.fixture
@@ -91,11 +110,12 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     sock = NetlinkSocket()
     nft = Nft()
     made = Lab(tmp_path, sock, nft, Table(nft, "pier-test"))
-    bridge.enable_forwarding()
+    for version in (4, 6):
+        bridge.enable_forwarding(version)
     made.table.load([], [])
-    made.add_network("pt0", "10.77.0.0/24")
-    made.add_network("pt1", "10.77.1.0/24")
-    made.add_network("ptint", "10.77.2.0/24", routed=False)
+    made.add_network("pt0", "10.77.0.0/24", "fd77:0::/64")
+    made.add_network("pt1", "10.77.1.0/24", "fd77:1::/64")
+    made.add_network("ptint", "10.77.2.0/24", "fd77:2::/64", routed=False)
     yield made
     for container in made.containers:
         netns.unpin(container.path)
@@ -408,13 +428,13 @@ def test_an_operators_drop_in_dockers_chain_wins_and_its_closing_return_does_not
 
 
 def test_a_link_of_a_stranger_with_the_bridges_name_is_refused(lab: Lab) -> None:
-    spec = bridge.BridgeSpec("pt0", "somebody else", IPv4Interface("10.77.0.1/24"))
+    spec = bridge.BridgeSpec("pt0", "somebody else", (IPv4Interface("10.77.0.1/24"),))
     with pytest.raises(Exception, match="not this engine's"):
         bridge.ensure(lab.sock, spec)
 
 
 def test_a_bridge_of_this_instance_whose_state_was_lost_is_replaced(lab: Lab) -> None:
-    gateway = IPv4Interface("10.77.0.1/24")
+    gateway = (IPv4Interface("10.77.0.1/24"),)
     first = bridge.ensure(lab.sock, bridge.BridgeSpec("pt9", "pier network " + "1" * 64 + " netd/pier/bridge", gateway))
     again = bridge.BridgeSpec("pt9", "pier network " + "2" * 64 + " netd/pier/bridge", gateway)
     second = bridge.ensure(lab.sock, again)
@@ -424,3 +444,145 @@ def test_a_bridge_of_this_instance_whose_state_was_lost_is_replaced(lab: Lab) ->
     with pytest.raises(Exception, match="not this engine's"):
         bridge.ensure(lab.sock, other)
     bridge.delete(lab.sock, "pt9", again.alias)
+
+
+@pytest.mark.parametrize("protocol, kind", [("tcp", socket.SOCK_STREAM), ("udp", socket.SOCK_DGRAM)])
+def test_a_port_published_on_ipv6_is_reached_from_everywhere_but_the_hosts_loopback(
+    lab: Lab, protocol: str, kind: int
+) -> None:
+    one, two, other = lab.add_container("pt0", 2), lab.add_container("pt0", 3), lab.add_container("pt1", 2)
+    lab.table.publish([one.port(8080, ANY6, protocol)])
+    with listener(one.make6, "::", 80, kind) as server:
+        assert reach(OUTSIDE6, world.ADDRESS6, 8080, server) == world.GATEWAY6, "from outside, with its own address"
+        assert reach(on_host6, world.ADDRESS6, 8080, server) is not None, "from the host at its own address"
+        assert reach(two.make6, world.ADDRESS6, 8080, server) is not None, "from a neighbour at the host's address"
+        assert reach(two.make6, "fd77::1", 8080, server) is not None, "from a neighbour at the gateway"
+        assert reach(one.make6, world.ADDRESS6, 8080, server) is not None, "from itself: hairpin"
+        assert reach(other.make6, world.ADDRESS6, 8080, server) is not None, "from another network"
+        assert reach(on_host6, "::1", 8080, server) is None, "the kernel leads nothing from there"
+    with listener(one.make, "0.0.0.0", 80, kind) as server:
+        assert reach(OUTSIDE, world.ADDRESS, 8080, server) is None, "on IPv4 it is not published"
+
+
+def test_a_port_at_one_ipv6_address_is_published_there_alone(lab: Lab) -> None:
+    one = lab.add_container("pt0", 2)
+    lab.table.publish([one.port(8080, IPv6Address(world.ADDRESS6))])
+    with listener(one.make6, "::", 80) as server:
+        assert reach(OUTSIDE6, world.ADDRESS6, 8080, server) == world.GATEWAY6
+        assert reach(on_host6, "fd77::1", 8080, server) is None
+
+
+def test_a_container_reaches_outside_over_ipv6_by_the_hosts_address(lab: Lab) -> None:
+    one = lab.add_container("pt0", 2)
+    with listener(OUTSIDE6, world.GATEWAY6, 7001) as server:
+        assert reach(one.make6, world.GATEWAY6, 7001, server) == world.ADDRESS6
+
+
+def test_ipv6_networks_do_not_reach_each_other_and_an_internal_one_nothing(lab: Lab) -> None:
+    one, other, inner = lab.add_container("pt0", 2), lab.add_container("pt1", 2), lab.add_container("ptint", 2)
+    with listener(other.make6, "::", 80) as server:
+        assert reach(one.make6, str(other.address6), 80, server) is None
+        assert reach(inner.make6, str(other.address6), 80, server) is None
+        assert reach(on_host6, str(other.address6), 80, server) is not None
+    with listener(OUTSIDE6, world.GATEWAY6, 7001) as server:
+        assert reach(inner.make6, world.GATEWAY6, 7001, server) is None
+
+
+def test_66_a_neighbour_reaches_no_container_by_its_ipv6_address(lab: Lab) -> None:
+    one = lab.add_container("pt0", 2)
+    ip = ["ip", "-n", world.OUTSIDE.name, "-6"]
+    subprocess.run([*ip, "route", "add", "fd77::/64", "via", world.ADDRESS6], check=True)
+    try:
+        with listener(one.make6, "::", 80) as server:
+            assert reach(OUTSIDE6, str(one.address6), 80, server) is None
+            lab.add_network("ptdir", "10.77.3.0/24", "fd77:3::/64", direct=(4, 6), masqueraded=())
+            assert reach(OUTSIDE6, str(one.address6), 80, server) is None, "another network that is routed"
+    finally:
+        subprocess.run([*ip, "route", "del", "fd77::/64", "via", world.ADDRESS6], check=True)
+
+
+def test_a_direct_network_is_reached_at_its_containers_addresses_and_published_ports_alone(lab: Lab) -> None:
+    lab.add_network("ptdir", "10.77.3.0/24", "fd77:3::/64", direct=(4, 6), masqueraded=())
+    one, other = lab.add_container("ptdir", 2), lab.add_container("pt0", 2)
+    lab.table.publish([one.port(0), one.port(0, ANY6)])
+    assert lab.table.differences() == []
+    ways = (("10.77.3.0/24", world.ADDRESS), ("fd77:3::/64", world.ADDRESS6))
+    for subnet, gateway in ways:
+        subprocess.run(["ip", "-n", world.OUTSIDE.name, "route", "add", subnet, "via", gateway], check=True)
+    try:
+        with listener(one.make, "0.0.0.0", 80) as server, listener(one.make, "0.0.0.0", 81) as hidden:
+            assert reach(OUTSIDE, str(one.address), 80, server) == world.GATEWAY
+            assert reach(other.make, str(one.address), 80, server) == str(other.address)
+            assert reach(OUTSIDE, str(one.address), 81, hidden) is None
+        with listener(one.make6, "::", 80) as server, listener(one.make6, "::", 81) as hidden:
+            assert reach(OUTSIDE6, str(one.address6), 80, server) == world.GATEWAY6
+            assert reach(OUTSIDE6, str(one.address6), 81, hidden) is None
+        with listener(OUTSIDE, world.GATEWAY, 7001) as server:
+            assert reach(one.make, world.GATEWAY, 7001, server) == str(one.address), "it goes out as itself"
+        lab.table.unpublish("e" * 64)
+        with listener(one.make, "0.0.0.0", 80) as server:
+            assert reach(OUTSIDE, str(one.address), 80, server) is None
+    finally:
+        for subnet, gateway in ways:
+            subprocess.run(["ip", "-n", world.OUTSIDE.name, "route", "del", subnet, "via", gateway], check=True)
+
+
+def test_without_icc_a_container_reaches_no_neighbour_by_way_of_the_gateway_either(lab: Lab) -> None:
+    lab.add_network("ptquiet", "10.77.3.0/24", "fd77:3::/64", icc=False)
+    one, two = lab.add_container("ptquiet", 2), lab.add_container("ptquiet", 3)
+    for container in (one, two):
+        name = f"pvtest{lab.containers.index(container)}"
+        lab.sock.run([links.set_port(name, hairpin=True, isolated=True)])
+    for neighbour, gateway in ((two.address, "10.77.3.1"), (two.address6, "fd77:3::1")):
+        subprocess.run(["nsenter", f"--net={one.path}", "ip", "route", "add", str(neighbour), "via", gateway],
+                       check=True)
+    with listener(two.make, "0.0.0.0", 80) as server:
+        assert reach(one.make, str(two.address), 80, server) is None
+        lab.table.publish([two.port(8080)])
+        assert reach(one.make, world.ADDRESS, 8080, server) is None, "by a published port neither"
+        assert reach(OUTSIDE, world.ADDRESS, 8080, server) == world.GATEWAY
+    with listener(two.make6, "::", 80) as server:
+        assert reach(one.make6, str(two.address6), 80, server) is None
+
+
+def test_a_sealed_bridge_has_no_ipv6_and_an_opened_one_has_it_back(lab: Lab) -> None:
+    one = lab.add_container("pt0", 2)
+    gateways = (IPv6Interface("fd77::1/64"),)
+    with listener(OUTSIDE6, world.GATEWAY6, 7001) as server:
+        bridge.seal("pt0")
+        assert not bridge.is_open("pt0", gateways)
+        assert reach(one.make6, world.GATEWAY6, 7001, server) is None
+        bridge.open_("pt0", gateways)
+        assert bridge.is_open("pt0", gateways)
+        assert reach(one.make6, world.GATEWAY6, 7001, server) == world.ADDRESS6
+
+
+def test_64_neither_host_nor_neighbours_believe_a_containers_router_advertisement(lab: Lab) -> None:
+    one, two = lab.add_container("pt0", 2), lab.add_container("pt0", 3)
+
+    def routes_of(path: Path | None) -> list[links.Route]:
+        with netns.enter(path) if path else NetlinkSocket() as sock:
+            return [route for route in links.routes(sock) if route.destination.version == 6]
+
+    before = routes_of(None), routes_of(two.path)
+    # ICMPv6 type 134: a router for half an hour, and a prefix to make addresses of (RFC 4861 section 4.2).
+    prefix = struct.pack("!BBBBIII16s", 3, 4, 64, 0xC0, 1800, 1800, 0, IPv6Address("2001:db8:bad::").packed)
+    advertisement = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0) + prefix
+
+    def send() -> None:
+        with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as raw:
+            raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+            raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 255)
+            raw.sendto(advertisement, ("ff02::1", 0, 0, socket.if_nametoindex("eth0")))
+
+    # It comes from a link-local address, which is there once the kernel has made it.
+    wait_until(lambda: "fe80" in subprocess.run(
+        ["nsenter", f"--net={one.path}", "ip", "-6", "-o", "address", "show", "dev", "eth0", "-tentative"],
+        check=True, capture_output=True, text=True).stdout)
+    with netns.inside(two.path, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x86DD))) as tap:
+        tap.settimeout(5)
+        netns.inside(one.path, send)
+        while advertisement[8:] not in tap.recv(2048):
+            pass  # the neighbour's solicitations
+    assert (routes_of(None), routes_of(two.path)) == before
+    assert Path("/proc/sys/net/ipv6/conf/pt0/accept_ra").read_text() == "0\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -107,9 +108,10 @@ def test_what_is_wrong_is_told_in_dockers_words(words: list[str], paragraphs: li
     assert (done.stderr, done.stdout, done.returncode) == (text, "", code)
 
 
-def test_tls_is_refused_not_left_out() -> None:
-    done = pier("-H", "tcp://127.0.0.1:1", "ps", DOCKER_TLS_VERIFY="1")
-    assert "does not speak TLS yet" in done.stderr
+def test_tls_files_that_are_not_there_are_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as engine:
+        done = pier("-H", f"tcp://127.0.0.1:{engine.getsockname()[1]}", "--tlsverify", "--tlscacert", "/nope", "ps")
+    assert "open /nope: no such file or directory" in done.stderr
     assert done.returncode == 1
 
 

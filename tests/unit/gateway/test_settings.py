@@ -96,7 +96,9 @@ def test_command_and_entrypoint_may_be_words_or_lists_and_may_be_taken_away(entr
     ({"80": [{"HostIp": "127.0.0.1", "HostPort": "1-3"}]}, [("tcp", 80, "127.0.0.1", 1, 3)]),
     ({"53/udp": []}, [("udp", 53, "", 0, 0)]),
     ({"53/udp": None}, [("udp", 53, "", 0, 0)]),
-    ({"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "0"}]}, [("tcp", 80, "", 0, 0)]),
+    ({"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "0"}]}, [("tcp", 80, "0.0.0.0", 0, 0)]),
+    ({"80/tcp": [{"HostIp": "[::]"}, {"HostIp": "2001:DB8::1"}]},
+     [("tcp", 80, "::", 0, 0), ("tcp", 80, "2001:db8::1", 0, 0)]),
 ])
 def test_ports_are_published_as_docker_writes_them(bindings, ports):
     made = draft(host={"PortBindings": bindings})

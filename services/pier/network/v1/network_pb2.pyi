@@ -164,17 +164,22 @@ class NetworkSpec(_message.Message):
     driver: _builtins.str
     """"bridge", "host", "none", "macvlan"; others are UNIMPLEMENTED by name."""
     enable_ipv4: _builtins.bool
-    """Not given: IPv4 on, IPv6 off."""
+    """Not given: IPv4 on, IPv6 off. INVALID_ARGUMENT where both are off."""
     enable_ipv6: _builtins.bool
     internal: _builtins.bool
     """No route out of the network."""
     @_builtins.property
     def pools(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pool]:
-        """Empty: netd takes a free subnet from the instance's pool."""
+        """For an IP version that is on and has none here netd takes a free subnet from the instance's pools."""
 
     @_builtins.property
     def options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Docker's option keys of the driver ("com.docker.network.bridge.name", …); unknown ones are refused by name."""
+        """Docker's option keys; unknown ones are refused by name. Of a bridge: com.docker.network.driver.mtu,
+        com.docker.network.container_iface_prefix, and below com.docker.network.bridge: name (a link of another program is
+        never taken over), enable_icc, enable_ip_masquerade, host_binding_ipv4, gateway_mode_ipv4 and _ipv6: "nat", "routed"
+        (containers are reached and go out under their own addresses, by published ports alone), "isolated" (of an internal
+        network: the host has no address on it).
+        """
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
@@ -211,7 +216,7 @@ Global___NetworkSpec: _TypeAlias = NetworkSpec  # noqa: Y015
 
 @_typing.final
 class Pool(_message.Message):
-    """A subnet of a network."""
+    """A subnet of a network. A network may have several; addresses come from the first of an IP version that has one."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -240,11 +245,11 @@ class Pool(_message.Message):
     GATEWAY_FIELD_NUMBER: _builtins.int
     AUXILIARY_FIELD_NUMBER: _builtins.int
     subnet: _builtins.str
-    """CIDR: "172.18.0.0/16"."""
+    """CIDR: "172.18.0.0/16", "fd00:1::/64"."""
     range: _builtins.str
     """Addresses are handed out from this CIDR within the subnet; "" is all of it."""
     gateway: _builtins.str
-    """"" takes the first address."""
+    """"" takes the first address that is no auxiliary one. Answered: "" where the host has no address on the network."""
     @_builtins.property
     def auxiliary(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Name → address that is never handed out."""
@@ -460,9 +465,14 @@ class PublishedPort(_message.Message):
     container_port: _builtins.int
     """1 to 65535."""
     host_ip: _builtins.str
-    """An address of the host; "" is all of them."""
+    """Asked: an address of the host; "" is all of them, "0.0.0.0" and "::" all of an IP version. Answered: the one of this
+    binding; a port asked for at "" has a binding for each IP version of the endpoint. The endpoint needs an address of
+    that version: no program stands in between. ::1 is UNIMPLEMENTED, since the kernel leads nothing on from there.
+    """
     host_port: _builtins.int
-    """Asked: 0 takes a free one. Answered: the one taken."""
+    """Asked: 0 takes a free one. Answered: the one taken; 0 where the network is routed in that IP version, and the port is
+    reached at the endpoint's own address.
+    """
     host_port_end: _builtins.int
     """Asked: with `host_port` the first free one up to this is taken; 0 for no range."""
     def __init__(
