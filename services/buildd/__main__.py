@@ -37,6 +37,8 @@ async def build(runtime: Runtime[BuilddSettings]) -> AsyncIterator[None]:
         runtime.fsck = lambda repair: leftovers.check(state, repair=repair)
         gauge("pier_buildd_builds", "Builds that are being carried out.", lambda: len(state.busy))
         runtime.server.add(rpc.add_BuildServiceServicer_to_server, Builds(state), "pier.build.v1.BuildService")
+        for peer in services.peers:
+            state.operations.spawn(f"connected:{peer.name}", peer.stay_connected)
         state.operations.spawn("sweep", lambda: leftovers.sweep(state))
         yield
     finally:

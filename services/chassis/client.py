@@ -81,6 +81,13 @@ class Peer:
         with suppress(TimeoutError):
             await asyncio.wait_for(self.channel.channel_ready(), min(timeout or _RECONNECT, _RECONNECT))
 
+    async def stay_connected(self) -> None:
+        """Dial whenever there is no connection, until this is cancelled: no call waits for it, nor does the number of
+        the process's descriptors depend on who has called whom."""
+        while True:
+            state = self.channel.get_state(try_to_connect=True)
+            await self.channel.wait_for_state_change(state)
+
     async def close(self) -> None:
         await self.channel.close(None)
 

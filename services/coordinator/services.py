@@ -70,6 +70,10 @@ class Services:
     def system(self, peer: Peer) -> system_pb2_grpc.SystemServiceAsyncStub:
         return system_pb2_grpc.SystemServiceStub(peer.channel)
 
+    @property
+    def peers(self) -> tuple[Peer, ...]:
+        return self.imaged, self.netd, self.execd
+
     async def close(self) -> None:
-        for peer in (self.imaged, self.netd, self.execd):
+        for peer in self.peers:
             await peer.close()

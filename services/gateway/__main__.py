@@ -40,6 +40,8 @@ async def build(runtime: Runtime[GatewaySettings]) -> AsyncIterator[None]:
     await runner.setup()
     with listener(runtime.instance.api_socket) as socket:
         watcher = coordinator.operations.spawn("reconcile", lambda: reconcile.watch(coordinator))
+        for peer in (*services.peers, buildd):
+            coordinator.operations.spawn(f"connected:{peer.name}", peer.stay_connected)
         # A gateway that does not reconcile is none: the launcher starts it again.
         watcher.add_done_callback(lambda _: runtime.stopping.set())
         try:

@@ -10,16 +10,16 @@ from chassis import service
 from chassis.blocking import Pool
 from chassis.compression import Caps
 from chassis.events import EventLog
+from chassis.instance import make_private
 from chassis.logs import logger
 from chassis.operations import Operations
 from chassis.service import Runtime
 from chassis.store import Store
 from chassis.tar import Limits
-from imaged import catalog, gc, recover
+from imaged import catalog, gc, recover, snapshotter
 from imaged.blobs import BlobStore
 from imaged.gate import Gate, NamedLocks
 from imaged.layers import LayerStore
-from imaged.rootfs import RootfsStore
 from imaged.service import Content, Images, Snapshots, Volumes
 from imaged.settings import ImagedSettings
 from imaged.state import State
@@ -39,11 +39,13 @@ async def build(runtime: Runtime[ImagedSettings]) -> AsyncIterator[None]:
     )
     files, streams = Pool("imaged-files", 8), Pool("imaged-streams", 4)
     await files.run(unpacker.take_lock)
+    layers, volumes = LayerStore(runtime.state), runtime.state / "volumes"
+    rootfs = snapshotter.opened(settings.snapshotter, runtime.state, layers)
+    make_private(volumes)
     store = await Store.open(runtime.state / "imaged.db", catalog.MIGRATIONS)
-    layers = LayerStore(runtime.state)
     state = State(
         settings=settings, store=store, events=EventLog(store, runtime.node_id), operations=Operations(),
-        blobs=BlobStore(runtime.state), layers=layers, rootfs=RootfsStore(runtime.state, layers), unpacker=unpacker,
+        blobs=BlobStore(runtime.state), layers=layers, rootfs=rootfs, volumes=volumes, unpacker=unpacker,
         files=files, streams=streams, gate=Gate(), locks=NamedLocks(),
     )
     sweeper: asyncio.Task[object] | None = None

@@ -137,7 +137,7 @@ async def _running(
     lowers, options = await snapshots.lowers(state, key)
     request: dict[str, Any] = {
         "verb": verb, "upper": str(state.rootfs.upper(key)) if snapshot.writable else "",
-        "lowers": [str(path) for path in lowers], "options": options, "place": str(state.rootfs.volumes),
+        "lowers": [str(path) for path in lowers], "options": options, "place": str(state.volumes),
         "empty": str(state.rootfs.empty), "mount_points": [os.fsdecode(path) for path in mount_points], **more,
     }
     async with programs.running(_PROGRAM, request) as process:

@@ -27,7 +27,8 @@ from imaged.unbroken import cancelled, unbroken
 from pier.image.v1 import image_pb2 as pb
 
 if TYPE_CHECKING:
-    from imaged.registry import Document, RegistryClient
+    from imaged.registry import Document
+    from imaged.registry_mirrors import Sources
 
 _EVERY: Final = 0.1  # seconds between two reports of one layer's progress
 
@@ -70,10 +71,10 @@ class Pull:
     async def _run(self) -> None:
         state = self._state
         await state.store.read(lambda connection: catalog.check_lease(connection, self._lease))
-        async with registries.connected(state, self._named.domain, self._auth) as client:
+        async with registries.pulling(state, self._named.domain, self._auth) as client:
             await self._pull(client)
 
-    async def _pull(self, client: RegistryClient) -> None:
+    async def _pull(self, client: Sources) -> None:
         async with stage("pull.manifest", reference=self._named.familiar):
             target = await self._find(client)
         self._messages.put_nowait(pb.PullResponse(begin=pb.PullBegin(
@@ -91,7 +92,7 @@ class Pull:
             await self._install(client, target, config, config_digest, documents)
 
     async def _install(
-        self, client: RegistryClient, target: _Target, config: manifest.ImageConfig, config_digest: Digest,
+        self, client: Sources, target: _Target, config: manifest.ImageConfig, config_digest: Digest,
         documents: dict[Digest, bytes],
     ) -> None:
         state = self._state
@@ -132,7 +133,7 @@ class Pull:
 
         return await state.store.write("pull.record", write)
 
-    async def _find(self, client: RegistryClient) -> _Target:
+    async def _find(self, client: Sources) -> _Target:
         wanted = self._named.digest or self._named.tag or reference.DEFAULT_TAG
         top = await client.manifest(self._named, wanted)
         found = manifest.parse(top.raw, top.media_type)
@@ -145,7 +146,7 @@ class Pull:
             raise InvalidArgument("index: what it names as a manifest is not one", reason="BAD_MANIFEST")
         return _Target(top, document, descriptor, inner)
 
-    async def _config(self, client: RegistryClient, descriptor: manifest.Descriptor) -> bytes:
+    async def _config(self, client: Sources, descriptor: manifest.Descriptor) -> bytes:
         state = self._state
         digest = descriptor.checked
         if await state.files.run(state.blobs.has, digest):
@@ -155,7 +156,7 @@ class Pull:
             raise DataLoss(f"config {digest} changed on its way", reason="DIGEST_MISMATCH")
         return raw
 
-    def _source(self, client: RegistryClient, semaphore: asyncio.Semaphore, blob: Digest, size: int) -> Source:
+    def _source(self, client: Sources, semaphore: asyncio.Semaphore, blob: Digest, size: int) -> Source:
         async def bring(ingest: Ingest, there: Callable[[int], None]) -> None:
             async def write(piece: bytes) -> None:
                 await unbroken(self._state.files.run(ingest.write, piece))

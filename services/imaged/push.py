@@ -1,10 +1,14 @@
-"""Push: an image to its registry. Blobs that are there are not sent again; the manifest goes last, byte for byte as it
-came, so that its digest stays what it was."""
+"""Push: an image to its registry.
+
+Blobs that are there are not sent again, and those that another of its repositories has are taken over from there; the
+manifest goes last, byte for byte as it came, so that its digest stays what it was.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
@@ -18,9 +22,11 @@ from imaged.unbroken import cancelled
 from pier.image.v1 import image_pb2 as pb
 
 if TYPE_CHECKING:
-    from imaged.registry import RegistryClient
+    from imaged.registry_push import Uploader
 
 _PIECE: Final = 512 << 10
+_SOURCES: Final = 3
+"""Repositories of which a blob is asked before it is sent."""
 _EVERY: Final = 4 << 20
 """Bytes between two reports of one layer's progress."""
 
@@ -61,7 +67,7 @@ class Push:
                 await self._push(client, row, layers)
 
     async def _push(
-        self, client: RegistryClient, row: catalog.ImageRow, layers: list[tuple[Digest, int]]
+        self, client: Uploader, row: catalog.ImageRow, layers: list[tuple[Digest, int]]
     ) -> None:
         turn = asyncio.Semaphore(self._state.settings.downloads)
 
@@ -81,31 +87,51 @@ class Push:
         async with stage("push.config", digest=row.id):
             size = (await state.files.run(state.blobs.path(row.id).stat)).st_size
             if not await client.has_blob(self._named, row.id):
-                await client.put_blob(self._named, row.id, size, lambda: self._pieces(row.id, 0, tell=False))
+                await client.put_blob(
+                    self._named, row.id, size, lambda offset, length: self._pieces(row.id, 0, offset, length))
         async with stage("push.manifest", digest=row.body.manifest):
             raw = await state.files.run(state.blobs.read, row.body.manifest, manifest.MANIFEST_MAX)
             await client.put_manifest(self._named, raw, row.body.manifest_type)
         self._messages.put_nowait(pb.PushResponse(manifest=pb.Descriptor(
             media_type=row.body.manifest_type, digest=row.body.manifest, size=len(raw))))
 
-    async def _blob(self, client: RegistryClient, blob: Digest, size: int) -> None:
+    async def _blob(self, client: Uploader, blob: Digest, size: int) -> None:
         async with stage("push.blob", digest=blob) as step:
             if await client.has_blob(self._named, blob):
                 step.note(found=True)
                 self._tell(blob, pb.LAYER_PHASE_EXISTS)
                 return
-            await client.put_blob(self._named, blob, size, lambda: self._pieces(blob, size, tell=True))
+            sources = await self._state.store.read(lambda connection: self._elsewhere(connection, blob))
+            if sources and await client.mount_blob(self._named, blob, sources):
+                step.note(mounted=True)
+                self._tell(blob, pb.LAYER_PHASE_MOUNTED)
+                return
+            await client.put_blob(
+                self._named, blob, size, lambda offset, length: self._pieces(blob, size, offset, length))
         self._tell(blob, pb.LAYER_PHASE_DONE, size, size)
 
-    async def _pieces(self, blob: Digest, size: int, *, tell: bool) -> AsyncIterator[bytes]:
+    def _elsewhere(self, connection: sqlite3.Connection, blob: Digest) -> list[str]:
+        """Other repositories of the same registry that may have the blob: those that images here are called by."""
+        found: dict[str, None] = {}
+        for row in catalog.all_images(connection):
+            if row.namespace != self._namespace or all(layer.blob != blob for layer in row.body.layers):
+                continue
+            for ref in catalog.refs_of(connection, row.namespace, row.id):
+                other = reference.parse_canonical(ref.reference)
+                if other.domain == self._named.domain and other.path != self._named.path:
+                    found[other.path] = None
+        return list(found)[:_SOURCES]
+
+    async def _pieces(self, blob: Digest, size: int, offset: int, length: int) -> AsyncIterator[bytes]:
+        """``length`` bytes from ``offset`` on; progress is told where ``size``, the whole, is given."""
         state = self._state
         fd = await state.files.run(state.blobs.open, blob)
-        position = told = 0
+        position = told = offset
         try:
-            while piece := await state.files.run(os.pread, fd, _PIECE, position):
+            while piece := await state.files.run(os.pread, fd, min(_PIECE, offset + length - position), position):
                 yield piece
                 position += len(piece)
-                if tell and (position - told >= _EVERY or not told):
+                if size and (position - told >= _EVERY or not told):
                     told = position
                     self._tell(blob, pb.LAYER_PHASE_UPLOADING, position, size)
         finally:

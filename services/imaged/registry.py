@@ -1,4 +1,4 @@
-"""The registry client: reads and writes manifests and blobs by the OCI distribution specification 1.1.
+"""The registry client: reads manifests and blobs by the OCI distribution specification 1.1; registry_push.py writes.
 
 Loopback hosts and those listed as insecure are spoken to by plain HTTP, all others by HTTPS. What a registry sends is
 bounded and checked by whoever asked. Errors are in Docker's words, which clients look for. Who asks is registry_auth's.
@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
 import json
-import os
 import random
-import ssl
-import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -37,20 +33,23 @@ from chassis.logs import logger
 from chassis.version import VERSION
 from imaged import manifest, registry_tls
 from imaged.blobs import Ingest
-from imaged.reference import DEFAULT_DOMAIN, Reference
+from imaged.reference import DEFAULT_DOMAIN, Reference, check_tag
 from imaged.registry_auth import Authenticator, scope_of
 from imaged.registry_body import beginning
+from imaged.registry_hosts import Endpoint
+from imaged.registry_net import connect_reason, is_loopback, proxy, tls_reason
 from pier.image.v1 import image_pb2 as pb
 
 _HUB: Final = "registry-1.docker.io"
 _PIECE: Final = 512 << 10
 _ERROR_BODY: Final = 64 << 10
 _ATTEMPTS: Final = 5
+_ATTEMPTS_OF_A_MIRROR: Final = 2
 _BACK_OFF: Final = 0.25  # seconds, doubled each time: 0.25, 0.5, 1, 2
 _LONGEST: Final = 60.0
 """Seconds of a registry's Retry-After that are waited at most."""
 _PULL: Final = "pull"
-_PUSH: Final = "pull,push"
+_TAGS_MAX: Final = 10_000
 _AGAIN: Final = frozenset({429, 500, 502, 503, 504})
 
 
@@ -66,7 +65,7 @@ class Document:
     digest: Digest
 
 
-class _Retry(Exception):
+class Retry(Exception):
     """What may go better next time; ``error`` is what it is if it does not. ``after``: seconds that the registry asks
     for before that."""
 
@@ -81,19 +80,28 @@ class RegistryClient:
 
     def __init__(
         self, domain: str, auth: pb.RegistryAuth, *, insecure: frozenset[str] = frozenset(), timeout: float = 30.0,
-        certificates: str = "",
+        certificates: str = "", endpoint: Endpoint | None = None, mirrors: str = "",
     ) -> None:
-        self._host = _HUB if domain == DEFAULT_DOMAIN else domain
-        scheme = "http" if domain in insecure or is_loopback(domain) else "https"
-        self._base = f"{scheme}://{self._host}"
+        """``endpoint``: where it is to be reached, where that is not its own host. ``mirrors`` is the registry that
+        this one answers for, "" for itself."""
+        if endpoint is None:
+            host = _HUB if domain == DEFAULT_DOMAIN else domain
+            scheme = "http" if domain in insecure or is_loopback(domain) else "https"
+            endpoint = Endpoint(f"{scheme}://{host}")
+        self.endpoint = endpoint
+        self._host, self._base, self._root = endpoint.host, endpoint.base, endpoint.root
+        self._asked_for = {"ns": mirrors} if mirrors else {}
+        self._attempts = _ATTEMPTS_OF_A_MIRROR if mirrors else _ATTEMPTS
+        scheme = self._base.partition(":")[0]
         limits = aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout)
         # Blobs are verified as they were stored: nothing may unpack them on the way.
         self._session = aiohttp.ClientSession(
             timeout=limits, auto_decompress=False, headers={"User-Agent": f"pier/{VERSION}"},
             connector=aiohttp.TCPConnector(limit_per_host=16), cookie_jar=aiohttp.DummyCookieJar(),
         )
-        self._proxy = _proxy(scheme, self._host)
-        self._tls = None if scheme == "http" else registry_tls.context(certificates, domain)
+        self._proxy = proxy(scheme, self._host)
+        self._tls = None if scheme == "http" else registry_tls.context(
+            certificates, domain if endpoint.host in (domain, _HUB) else endpoint.host, endpoint)
         self._who = Authenticator(self._base, auth, self._session)
 
     async def close(self) -> None:
@@ -103,7 +111,7 @@ class RegistryClient:
         """Whether the registry takes the credentials. Unauthenticated where it does not."""
 
         async def ask() -> None:
-            async with self._request("GET", "/v2/") as response:
+            async with self._request("GET", f"{self._root}/") as response:
                 if response.status == 401:
                     raise Unauthenticated(f'Get "{self._base}/v2/": unauthorized: incorrect username or password',
                                           reason="REGISTRY_AUTH")
@@ -132,64 +140,42 @@ class RegistryClient:
         """A blob of ``size`` bytes that fits into memory, verified."""
         return await self._persist(lambda: self._small_blob(named, digest, size), lambda: None)
 
-    async def has_blob(self, named: Reference, digest: Digest) -> bool:
-        """Whether the repository of ``named`` has the blob."""
+    def _of(self, named: Reference, rest: str) -> str:
+        """The path of something in the repository of ``named``."""
+        return f"{self._root}/{self.endpoint.repository(named.path)}/{rest}"
 
-        async def ask() -> bool:
-            path = f"/v2/{named.path}/blobs/{digest}"
-            async with self._request("HEAD", path, scope_of(named.path, _PUSH)) as response:
-                if response.status == 404:
-                    return False
-                await self._check_push(response, named)
-                return True
+    def _scope(self, named: Reference, action: str) -> str:
+        return scope_of(self.endpoint.repository(named.path), action)
 
-        return await self._persist(ask, lambda: None)
+    async def tags(self, named: Reference) -> list[str]:
+        """All tags of the repository, as the registry lists them; at most a bounded number."""
+        found: list[str] = []
+        place: yarl.URL | str = self._of(named, "tags/list")
 
-    async def put_blob(
-        self, named: Reference, digest: Digest, size: int, pieces: Callable[[], AsyncIterator[bytes]]
-    ) -> None:
-        """Upload a blob of ``size`` bytes; ``pieces`` gives them from the beginning, at each attempt anew."""
+        async def page() -> tuple[list[str], str]:
+            async with self._request("GET", place, self._scope(named, _PULL)) as response:
+                if response.status != 200:
+                    raise await self._failure(response, named)
+                raw = await _bounded(response, manifest.MANIFEST_MAX)
+                link = response.links.get("next")
+                return _tags_of(raw, self._host), str(link.get("url", "")) if link is not None else ""
 
-        async def attempt() -> None:
-            scope = scope_of(named.path, _PUSH)
-            async with self._request("POST", f"/v2/{named.path}/blobs/uploads/", scope) as response:
-                await self._check_push(response, named)
-                place = response.headers.get("Location", "")
-            if not place:
-                raise Unavailable(f"registry {self._host}: it names no place for an upload", reason="REGISTRY_REFUSED")
-            target = yarl.URL(self._base).join(yarl.URL(place, encoded=True))
-            async with self._request("PUT", target.update_query(digest=digest), scope, data=pieces(), headers={
-                "Content-Type": "application/octet-stream", "Content-Length": str(size),
-            }) as response:
-                await self._check_push(response, named)
-
-        await self._persist(attempt, lambda: None)
-
-    async def put_manifest(self, named: Reference, raw: bytes, media_type: str) -> None:
-        """Upload a manifest under the tag of ``named``. All that it names is there."""
-
-        async def attempt() -> None:
-            path = f"/v2/{named.path}/manifests/{named.tag}"
-            scope, headers = scope_of(named.path, _PUSH), {"Content-Type": media_type}
-            async with self._request("PUT", path, scope, data=raw, headers=headers) as response:
-                await self._check_push(response, named)
-
-        await self._persist(attempt, lambda: None)
-
-    async def _check_push(self, response: aiohttp.ClientResponse, named: Reference) -> None:
-        if response.status < 300:
-            return
-        error = await self._failure(response, named)
-        if isinstance(error, Unauthenticated | NotFound) and response.status in (401, 403):
-            error.message = f"push access denied for {named.familiar_name}: {error.message.rpartition(': ')[2]}"
-        raise error
+        while True:
+            tags, following = await self._persist(page, lambda: None)
+            found += tags
+            if not following or not tags or len(found) > _TAGS_MAX:
+                return found[:_TAGS_MAX]
+            place = yarl.URL(following, encoded=True)
+            if place.origin() != yarl.URL(self._base).origin():
+                raise Unavailable(f"registry {self._host}: its list of tags goes on elsewhere",
+                                  reason="REGISTRY_REFUSED")
 
     async def _persist(self, attempt: Callable[[], Awaitable[T]], again: Callable[[], None]) -> T:
-        for number in range(1, _ATTEMPTS + 1):
+        for number in range(1, self._attempts + 1):
             try:
                 return await attempt()
-            except _Retry as retry:
-                if number == _ATTEMPTS:
+            except Retry as retry:
+                if number == self._attempts:
                     raise retry.error from None
                 logger().info("registry: trying again", attempt=number, error=retry.error.message)
                 pause = max(retry.after, _BACK_OFF * 2 ** (number - 1) * random.uniform(0.5, 1.5))  # noqa: S311
@@ -198,8 +184,7 @@ class RegistryClient:
         raise AssertionError("unreachable")
 
     async def _manifest(self, named: Reference, reference: str) -> Document:
-        path = f"/v2/{named.path}/manifests/{reference}"
-        async with self._get(path, named, {"Accept": manifest.ACCEPT}) as response:
+        async with self._get(self._of(named, f"manifests/{reference}"), named, {"Accept": manifest.ACCEPT}) as response:
             raw = await _bounded(response, manifest.MANIFEST_MAX)
             media_type = response.headers.get("Content-Type", "")
             told = response.headers.get("Docker-Content-Digest")
@@ -220,7 +205,7 @@ class RegistryClient:
             there(size)
             return
         headers = {"Range": f"bytes={ingest.offset}-"} if ingest.offset else {}
-        async with self._get(f"/v2/{named.path}/blobs/{digest}", named, headers) as response:
+        async with self._get(self._of(named, f"blobs/{digest}"), named, headers) as response:
             # A registry that knows no ranges sends all of it. What is here stays: it is being unpacked already, and the
             # digest tells at the end whether the two parts belong together.
             skip = ingest.offset if response.status != 206 else 0
@@ -242,10 +227,10 @@ class RegistryClient:
                 await write(bytes(held))
                 there(ingest.offset)
         if ingest.offset < size:
-            raise _Retry(Unavailable(f"blob {digest}: {ingest.offset} of {size} bytes came", reason="TRANSFER_BROKEN"))
+            raise Retry(Unavailable(f"blob {digest}: {ingest.offset} of {size} bytes came", reason="TRANSFER_BROKEN"))
 
     async def _small_blob(self, named: Reference, digest: Digest, size: int) -> bytes:
-        async with self._get(f"/v2/{named.path}/blobs/{digest}", named, {}) as response:
+        async with self._get(self._of(named, f"blobs/{digest}"), named, {}) as response:
             raw = await _bounded(response, size)
         own = "sha256:" + hashlib.sha256(raw).hexdigest()
         if own != digest or len(raw) != size:
@@ -257,12 +242,12 @@ class RegistryClient:
             async for part in response.content.iter_chunked(_PIECE):
                 yield part
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _Retry(Unavailable(f"registry {self._host}: the transfer broke off: {error}",
+            raise Retry(Unavailable(f"registry {self._host}: the transfer broke off: {error}",
                                      reason="TRANSFER_BROKEN")) from error
 
     @asynccontextmanager
     async def _get(self, path: str, named: Reference, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
-        async with self._request("GET", path, scope_of(named.path, _PULL), headers=headers) as response:
+        async with self._request("GET", path, self._scope(named, _PULL), headers=headers) as response:
             if response.status not in (200, 206):
                 raise await self._failure(response, named)
             yield response
@@ -273,6 +258,8 @@ class RegistryClient:
         data: bytes | AsyncIterator[bytes] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         url = path if isinstance(path, yarl.URL) else yarl.URL(self._base + path, encoded=True)
+        if self._asked_for and url.origin() == yarl.URL(self._base).origin():
+            url = url.update_query(self._asked_for)
         for last in (False, False, True):
             who = await self._who.header(url, scope)
             response = await self._send(method, url, {**(headers or {}), **who}, data)
@@ -283,7 +270,7 @@ class RegistryClient:
                     yield response
                     return
                 if data is not None and not isinstance(data, bytes):  # its pieces are spent
-                    raise _Retry(Unauthenticated("the registry wants to know who asks", reason="REGISTRY_AUTH"))
+                    raise Retry(Unauthenticated("the registry wants to know who asks", reason="REGISTRY_AUTH"))
 
     async def _send(
         self, method: str, url: yarl.URL, headers: Mapping[str, str], data: bytes | AsyncIterator[bytes] | None
@@ -294,15 +281,15 @@ class RegistryClient:
                 method, url, headers=headers, data=data, max_redirects=5, proxy=self._proxy,
                 ssl=True if self._tls is None else self._tls)
         except (aiohttp.ClientConnectorSSLError, aiohttp.ClientConnectorCertificateError) as error:
-            raise Unavailable(f'Get "{self._base}/v2/": tls: {_tls_reason(error)}', reason="REGISTRY_TLS") from error
+            raise Unavailable(f'Get "{self._base}/v2/": tls: {tls_reason(error)}', reason="REGISTRY_TLS") from error
         except aiohttp.ClientConnectorError as error:
             # Nobody listens, or no such host: Docker says so at once, and so do we.
-            raise Unavailable(
-                f'Get "{self._base}/v2/": dial tcp {self._host}: {_reason(error)}', reason="REGISTRY_DOWN") from error
+            raise Unavailable(f'Get "{self._base}/v2/": dial tcp {self._host}: {connect_reason(error)}',
+                              reason="REGISTRY_DOWN") from error
         except aiohttp.InvalidURL as error:
             raise InvalidArgument(f"registry: {error} is not a URL", reason="BAD_REFERENCE") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _Retry(Unavailable(
+            raise Retry(Unavailable(
                 f'{method.capitalize()} "{url}": {str(error) or type(error).__name__}', reason="REGISTRY_DOWN",
             )) from error
 
@@ -314,7 +301,7 @@ class RegistryClient:
             error: PierError = Unavailable(f"registry {self._host}: {shown}", reason="REGISTRY_DOWN")
             if response.status == 429:
                 error = ResourceExhausted(f"toomanyrequests: {text or 'registry ' + self._host}", reason="TOO_MANY")
-            return _Retry(error, _seconds(response.headers.get("Retry-After", "")))
+            return Retry(error, _seconds(response.headers.get("Retry-After", "")))
         if response.status == 401:
             return Unauthenticated(
                 f"pull access denied for {named.familiar_name}, repository does not exist or may require "
@@ -330,42 +317,17 @@ class RegistryClient:
         return Unavailable(f"registry {self._host}: {shown}", reason="REGISTRY_REFUSED")
 
 
-def is_loopback(domain: str) -> bool:
-    """Whether the host of ``domain`` (with or without a port) is this machine."""
-    host = domain[1 : domain.index("]")] if domain.startswith("[") else domain.partition(":")[0]
-    if host == "localhost":
-        return True
+def _tags_of(raw: bytes, host: str) -> list[str]:
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _proxy(scheme: str, host: str) -> str | None:
-    """The proxy that the environment names (HTTPS_PROXY, NO_PROXY, …); never one for this machine."""
-    if is_loopback(host) or urllib.request.proxy_bypass_environment(host):  # type: ignore[attr-defined]
-        return None
-    return urllib.request.getproxies_environment().get(scheme)
+        tags = json.loads(raw).get("tags") or []
+        return [check_tag(tag) for tag in tags]
+    except (ValueError, TypeError, AttributeError, RecursionError, InvalidArgument) as error:
+        raise Unavailable(f"registry {host}: its list of tags cannot be read", reason="REGISTRY_REFUSED") from error
 
 
 def _seconds(text: str) -> float:
     """A Retry-After in seconds, as far as anybody would wait; a date counts as none."""
     return min(float(text), _LONGEST) if text.isdecimal() and len(text) < 10 else 0.0
-
-
-def _tls_reason(error: Exception) -> str:
-    """What OpenSSL says of the other side, without where in its source it does."""
-    cause: object = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"failed to verify certificate: {cause.verify_message}"
-    return str(getattr(cause, "reason", None) or cause).lower().replace("_", " ")
-
-
-def _reason(error: aiohttp.ClientConnectorError) -> str:
-    number = error.os_error.errno
-    if number is None or number <= 0:
-        return f"lookup: {error.os_error.strerror or error}"
-    return f"connect: {os.strerror(number).lower()}"  # asyncio's own text is about its arguments
 
 
 async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
@@ -376,7 +338,7 @@ async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
             if len(raw) > limit:
                 raise InvalidArgument(f"registry: more than {limit} bytes came", reason="TOO_LARGE")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise _Retry(Unavailable(f"registry: the transfer broke off: {error}", reason="TRANSFER_BROKEN")) from error
+        raise Retry(Unavailable(f"registry: the transfer broke off: {error}", reason="TRANSFER_BROKEN")) from error
     return bytes(raw)
 
 

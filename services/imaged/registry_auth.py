@@ -131,7 +131,7 @@ class Authenticator:
         else:
             method = "GET"
             wanted = [("service", service)] if service else []
-            wanted += [("scope", scope)] if scope else []
+            wanted += [("scope", one) for one in scope.split()]
             if self._auth.username:
                 wanted.append(("account", self._auth.username))
                 options["headers"] = {"Authorization": self._basic_value()}
@@ -167,5 +167,6 @@ class Authenticator:
 
 
 def scope_of(path: str, action: str) -> str:
-    """The scope of what is done (``pull`` or ``pull,push``) with a repository; "" for the registry itself."""
+    """The scope of what is done (``pull`` or ``pull,push``) with a repository; "" for the registry itself. Several are
+    joined by spaces."""
     return f"repository:{path}:{action}" if path else ""

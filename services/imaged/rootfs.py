@@ -4,26 +4,30 @@ are changed in one that nothing has mounted, ``upper.new`` and ``work.new`` too.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from chassis import kernel, trees
 from chassis.instance import make_private
 from imaged.layers import LayerStore
+from pier.types.v1 import types_pb2
 
 _ROOT_MODE: Final = 0o755
+# What lower layers say about redirects, metacopies or indexes is an attacker's word.
+_OPTIONS: Final = (("redirect_dir", b"nofollow"), ("metacopy", b"off"), ("index", b"off"))
 
 
-class RootfsStore:
-    """Writable directories below ``root``. All calls block."""
+class OverlayRootfs:
+    """The snapshotter of overlayfs: writable directories below ``root``. All calls block."""
 
     def __init__(self, root: Path, layers: LayerStore) -> None:
         self._snapshots = root / "s"
         self._layers = layers
         self.empty = root / "empty"
         """A lower directory with nothing in it: overlayfs wants at least one."""
-        self.volumes = root / "volumes"
-        for directory in (self._snapshots, self.empty, self.volumes):
+        self.options = tuple(f"{name}={value.decode()}" for name, value in _OPTIONS)
+        for directory in (self._snapshots, self.empty):
             make_private(directory)
         self.empty.chmod(_ROOT_MODE)
 
@@ -32,6 +36,24 @@ class RootfsStore:
 
     def work(self, key: str) -> Path:
         return self._snapshots / key / "work"
+
+    def mounts(self, key: str, layers: Sequence[Path], *, writable: bool) -> list[types_pb2.MountSpec]:
+        """One overlay; a view of nothing is the empty directory itself."""
+        lowers = [bytes(layer) for layer in layers]
+        if not lowers and not writable:
+            read_only = [types_pb2.MountOption(key="ro")]
+            return [types_pb2.MountSpec(type="bind", source=bytes(self.empty), options=read_only)]
+        # overlayfs wants a lower directory, and two where nothing is writable.
+        if len(lowers) < (1 if writable else 2):
+            lowers.append(bytes(self.empty))
+        options = [types_pb2.MountOption(key="lowerdir", value=lower) for lower in lowers]
+        if writable:
+            options.append(types_pb2.MountOption(key="upperdir", value=bytes(self.upper(key))))
+            options.append(types_pb2.MountOption(key="workdir", value=bytes(self.work(key))))
+        else:
+            options.append(types_pb2.MountOption(key="ro"))
+        options += [types_pb2.MountOption(key=name, value=value) for name, value in _OPTIONS]
+        return [types_pb2.MountSpec(type="overlay", options=options)]
 
     def make(self, key: str) -> None:
         """Make the directories where they are missing. A container's ``/`` is 0755, as Docker's."""

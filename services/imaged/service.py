@@ -77,6 +77,9 @@ class Images(rpc.ImageServiceServicer):
     async def GetRemoteImage(self, request: pb.GetRemoteImageRequest, context: Any) -> pb.GetRemoteImageResponse:
         return await registries.remote_image(self._state, request)
 
+    async def ListRemoteTags(self, request: pb.ListRemoteTagsRequest, context: Any) -> pb.ListRemoteTagsResponse:
+        return await registries.remote_tags(self._state, request)
+
     async def Login(self, request: pb.LoginRequest, context: Any) -> pb.LoginResponse:
         await registries.login(self._state, request)
         return pb.LoginResponse()

@@ -11,6 +11,7 @@ from chassis.config import Settings, option
 class ImagedSettings(Settings):
     """Sizes in bytes, times in seconds."""
 
+    snapshotter: str = option("overlayfs", "how root file systems are kept; overlayfs is the one that there is")
     unpack_workers: int = option(3, "how many layers are unpacked at once")
     downloads: int = option(3, "how many blobs are downloaded at once")
     layer_max_bytes: int = option(1 << 40, "the largest unpacked layer")
@@ -20,6 +21,9 @@ class ImagedSettings(Settings):
     insecure_registries: str = option("", "hosts (with port) spoken to by plain HTTP besides loopback, comma-separated")
     registry_certificates: str = option(
         "/etc/docker/certs.d", "directory of HOST[:PORT]/ca.crt, client.cert and client.key (any *.crt, *.cert, *.key)")
+    registry_hosts: str = option(
+        "/etc/pier/registries.d", "directory of HOST[:PORT]/hosts.toml: a registry's mirrors, rewrites, certificates")
+    push_chunk_bytes: int = option(0, "how much of a blob one request of a push carries, 0 for all of it")
     registry_timeout: float = option(30.0, "seconds for a registry to accept a connection, and between its bytes")
     gc_interval: float = option(3600.0, "seconds between sweeps of what nothing refers to")
     gc_grace: float = option(3600.0, "how old an unreferenced blob or unfinished download must be to be swept")

@@ -121,7 +121,7 @@ async def _source(state: State, row: SnapshotRow) -> dict[str, Any]:
 
 async def _run(state: State, request: Mapping[str, Any]) -> dict[str, Any]:
     whole = {
-        **request, "options": snapshots.OVERLAY_OPTIONS, "place": str(state.rootfs.volumes),
+        **request, "options": state.rootfs.options, "place": str(state.volumes),
         "empty": str(state.rootfs.empty)}
     async with programs.running(_PROGRAM, whole) as process:
         assert process.stdout is not None

@@ -11,7 +11,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
 
 from chassis import trees
 from chassis.errors import AlreadyExists, Conflict, NotFound
@@ -20,15 +19,11 @@ from chassis.ids import key as check_key
 from chassis.ids import namespace as check_namespace
 from chassis.stages import stage
 from imaged import catalog, images
-from imaged.catalog import ImageLayer, LayerRow, SnapshotRow
+from imaged.catalog import ImageLayer, SnapshotRow
 from imaged.install import install, wanted_layers
 from imaged.state import State
 from pier.image.v1 import image_pb2 as pb
 from pier.types.v1 import types_pb2
-
-# What lower layers say about redirects, metacopies or indexes is an attacker's word.
-_OPTIONS: Final = (("redirect_dir", b"nofollow"), ("metacopy", b"off"), ("index", b"off"))
-OVERLAY_OPTIONS: Final = tuple(f"{name}={value.decode()}" for name, value in _OPTIONS)
 
 Request = pb.PrepareSnapshotRequest | pb.ViewSnapshotRequest
 
@@ -156,8 +151,8 @@ def _check_same(row: SnapshotRow, owner: types_pb2.Owner, asked: str, writable: 
 async def message(state: State, row: SnapshotRow, *, strict: bool = True) -> pb.Snapshot:
     """The snapshot as its message. Where a layer is lost it has no mounts, or with ``strict`` that is NotFound."""
     try:
-        layers = await state.store.read(lambda connection: catalog.chain(connection, row.parent))
-        mounts = [] if row.committed else [_mount(state, row, layers)]
+        below = await layers(state, row)
+        mounts = [] if row.committed else state.rootfs.mounts(row.key, below, writable=row.writable)
     except NotFound:
         if strict:
             raise
@@ -183,25 +178,7 @@ async def lowers(state: State, key: str) -> tuple[list[Path], list[str]]:
     found = await layers(state, await need(state, key))
     if len(found) == 1:
         found.append(state.rootfs.empty)
-    return found, list(OVERLAY_OPTIONS)
-
-
-def _mount(state: State, row: SnapshotRow, layers: Sequence[LayerRow]) -> types_pb2.MountSpec:
-    lowers = [bytes(state.layers.path(layer.chain_id)) for layer in layers]
-    if not lowers and not row.writable:
-        read_only = [types_pb2.MountOption(key="ro")]
-        return types_pb2.MountSpec(type="bind", source=bytes(state.rootfs.empty), options=read_only)
-    # overlayfs wants a lower directory, and two where nothing is writable.
-    if len(lowers) < (1 if row.writable else 2):
-        lowers.append(bytes(state.rootfs.empty))
-    options = [types_pb2.MountOption(key="lowerdir", value=lower) for lower in lowers]
-    if row.writable:
-        options.append(types_pb2.MountOption(key="upperdir", value=bytes(state.rootfs.upper(row.key))))
-        options.append(types_pb2.MountOption(key="workdir", value=bytes(state.rootfs.work(row.key))))
-    else:
-        options.append(types_pb2.MountOption(key="ro"))
-    options += [types_pb2.MountOption(key=key, value=value) for key, value in _OPTIONS]
-    return types_pb2.MountSpec(type="overlay", options=options)
+    return found, list(state.rootfs.options)
 
 
 async def get(state: State, key: str) -> pb.Snapshot:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from chassis.blocking import Pool
 from chassis.events import EventLog
@@ -11,14 +12,15 @@ from chassis.store import Store
 from imaged.blobs import BlobStore
 from imaged.gate import Gate, NamedLocks
 from imaged.layers import LayerStore
-from imaged.rootfs import RootfsStore
 from imaged.settings import ImagedSettings
+from imaged.snapshotter import Snapshotter
 from imaged.unpack.unpacker import Unpacker
 
 
 @dataclass(frozen=True)
 class State:
-    """One imaged's everything. ``files`` runs what blocks on files, ``streams`` what waits for a client's bytes."""
+    """One imaged's everything. ``volumes`` is the directory of volumes; ``files`` runs what blocks on
+    files, ``streams`` what waits for a client's bytes."""
 
     settings: ImagedSettings
     store: Store
@@ -26,7 +28,8 @@ class State:
     operations: Operations
     blobs: BlobStore
     layers: LayerStore
-    rootfs: RootfsStore
+    rootfs: Snapshotter
+    volumes: Path
     unpacker: Unpacker
     files: Pool
     streams: Pool

@@ -68,12 +68,12 @@ def _row(connection: sqlite3.Connection, namespace: str, name: str) -> VolumeRow
 
 
 def _home(state: State, namespace: str, name: str) -> Path:
-    return state.rootfs.volumes / namespace / name
+    return state.volumes / namespace / name
 
 
 def make_directory(state: State, namespace: str, name: str) -> None:
     """Make the volume's directory where it is missing."""
-    make_private(state.rootfs.volumes / namespace)
+    make_private(state.volumes / namespace)
     make_private(_home(state, namespace, name))
     data = _home(state, namespace, name) / "_data"
     try:
@@ -86,8 +86,8 @@ def make_directory(state: State, namespace: str, name: str) -> None:
 def directories(state: State) -> set[tuple[str, str]]:
     """(namespace, name) of every volume directory."""
     return {
-        (namespace, name) for namespace in os.listdir(state.rootfs.volumes)
-        for name in os.listdir(state.rootfs.volumes / namespace)
+        (namespace, name) for namespace in os.listdir(state.volumes)
+        for name in os.listdir(state.volumes / namespace)
     }
 
 

@@ -154,7 +154,7 @@ def test_inspect_has_every_field_that_clients_read(client):
 
 
 def test_what_is_not_built_is_refused_and_leaves_nothing(client):
-    for options in ({"storage_opt": {"size": "1g"}}, {"device_requests": [{"Count": 1}]}):
+    for options in ({"storage_opt": {"size": "1g"}}, {"volume_driver": "other"}):
         with pytest.raises(docker.errors.APIError) as caught:
             client.containers.create("busybox", ["true"], **options)
         assert caught.value.status_code == 501

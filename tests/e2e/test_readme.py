@@ -47,7 +47,7 @@ def test_the_tour_is_true(quickstart):
     assert first.startswith("hello\n")
     assert "0.0.0.0:8080->80/tcp" in first
     assert "start.run" in first
-    assert second.count("serving") == 4
+    assert second.count("serving") == 5
     assert "still here\n" in second
     assert "nothing found\n" in second
 

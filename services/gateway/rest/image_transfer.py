@@ -16,6 +16,7 @@ from chassis.errors import (
     DataLoss,
     Internal,
     InvalidArgument,
+    NotFound,
     PierError,
     ResourceExhausted,
     Unauthenticated,
@@ -25,7 +26,7 @@ from chassis.errors import (
 from chassis.stages import stage
 from coordinator.dockerfile import config as dockerfile
 from coordinator.services import NAMESPACE
-from gateway.rest import names, progress, registry_auth, wire
+from gateway.rest import listing, names, progress, registry_auth, wire
 from gateway.rest.call import Call
 from gateway.rest.errors import bad
 from gateway.rest.progress import Message
@@ -37,6 +38,7 @@ routes: Final = Routes()
 
 _TRANSFER: Final = 86400.0
 """Seconds that one transfer may take."""
+_LISTING: Final = 60.0
 _OF_THE_REGISTRY: Final = frozenset({"REGISTRY_DOWN", "REGISTRY_REFUSED", "REGISTRY_TLS", "TRANSFER_BROKEN"})
 _SYSTEMS: Final = frozenset({"linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "solaris", "aix"})
 
@@ -45,7 +47,9 @@ _SYSTEMS: Final = frozenset({"linux", "windows", "darwin", "freebsd", "netbsd", 
 async def create(call: Call) -> web.StreamResponse:
     """Pull (`fromImage`) or import (`fromSrc`)."""
     if call.query.text("fromImage"):
-        return await _relay(call, _pull(call, _pull_request(call)))
+        request = _pull_request(call)
+        pull = _pull if names.has_tag(request.reference) else _pull_all
+        return await _relay(call, pull(call, request))
     if not call.query.text("fromSrc"):
         raise bad("fromImage or fromSrc must be given", field="fromImage")
     if call.query.text("fromSrc") != "-":
@@ -57,13 +61,10 @@ async def create(call: Call) -> web.StreamResponse:
 async def push(call: Call) -> web.StreamResponse:
     """An image to its registry. What goes wrong there is told in the stream, as Docker does."""
     tag = call.query.text("tag")
+    auth = registry_auth.decode(call.http.headers.get("X-Registry-Auth", ""))
     if not tag:
-        raise Unimplemented("push: all tags of a repository are not supported yet", reason="NOT_BUILT", field="tag",
-                            expected="a tag")
-    request = pb.PushRequest(
-        namespace=NAMESPACE, reference=names.joined(call.path["name"], tag),
-        auth=registry_auth.decode(call.http.headers.get("X-Registry-Auth", "")),
-    )
+        return await _relay(call, _push_all(call, call.path["name"], auth))
+    request = pb.PushRequest(namespace=NAMESPACE, reference=names.joined(call.path["name"], tag), auth=auth)
     return await _relay(call, _push(call, request, tag))
 
 
@@ -113,12 +114,9 @@ def platform_of(text: str) -> pb.Platform | None:
 
 
 def _pull_request(call: Call) -> pb.PullRequest:
-    reference = names.joined(call.query.text("fromImage"), call.query.text("tag"))
-    if not names.has_tag(reference):
-        raise Unimplemented("pull: all tags of a repository are not supported yet", reason="NOT_BUILT", field="tag",
-                            expected="a tag or digest")
     return pb.PullRequest(
-        namespace=NAMESPACE, reference=reference, platform=platform_of(call.query.text("platform")),
+        namespace=NAMESPACE, reference=names.joined(call.query.text("fromImage"), call.query.text("tag")),
+        platform=platform_of(call.query.text("platform")),
         auth=registry_auth.decode(call.http.headers.get("X-Registry-Auth", "")),
     )
 
@@ -146,6 +144,43 @@ async def _pull(call: Call, request: pb.PullRequest) -> AsyncGenerator[Message, 
         if error.reason in _OF_THE_REGISTRY:  # it is not we who are unavailable: Docker answers 500
             raise Internal(error.message, reason=error.reason) from error
         raise
+
+
+async def _pull_all(call: Call, request: pb.PullRequest) -> AsyncGenerator[Message, None]:
+    """Every tag of the repository, one after the other."""
+    services = call.engine.services
+    asked = pb.ListRemoteTagsRequest(repository=request.reference, auth=request.auth)
+    try:
+        tags: pb.ListRemoteTagsResponse = await services.imaged.call(services.images.ListRemoteTags, asked, _LISTING)
+    except Unavailable as error:
+        if error.reason in _OF_THE_REGISTRY:
+            raise Internal(error.message, reason=error.reason) from error
+        raise
+    for tag in tags.tags:
+        one = pb.PullRequest()
+        one.CopyFrom(request)
+        one.reference = names.joined(request.reference, tag)
+        async with aclosing(_pull(call, one)) as messages:
+            async for message in messages:
+                yield message
+
+
+async def _push_all(call: Call, repository: str, auth: pb.RegistryAuth) -> AsyncGenerator[Message, None]:
+    """Every tag that the repository has here, one after the other."""
+    found = sorted(
+        familiar for image in await listing.images(call.engine) for familiar in image.familiar
+        if names.split_familiar(familiar) == names.familiar(repository))
+    if not found:
+        raise NotFound(f"An image does not exist locally with the tag: {repository}", reason="NO_SUCH_IMAGE",
+                       field="name")
+    for reference in found:
+        tag = reference.rpartition(":")[2]
+        request = pb.PushRequest(namespace=NAMESPACE, reference=reference, auth=auth)
+        async with aclosing(_push(call, request, tag)) as messages:
+            async for message in messages:
+                yield message
+                if "error" in message:
+                    return
 
 
 async def _push(call: Call, request: pb.PushRequest, tag: str) -> AsyncGenerator[Message, None]:

@@ -16,7 +16,6 @@ from gateway.rest.routes import Handler, Routes
 routes: Final = Routes()
 
 _LATER: Final = (
-    ("GET", "/containers/{name}/attach/ws", "attach by websocket"),
     ("GET", "/images/search", "search"),
 )
 _SWARM: Final = (

@@ -52,7 +52,9 @@ class Handler(web.RequestHandler):
         self._taken = False
 
     def data_received(self, data: bytes) -> None:
-        if self._raw is not None:
+        if self._upgraded:  # a websocket's own
+            super().data_received(data)
+        elif self._raw is not None:
             if self._body_left:
                 body, data = data[: self._body_left], data[self._body_left :]
                 self._body_left -= len(body)

@@ -110,14 +110,7 @@ async def attach_(call: Call) -> web.StreamResponse:
         taken, response = await hijack.upgrade(call, terminal=container.spec.process.terminal)
         taken.socket.close()
         return response
-    services = call.engine.services
-    try:
-        opened: exec_pb2.OpenAttachResponse = await services.execd.call(
-            services.containers.OpenAttach,
-            exec_pb2.OpenAttachRequest(namespace=NAMESPACE, id=call.path["name"]),
-        )
-    except NotFound as error:
-        raise no_such(call.path["name"]) from error
+    opened = await open_attach(call)
     terminal = not opened.framed
     request = attach.AttachRequest(
         attach.INIT, query.boolean("stdin"), query.boolean("stdout"), query.boolean("stderr"), opened.framed,
@@ -128,6 +121,19 @@ async def attach_(call: Call) -> web.StreamResponse:
         with taken.socket:
             await hijack.splice(taken, shim)
     return response
+
+
+async def open_attach(call: Call) -> exec_pb2.OpenAttachResponse:
+    """Where to attach to the container of the path."""
+    services = call.engine.services
+    try:
+        opened: exec_pb2.OpenAttachResponse = await services.execd.call(
+            services.containers.OpenAttach,
+            exec_pb2.OpenAttachRequest(namespace=NAMESPACE, id=call.path["name"]),
+        )
+    except NotFound as error:
+        raise no_such(call.path["name"]) from error
+    return opened
 
 
 @routes.get("/containers/{name}/logs")

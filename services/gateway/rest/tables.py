@@ -28,13 +28,14 @@ from gateway.rest import (
     system,
     traces,
     volumes,
+    websocket,
 )
 from gateway.rest.routes import Routes
 
 TABLES: Final[tuple[Routes, ...]] = (
     containers_list.routes, containers_create.routes, containers_inspect.routes, containers_use.routes,
     containers_archive.routes, containers_diff.routes, containers.routes, containers_update.routes,
-    containers_ports.routes, streams.routes, exec.routes, traces.routes, events.routes,
+    containers_ports.routes, streams.routes, websocket.routes, exec.routes, traces.routes, events.routes,
     image_transfer.routes, images.routes, registries.routes, system.routes, prune.routes, networks.routes,
     volumes.routes, build.routes, build_cache.routes, later.routes,
 )

@@ -138,10 +138,7 @@ def test_an_unknown_image_is_not_found(api, path):
 
 @pytest.mark.parametrize(
     "method,path",
-    [
-        ("POST", "/images/busybox/push"), ("GET", "/images/search?term=x"),
-        ("POST", "/build"),
-    ],
+    [("POST", "/images/busybox/push"), ("GET", "/images/search?term=x")],
 )
 def test_what_is_not_built_is_refused_by_name(api, method, path):
     status, body = api(method, f"/v1.45{path}", {} if method == "POST" else None)

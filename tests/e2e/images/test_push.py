@@ -35,3 +35,19 @@ def test_what_cannot_be_pushed_is_told(command, engine):
     assert done.returncode == 1
     assert "connection refused" in done.stderr
     engine.ok("rmi", "127.0.0.1:1/down:1")
+
+
+def test_all_tags_of_a_repository_go_and_come(command, engine, registry):
+    name = f"{registry.host}/every/tag"
+    for tag in ("1", "2"):
+        engine.ok("tag", "busybox", f"{name}:{tag}")
+    done = command("push", "-a", name)
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^(\d): digest: sha256:", done.stdout, re.MULTILINE) == ["1", "2"]
+    engine.ok("rmi", f"{name}:1", f"{name}:2")
+    done = command("pull", "-a", name)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == name
+    assert sorted(engine.ok("images", name, "--format", "{{.Tag}}").split()) == ["1", "2"]
+    engine.ok("rmi", f"{name}:1", f"{name}:2")
+    assert "does not exist locally with the tag" in command("push", "-a", name).stderr

@@ -556,3 +556,58 @@ async def test_metrics_tell_what_is_stored(tmp_path: Path) -> None:
 async def _one_blob(content: bytes) -> AsyncIterator[pb.WriteBlobRequest]:
     digest = "sha256:" + hashlib.sha256(content).hexdigest()
     yield pb.WriteBlobRequest(ref="one", digest=digest, data=content)
+
+
+@pytest.mark.parametrize("kind", ["btrfs", "zfs", "fuse-overlayfs", "nonsense"])
+def test_a_snapshotter_that_there_is_not_is_refused_by_name(tmp_path: Path, kind: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "imaged", "--instance", "itest", "--root", str(tmp_path / "root"), "--run",
+         str(tmp_path / "run"), "--metrics-port", "0", "--snapshotter", kind],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}, check=False,
+        capture_output=True, text=True, timeout=30)
+    assert run.returncode != 0
+    assert f"snapshotter: {kind} is not supported" in run.stderr or f"snapshotter: '{kind}' is none" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+CONFIG = {"architecture": "amd64", "os": "linux"}
+
+
+BAD_CONFIGS = [
+    (b"", "config"), (b"[]", "config"), (b"{", "config"), (dump({"os": "linux"}), "config.architecture"),
+    (dump({"architecture": "amd64", "os": 3}), "config.os"),
+    (dump({**CONFIG, "rootfs": {"type": "layers", "diff_ids": []}}), "config.rootfs"),
+    (dump({**CONFIG, "history": [{"created_by": "x"}]}), "config.history"),
+    (dump({**CONFIG, "history": [{"empty_layer": True}, 3]}), "config"),
+    (dump({**CONFIG, "config": {"Env": "x"}}), "config"),
+]
+
+
+async def test_an_image_of_a_bad_configuration_is_refused_with_its_field(imaged: Served) -> None:
+    for config, field in BAD_CONFIGS:
+        request = pb.CreateImageRequest(namespace="docker", config=config)
+        with pytest.raises(InvalidArgument) as refused:
+            await imaged.call(rpc.ImageServiceStub, "CreateImage", request)
+        assert refused.value.field == field, config
+    assert imaged.directories()["blobs/sha256"] == []
+
+
+async def test_an_image_is_created_once_with_its_events(imaged: Served) -> None:
+    request = pb.CreateImageRequest(
+        namespace="docker", references=["made", "also/made:2", "made:latest"],
+        config=dump({**CONFIG, "author": "me", "history": [{"created_by": "x", "empty_layer": True}]}))
+    made = [(await imaged.call(rpc.ImageServiceStub, "CreateImage", request)).image for _ in range(2)]
+    assert made[0] == made[1]
+    assert list(made[0].familiar) == ["also/made:2", "made:latest"]
+    selector = types_pb2.EventSelector()
+    selector.after.sequence = 0
+    selector.until.GetCurrentTime()
+    stub = rpc.ImageServiceStub(imaged.peer.channel)
+    events = [one.event async for one in imaged.peer.stream(stub.Events, pb.EventsRequest(selector=selector))]
+    assert [(event.action, event.attributes["name"]) for event in events] == [
+        ("create", made[0].id), ("tag", "made:latest"), ("tag", "also/made:2")]
+    for references, field in ((["UPPER"], "references"), (["a@sha256:" + "0" * 64], "references")):
+        with pytest.raises(InvalidArgument) as refused:
+            await imaged.call(rpc.ImageServiceStub, "CreateImage", pb.CreateImageRequest(
+                namespace="docker", references=references, config=dump(CONFIG)))
+        assert refused.value.field == field

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import random
 import socket
 import socketserver
 import threading
@@ -16,10 +17,10 @@ from typing import Any
 import pytest
 
 from chassis.errors import NotFound, PierError, Unavailable
-from deploy.busybox_image import docker_archive
+from deploy.busybox_image import Image, docker_archive, layer
 from pier.image.v1 import image_pb2 as pb
 from pier.image.v1 import image_pb2_grpc as rpc
-from tests.images import layered, pack
+from tests.images import Entry, layered, pack
 from tests.registry import Registry
 from tests.service.imaged.served import LAYERED, NAMESPACE, Served, serving, shown
 
@@ -92,7 +93,7 @@ async def test_what_was_pulled_is_pushed_with_the_same_digest(
     await tag(imaged, f"{registry.host}/{repository}:v1", target)
     *progress, last = await push(imaged, target)
     assert last.manifest.digest == pushed
-    assert {each.layer.phase for each in progress} >= {pb.LAYER_PHASE_WAITING, pb.LAYER_PHASE_DONE}
+    assert {each.layer.phase for each in progress} == {pb.LAYER_PHASE_WAITING, pb.LAYER_PHASE_MOUNTED}
     assert {each.layer.phase for each in (await push(imaged, target))[:-1]} == {
         pb.LAYER_PHASE_WAITING, pb.LAYER_PHASE_EXISTS}
     await imaged.remove(target)
@@ -125,19 +126,85 @@ async def test_a_registry_that_breaks_at_any_request_is_tried_again(
     imaged: Served, registry: Registry, breaks: int
 ) -> None:
     """A proxy that answers 503 to one request in turn."""
+    asked: list[bytes] = []
+    with listening(breaking(registry, asked, lambda number, _: number == breaks)) as port:
+        target = f"127.0.0.1:{port}/breaks{breaks}:1"
+        await imaged.load(docker_archive({target: layered()}))
+        *_, last = await push(imaged, target)
+        assert last.manifest.digest
+        assert len(asked) > breaks
+    named = f"{registry.host}/breaks{breaks}:1"
+    await imaged.pulled(named)
+    assert shown(await imaged.prepare("a", named)) == LAYERED
+
+
+@pytest.mark.parametrize("breaks", [0, 2, 3, 5])
+async def test_a_blob_that_goes_in_chunks_is_gone_on_with(tmp_path: Path, registry: Registry, breaks: int) -> None:
+    big = Image([layer([Entry("big", data=random.Random(breaks).randbytes(300_000))])])
+    asked: list[bytes] = []
+
+    def breaks_at(_: int, head: bytes) -> bool:
+        return head.startswith(b"PATCH") and sum(one.startswith(b"PATCH") for one in asked) == breaks
+
+    async with serving(tmp_path, push_chunk_bytes=65536) as imaged:
+        with listening(breaking(registry, asked, breaks_at)) as port:
+            target = f"127.0.0.1:{port}/chunks{breaks}:1"
+            await imaged.load(docker_archive({target: big}))
+            await push(imaged, target)
+        assert sum(head.startswith(b"PATCH") for head in asked) >= 5
+        named = f"{registry.host}/chunks{breaks}:1"
+        await imaged.remove(target)
+        await imaged.collect()
+        assert (await imaged.pulled(named)).size == 300_000
+
+
+async def test_a_blob_that_is_not_taken_whole_goes_in_chunks(imaged: Served, registry: Registry) -> None:
+    asked: list[bytes] = []
+
+    def too_large(_: int, head: bytes) -> bool:
+        return head.startswith(b"PUT") and b"Content-Length: 17" in head
+
+    with listening(breaking(registry, asked, too_large, b"413 Too Large")) as port:
+        target = f"127.0.0.1:{port}/large:1"
+        await imaged.load(docker_archive({target: Image([layer([Entry("big", data=bytes(17 << 20))])])}))
+        await push(imaged, target)
+    assert sum(head.startswith(b"PATCH") for head in asked) == 2
+
+
+async def test_a_blob_is_taken_over_from_another_repository_of_its_registry(imaged: Served, registry: Registry) -> None:
+    registry.push("mount/from", "v1", pack(layered()))
+    await imaged.pulled(f"{registry.host}/mount/from:v1")
+    await tag(imaged, f"{registry.host}/mount/from:v1", f"{registry.host}/mount/to:v1")
+    await push(imaged, f"{registry.host}/mount/to:v1")
+    assert not any(line.startswith("PUT /v2/mount/to/blobs") for line in registry.requests()
+                   if "sha256" in line)
+    # One that the registry does not have there is sent, and no upload is left open.
+    await imaged.load(docker_archive({f"{registry.host}/mount/not:1": Image([layer([Entry("x", data=b"other")])])}))
+    await tag(imaged, f"{registry.host}/mount/not:1", f"{registry.host}/mount/to:v2")
+    *progress, _ = await push(imaged, f"{registry.host}/mount/to:v2")
+    assert pb.LAYER_PHASE_DONE in {each.layer.phase for each in progress}
+    assert any(line.startswith("DELETE /v2/mount/to/blobs/uploads/") for line in registry.requests())
+
+
+def breaking(
+    registry: Registry, asked: list[bytes], breaks: Callable[[int, bytes], bool], status: bytes = b"503 Busy"
+) -> Callable[[socket.socket], None]:
+    """Hands requests on to the registry, and answers those itself of which ``breaks`` says so (number and head)."""
     seen = itertools.count(1)
-    asked = []
 
     def pass_on(client: socket.socket) -> None:
         number = next(seen)
-        asked.append(number)
         head = b""
         while b"\r\n\r\n" not in head:
             if not (data := client.recv(65536)):
                 return
             head += data
-        if number == breaks:
-            client.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        asked.append(head)
+        if breaks(number, head):
+            client.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            client.shutdown(socket.SHUT_WR)
+            while client.recv(65536):
+                pass
             return
         with socket.create_connection(("127.0.0.1", registry.port)) as upstream:
             upstream.sendall(head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
@@ -147,15 +214,7 @@ async def test_a_registry_that_breaks_at_any_request_is_tried_again(
             client.shutdown(socket.SHUT_RD)
             there.join()
 
-    with listening(pass_on) as port:
-        target = f"127.0.0.1:{port}/breaks{breaks}:1"
-        await imaged.load(docker_archive({target: layered()}))
-        *_, last = await push(imaged, target)
-        assert last.manifest.digest
-        assert max(asked) > breaks
-    named = f"{registry.host}/breaks{breaks}:1"
-    await imaged.pulled(named)
-    assert shown(await imaged.prepare("a", named)) == LAYERED
+    return pass_on
 
 
 async def test_a_push_that_is_cancelled_leaves_nothing_running(imaged: Served) -> None:

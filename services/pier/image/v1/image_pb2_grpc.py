@@ -64,6 +64,11 @@ class ImageServiceStub:
                 request_serializer=pier_dot_image_dot_v1_dot_image__pb2.GetRemoteImageRequest.SerializeToString,
                 response_deserializer=pier_dot_image_dot_v1_dot_image__pb2.GetRemoteImageResponse.FromString,
                 _registered_method=True)
+        self.ListRemoteTags = channel.unary_unary(
+                '/pier.image.v1.ImageService/ListRemoteTags',
+                request_serializer=pier_dot_image_dot_v1_dot_image__pb2.ListRemoteTagsRequest.SerializeToString,
+                response_deserializer=pier_dot_image_dot_v1_dot_image__pb2.ListRemoteTagsResponse.FromString,
+                _registered_method=True)
         self.Login = channel.unary_unary(
                 '/pier.image.v1.ImageService/Login',
                 request_serializer=pier_dot_image_dot_v1_dot_image__pb2.LoginRequest.SerializeToString,
@@ -151,6 +156,13 @@ class ImageServiceServicer:
 
     def GetRemoteImage(self, request, context):
         """What a registry has under a reference now, without bringing it here.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRemoteTags(self, request, context):
+        """The tags of a repository, as its registry lists them; 10,000 at most.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -251,6 +263,11 @@ def add_ImageServiceServicer_to_server(servicer, server):
                     servicer.GetRemoteImage,
                     request_deserializer=pier_dot_image_dot_v1_dot_image__pb2.GetRemoteImageRequest.FromString,
                     response_serializer=pier_dot_image_dot_v1_dot_image__pb2.GetRemoteImageResponse.SerializeToString,
+            ),
+            'ListRemoteTags': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRemoteTags,
+                    request_deserializer=pier_dot_image_dot_v1_dot_image__pb2.ListRemoteTagsRequest.FromString,
+                    response_serializer=pier_dot_image_dot_v1_dot_image__pb2.ListRemoteTagsResponse.SerializeToString,
             ),
             'Login': grpc.unary_unary_rpc_method_handler(
                     servicer.Login,
@@ -460,6 +477,33 @@ class ImageService:
             '/pier.image.v1.ImageService/GetRemoteImage',
             pier_dot_image_dot_v1_dot_image__pb2.GetRemoteImageRequest.SerializeToString,
             pier_dot_image_dot_v1_dot_image__pb2.GetRemoteImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRemoteTags(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pier.image.v1.ImageService/ListRemoteTags',
+            pier_dot_image_dot_v1_dot_image__pb2.ListRemoteTagsRequest.SerializeToString,
+            pier_dot_image_dot_v1_dot_image__pb2.ListRemoteTagsResponse.FromString,
             options,
             channel_credentials,
             insecure,

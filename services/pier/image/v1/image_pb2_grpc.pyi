@@ -65,6 +65,8 @@ class ImageServiceStub:
     """Makes an image of one layer from a tar of a root file system."""
     GetRemoteImage: _grpc.UnaryUnaryMultiCallable[_image_pb2.GetRemoteImageRequest, _image_pb2.GetRemoteImageResponse]
     """What a registry has under a reference now, without bringing it here."""
+    ListRemoteTags: _grpc.UnaryUnaryMultiCallable[_image_pb2.ListRemoteTagsRequest, _image_pb2.ListRemoteTagsResponse]
+    """The tags of a repository, as its registry lists them; 10,000 at most."""
     Login: _grpc.UnaryUnaryMultiCallable[_image_pb2.LoginRequest, _image_pb2.LoginResponse]
     """Tries credentials. UNAUTHENTICATED where the registry does not take them."""
     Commit: _grpc.UnaryUnaryMultiCallable[_image_pb2.CommitRequest, _image_pb2.CommitResponse]
@@ -100,6 +102,8 @@ class ImageServiceAsyncStub(ImageServiceStub):
     """Makes an image of one layer from a tar of a root file system."""
     GetRemoteImage: _aio.UnaryUnaryMultiCallable[_image_pb2.GetRemoteImageRequest, _image_pb2.GetRemoteImageResponse]  # type: ignore[assignment]
     """What a registry has under a reference now, without bringing it here."""
+    ListRemoteTags: _aio.UnaryUnaryMultiCallable[_image_pb2.ListRemoteTagsRequest, _image_pb2.ListRemoteTagsResponse]  # type: ignore[assignment]
+    """The tags of a repository, as its registry lists them; 10,000 at most."""
     Login: _aio.UnaryUnaryMultiCallable[_image_pb2.LoginRequest, _image_pb2.LoginResponse]  # type: ignore[assignment]
     """Tries credentials. UNAUTHENTICATED where the registry does not take them."""
     Commit: _aio.UnaryUnaryMultiCallable[_image_pb2.CommitRequest, _image_pb2.CommitResponse]  # type: ignore[assignment]
@@ -168,6 +172,14 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_image_pb2.GetRemoteImageResponse, _abc.Awaitable[_image_pb2.GetRemoteImageResponse]]:
         """What a registry has under a reference now, without bringing it here."""
+
+    @_abc_1.abstractmethod
+    def ListRemoteTags(
+        self,
+        request: _image_pb2.ListRemoteTagsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_image_pb2.ListRemoteTagsResponse, _abc.Awaitable[_image_pb2.ListRemoteTagsResponse]]:
+        """The tags of a repository, as its registry lists them; 10,000 at most."""
 
     @_abc_1.abstractmethod
     def Login(
