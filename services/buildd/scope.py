@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from buildd.dockerfile.arguments import PROXIES
 from buildd.dockerfile.errors import located
@@ -25,9 +25,28 @@ class Scope:
     arguments: dict[str, str] = field(default_factory=dict)
 
     def read(self, instruction: Instruction, environment: Mapping[str, str]) -> Instruction:
-        """The instruction with its variables replaced: ENV wins over ARG. InvalidArgument (BAD_DOCKERFILE)."""
+        """The instruction with its variables replaced: ENV wins over ARG. A default that the client's value takes the
+        place of is not read. InvalidArgument (BAD_DOCKERFILE)."""
+        variables = {**self.arguments, **environment}
         with located(self.file, instruction.location):
-            return expand(instruction, {**self.arguments, **environment}, self.escape).instruction
+            if not isinstance(instruction, Arg):
+                return expand(instruction, variables, self.escape).instruction
+            return replace(instruction, entries=tuple(self._defaults(instruction, variables)))
+
+    def _defaults(self, arg: Arg, variables: dict[str, str]) -> Iterator[tuple[str, str | None]]:
+        """Names with their defaults read, each of which sees what those before it have become."""
+        for name, default in arg.entries:
+            value = self.given.get(name)
+            if value is None and default is not None:
+                one = expand(replace(arg, entries=((name, default),)), variables, self.escape).instruction
+                assert isinstance(one, Arg)
+                value = one.entries[0][1]
+                yield name, value
+            else:
+                value = self.outer.get(name) if value is None else value
+                yield name, default
+            if value is not None:
+                variables[name] = value
 
     def declare(self, arg: Arg) -> None:
         """Carry an ARG out, its defaults read already: the client's value, else the default, else what is outside."""
