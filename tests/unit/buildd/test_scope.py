@@ -6,6 +6,7 @@ from buildd.dockerfile.instructions import Instruction
 from buildd.dockerfile.parser import parse
 from buildd.scope import Scope
 from chassis.errors import InvalidArgument
+from coordinator.dockerfile.words import Work
 
 
 def only(line: str) -> Instruction:
@@ -38,3 +39,14 @@ def test_the_environment_wins_over_an_argument() -> None:
     declared(scope, "ARG A=argument")
     step = scope.read(only("USER $A"), {"A": "environment"})
     assert step.user == "environment"  # type: ignore[attr-defined]
+
+
+def test_what_variables_bring_is_bounded_for_all_stages_together() -> None:
+    work = Work(1000)
+    one, other = (Scope({"A": "x" * 100}, {}, work=work) for _ in range(2))
+    for scope in (one, other):
+        declared(scope, "ARG A")
+        for _ in range(5):
+            scope.read(only("USER $A"), {})
+    with pytest.raises(InvalidArgument, match="too much in all"):
+        other.read(only("USER $A"), {})
