@@ -80,3 +80,21 @@ def test_newer_syntax_gives_the_files_of_the_same_in_older(built, expected, case
 def without_times(files):
     """A file that RUN makes is new where the same from the context is old."""
     return {path: file[:TIME] for path, file in files.items()}
+
+
+@pytest.mark.parametrize(("line", "code", "words"), [
+    ("RNU x", 1, "unknown instruction: RNU"), ("EXPOSE x", 1, "invalid containerPort: x"),
+    ("COPY a.txt b.txt /x", 1, "When using COPY with more than one source file, the destination must be a directory"),
+    ("COPY none /x", 1, "COPY failed: file not found in build context or excluded by .dockerignore"),
+    ("ADD *.none /x/", 1, "no source files were specified"), ("STOPSIGNAL SIGNONE", 1, "Invalid signal: SIGNONE"),
+    ("COPY --chown=nobodyhere a.txt /", 1, "can't find uid for user nobodyhere: no such user: nobodyhere"),
+    ("RUN exit 3", 3, "The command '/bin/sh -c exit 3' returned a non-zero code: 3"),
+    ("USER nobodyhere\nRUN true", 1, "unable to find user nobodyhere: no matching entries in passwd file"),
+    ("ENV A=${B:?needed}", 1, "B: needed"),
+])
+def test_what_debians_builder_refuses_is_refused_in_its_words(builder, line, code, words):
+    builder.write("a.txt", "a")
+    builder.write("b.txt", "b")
+    done = builder.docker(dockerfile=f"FROM busybox\n{line}\n")
+    assert done.returncode == code
+    assert words.lower() in done.stderr.lower()
