@@ -41,6 +41,7 @@ class Result:
     def __init__(self) -> None:
         self.image = ""
         self.steps: dict[int, Step] = {}
+        self.warnings = 0
 
 
 class Shown:
@@ -79,6 +80,8 @@ class Shown:
             step.state = "cached" if event["cached"] else "done"
         elif "output" in event:
             out.write(self._output, binascii.a2b_base64(event["output"]))
+        elif "warning" in event:
+            self.result.warnings += 1
         elif "result" in event:
             self.result.image = str(event["result"])
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Final
 
-from buildd import context, records, result, snapshots
+from buildd import checking, context, records, result, snapshots
 from buildd.build import Build, Image
 from buildd.context import Context
 from buildd.dockerfile import graph as graphs
@@ -45,6 +45,10 @@ async def build(state: State, options: pb.BuildOptions, data: AsyncIterator[byte
             graph = graphs.needed(
                 parsed, options.target, dict(options.build_args), platform_arguments(host(), _platform(options)),
                 tuple(options.contexts), file)
+        await checking.check(state, options, found, parsed, graph, progress)
+        if options.check:
+            await progress.send(pb.BuildResponse(result=pb.BuildEnd()))
+            return
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 await _attempt(state, options, found, parsed, graph, progress)
@@ -99,8 +103,6 @@ def check(options: pb.BuildOptions) -> None:
     if options.cache_from:
         raise Unimplemented("cache_from: records of other engines' images are not supported yet", reason="NOT_BUILT",
                             field="options.cache_from")
-    if options.check:
-        raise Unimplemented("check: build checks are not supported yet", reason="NOT_BUILT", field="options.check")
 
 
 def host() -> image_pb2.Platform:

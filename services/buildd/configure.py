@@ -11,7 +11,7 @@ from buildd.config import Config
 from buildd.dockerfile import instructions as df
 from buildd.dockerfile.errors import at, located
 from chassis.errors import InvalidArgument
-from coordinator.dockerfile.config import ConfigBuilder, ports
+from coordinator.dockerfile.config import ConfigBuilder
 
 
 def bad(step: df.Instruction, message: str, file: str = "Dockerfile") -> InvalidArgument:
@@ -19,9 +19,10 @@ def bad(step: df.Instruction, message: str, file: str = "Dockerfile") -> Invalid
     return at(file, step.location, message)
 
 
-def apply(config: Config, step: df.Instruction, file: str) -> Config:
-    """The configuration after ``step``, whose variables have been replaced. InvalidArgument (BAD_DOCKERFILE)."""
-    builder = ConfigBuilder(msgspec.to_builtins(config))
+def apply(config: Config, step: df.Instruction, file: str, *, command_given: bool = False) -> Config:
+    """The configuration after ``step``, whose variables have been replaced; ``command_given``: its stage has had a CMD
+    of its own. InvalidArgument (BAD_DOCKERFILE)."""
+    builder = ConfigBuilder(msgspec.to_builtins(config), command_given=command_given)
     with located(file, step.location):
         builder.carry_out(step)
     return msgspec.convert(builder.config, Config)
@@ -52,8 +53,8 @@ _SHOWN: Final[dict[type[df.Instruction], Callable[[Config, Any], str]]] = {
     df.Label: lambda _, step: f"LABEL {_pairs(step.entries)}",
     df.Cmd: lambda config, step: f"CMD {_list(command(config, step.command))}",
     df.Entrypoint: lambda config, step: f"ENTRYPOINT {_list(command(config, step.command))}",
-    df.Shell: lambda _, step: f"SHELL {_list(step.words)}",
-    df.Expose: lambda _, step: f"EXPOSE {' '.join(ports(step.ports))}",
+    df.Shell: lambda _, step: f"SHELL [{' '.join(step.words)}]",
+    df.Expose: lambda _, step: f"EXPOSE {' '.join(step.ports)}",
     df.Volume: lambda _, step: f"VOLUME [{' '.join(step.paths)}]",
     df.User: lambda _, step: f"USER {step.user}",
     df.StopSignal: lambda _, step: f"STOPSIGNAL {step.signal}",

@@ -12,8 +12,13 @@ def entry(created_ns: int, created_by: str, *, layer: bool, author: str = "") ->
 
 
 def no_command(shell: Sequence[str], text: str) -> str:
-    """Of an instruction that runs nothing."""
+    """Of an instruction that changes files and runs nothing."""
     return f"{' '.join(shell)} #(nop) {text}"
+
+
+def setting(shell: Sequence[str], text: str) -> str:
+    """Of an instruction that changes no file: Docker's has two blanks there."""
+    return no_command(shell, f" {text}")
 
 
 def command(words: Sequence[str], arguments: Mapping[str, str]) -> str:

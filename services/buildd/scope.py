@@ -15,7 +15,8 @@ from pier.image.v1 import image_pb2
 @dataclass
 class Scope:
     """``given`` are the client's build arguments, ``outer`` what an ARG without a default may take over. ``arguments``
-    are those declared so far that have a value; ``file`` is the Dockerfile's name, for errors."""
+    are those declared so far that have a value, by this stage or one that it is built on; ``file`` is the Dockerfile's
+    name, for errors."""
 
     given: Mapping[str, str]
     outer: Mapping[str, str]

@@ -47,6 +47,7 @@ class _Solver:
         self._build, self._graph, self._escape, self._file = build, graph, escape, file
         self._steps: dict[int, list[StepProgress]] = {}
         self._running: dict[int, asyncio.Task[Image]] = {}
+        self._scopes: dict[int, Scope] = {}
         self._count = 0
 
     async def run(self) -> Image:
@@ -77,7 +78,10 @@ class _Solver:
             triggers = await self._triggers(node, base)
             await first.end(pb.StepEnd(cache_key=base.ground.key, chain_id=base.ground.chain_id, image_id=base.base_id,
                                        cached=True))
-            scope = Scope(self._build.options.build_args, self._graph.arguments, self._escape, self._file)
+            above = self._scopes.get(node.base.stage) if node.base.stage is not None else None
+            scope = Scope(self._build.options.build_args, self._graph.arguments, self._escape, self._file,
+                          dict(above.arguments) if above else {})
+            self._scopes[index] = scope
 
             async def find(step: Instruction, from_: str) -> str:
                 return await self._find(index, step, from_)

@@ -6,11 +6,13 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from msgspec.structs import replace
 
 from buildd import configure, copying, history, keys, mounts, records, running, snapshots, steps
 from buildd.build import Build, Image
+from buildd.config import Config
 from buildd.configure import bad
 from buildd.dockerfile import instructions as df
 from buildd.progress import StepProgress
@@ -21,6 +23,13 @@ from buildd.steps import Done, Worked
 from chassis.errors import Unimplemented
 from pier.build.v1 import build_pb2 as pb
 
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def _with_path(config: Config) -> Config:
+    """An image whose base says nothing of where programs are says it itself, as Docker's do."""
+    return config if "PATH" in config.variables else replace(config, env=[*(config.env or ()), f"PATH={_PATH}"])
+
 
 class StageRun:
     """One stage while it is carried out. ``find`` is what a name after ``from`` means."""
@@ -28,7 +37,8 @@ class StageRun:
     def __init__(self, build: Build, name: str, base: Image, scope: Scope, find: copying.Find) -> None:
         self._build, self._name, self._scope, self._find = build, name, scope, find
         self._ground = base.ground
-        self._config = base.config
+        self._config = _with_path(base.config)
+        self._command_given = False
         self._document = base.document
         self._history = base.history
         self._created_ns = base.created_ns
@@ -59,7 +69,8 @@ class StageRun:
 
     async def _configure(self, step: df.Instruction) -> pb.StepEnd:
         text = configure.text(self._config, step)
-        self._config = configure.apply(self._config, step, self._scope.file)
+        self._config = configure.apply(self._config, step, self._scope.file, command_given=self._command_given)
+        self._command_given |= isinstance(step, df.Cmd)
         if isinstance(step, df.Arg):
             self._scope.declare(step)
         elif isinstance(step, df.Maintainer):
@@ -82,7 +93,7 @@ class StageRun:
             build.configured[key] = found
         else:
             build.hold([key])
-        self._record(found.created_ns, history.no_command(self._config.command_shell, text), layer=False)
+        self._record(found.created_ns, history.setting(self._config.command_shell, text), layer=False)
         return pb.StepEnd(cached=cached, cache_key=key, chain_id=self._ground.chain_id)
 
     async def _workdir(self, step: df.Workdir) -> pb.StepEnd:
@@ -108,7 +119,8 @@ class StageRun:
         done = await self._carry_out(
             found.inputs, lambda key: copying.carry_out(build, key, ground, found))
         kind = "file" if len(found.parts) == 1 else "multi"
-        text = f"{copying.verb(step)} {kind}:{found.digest} in {found.target} "
+        owner = f"--chown={step.chown} " if step.chown else ""
+        text = f"{copying.verb(step)} {owner}{kind}:{found.digest} in {step.target} "
         return self._layer(done, history.no_command(self._config.command_shell, text))
 
     async def _run(self, step: df.Run, progress: StepProgress) -> pb.StepEnd:

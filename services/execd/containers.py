@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
-from chassis import ids
+from chassis import ids, signals
 from chassis.blocking import Pool
 from chassis.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, NotModified, PierError
 from chassis.events import timestamp
@@ -20,7 +20,7 @@ from chassis.logs import logger
 from chassis.stages import stage
 from execd.changes import Changes
 from execd.lives import EXITED, RESTARTING, Lives
-from execd.oci import mounts, signals, validate
+from execd.oci import mounts, validate
 from execd.places import Places
 from execd.records import Entry, Note, Records, last_exit
 from execd.shims import ShimGone

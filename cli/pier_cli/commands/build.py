@@ -40,6 +40,7 @@ def _run(context: Context, options: Options, arguments: list[str]) -> int:
     extension |= {
         "secrets": build_output.secrets(options.items("secret")), "output": output.kind,
         "contexts": dict(options.items("build-context")), "noCacheStages": options.items("no-cache-filter"),
+        "check": options.flag("check"),
     }
     response = context.engine.request(
         "POST", "/build", [*query, *_query(options)], _with_head(extension, body),
@@ -49,6 +50,11 @@ def _run(context: Context, options: Options, arguments: list[str]) -> int:
         if packed is not None:
             packed.check()
         output.finish()
+    if options.flag("check"):
+        count = result.warnings
+        found = "no warnings found." if not count else f"{count} warning{'s have' if count > 1 else ' has'} been found!"
+        out.line(f"Check complete, {found}")
+        return 0
     if options.text("iidfile"):
         build_output.write(options.text("iidfile"), result.image)
     if options.flag("quiet"):
@@ -154,6 +160,7 @@ COMMAND = Command(_run, "[OPTIONS] PATH | URL | -", (
     Flag("build-arg", "", "list", "Set build-time variables"),
     Flag("build-context", "", "map", 'Additional build contexts (e.g., "name=docker-image://image")'),
     Flag("cgroup-parent", "", "string", 'Set the parent cgroup for the "RUN" instructions during build'),
+    Flag("check", "", "bool", "Check the Dockerfile, and build nothing"),
     Flag("cpu-period", "", "int", "Limit the CPU CFS (Completely Fair Scheduler) period"),
     Flag("cpu-quota", "", "int", "Limit the CPU CFS (Completely Fair Scheduler) quota"),
     Flag("cpu-shares", "c", "int", "CPU shares (relative weight)"),

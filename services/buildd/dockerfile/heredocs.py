@@ -18,7 +18,7 @@ from coordinator.dockerfile.statement import statement
 from coordinator.dockerfile.words import Lexer
 
 _TAKERS: Final = ("RUN", "COPY", "ADD")
-_WORD: Final = re.compile(r"[0-9]*<<(-?)([^<]+)")
+_WORD: Final = re.compile(r"[0-9]*<<(-?)([^<]*)")
 _TABS: Final = re.compile(r"^\t+", re.MULTILINE)
 _NOWHERE: Final = Location(1, 1)
 

@@ -20,6 +20,11 @@ from coordinator.dockerfile.statement import BLANKS
 SIZE_MAX: Final = 16 << 20
 LINE_MAX: Final = (64 << 10) - 1
 """Characters of one line of the file, as BuildKit has it."""
+INSTRUCTION_MAX: Final = 256 << 10
+"""Characters of one instruction, its lines joined: no program takes an argument half as long (execve(2))."""
+INSTRUCTIONS_MAX: Final = 20_000
+TEXT_MAX: Final = 2 << 20
+"""Characters of all instructions. With it, whatever is done with a file before it is built takes seconds at most."""
 _DIRECTIVES: Final = ("syntax", "escape", "check")
 _DIRECTIVE: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 _NOT_TEXT: Final = re.compile("[\0\udc80-\udcff]")
@@ -47,6 +52,8 @@ class Lines:
     escape: str = "\\"
     _at: int = 0
     _directives_done: bool = False
+    _count: int = 0
+    _length: int = 0
 
     def __iter__(self) -> Iterator[Line]:
         comments = list[str]()
@@ -67,7 +74,7 @@ class Lines:
     def _instruction(self, text: str, comments: tuple[str, ...]) -> Line:
         first, has_empty = self._at, False
         text, more = self._continued(text)
-        parts = [text]
+        parts, length = [text], len(text)
         while more and self._at < len(self._texts):
             following = self._next().rstrip("\r\n")
             stripped = following.lstrip(BLANKS)
@@ -78,12 +85,23 @@ class Lines:
                 continue
             part, more = self._continued(following)
             parts.append(part)
+            length += len(part)
+            if length > INSTRUCTION_MAX:
+                raise at(self.name, Location(first, self._at), f"instruction longer than {INSTRUCTION_MAX} characters")
         text = "".join(parts)
+        self._bound(Location(first, self._at), length)
         found = tuple(self._heredoc(start, first) for start in heredocs.starts(text))
         line = Line(Location(first, self._at), text, comments, found, has_empty)
         if _NOT_TEXT.search(text) or any(_NOT_TEXT.search(heredoc.raw) for heredoc in found):
             raise at(self.name, line.location, "an instruction must be UTF-8 without NUL")
         return line
+
+    def _bound(self, location: Location, length: int) -> None:
+        self._count += 1
+        self._length += length
+        if self._count > INSTRUCTIONS_MAX or self._length > TEXT_MAX:
+            raise at(self.name, location,
+                     f"more than {INSTRUCTIONS_MAX} instructions, or {TEXT_MAX} characters of them")
 
     def _heredoc(self, start: heredocs.Start, first: int) -> Heredoc:
         parts = list[str]()

@@ -39,7 +39,8 @@ class Reader:
     def __iter__(self) -> Iterator[Entry]:
         count = 0
         while True:
-            self._source.skip(self._stored + self._padding)
+            self._source.skip(self._stored)
+            self._source.skip_padding(self._padding)  # `docker build -f` of a file elsewhere ends its archive before it
             self._stored = self._padding = 0
             block = self._source.block(BLOCK)
             if block is None or block == header.ZERO:

@@ -58,6 +58,11 @@ class Source:
                 raise bad_archive("it ends in the middle of an entry")
             length -= len(part)
 
+    def skip_padding(self, length: int) -> None:
+        """Pass over ``length`` bytes, or what there is of them at the end of the stream."""
+        while length and (part := self.part(length)):
+            length -= len(part)
+
     def drain(self) -> None:
         """Pass over what is left."""
         while self.part(1 << 30):

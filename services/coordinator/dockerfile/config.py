@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from chassis import signals
 from chassis.errors import InvalidArgument
 from coordinator.dockerfile.errors import bad, shown
 from coordinator.dockerfile.expansion import Expander, expand
@@ -37,6 +38,8 @@ _PORT: Final = re.compile(r"(?:(?:(?:\[[0-9a-f:.]+\]|[0-9a-f:.]*):)?[0-9-]*:)?([
                           r"(?:/(tcp|udp|sctp)?)?", re.IGNORECASE)
 _PORT_MAX: Final = 65535
 _RANGES_MAX: Final = 1024
+_LONGEST: Final = 4 << 20
+"""Characters of an image's environment, and of its labels: each step may double them."""
 _CHANGES: Final = frozenset(PARSERS) - {"SHELL"}
 """What `commit --change` takes."""
 
@@ -62,12 +65,12 @@ def _apply(builder: ConfigBuilder, text: str) -> None:
 
 
 class ConfigBuilder:
-    """One image's config while the instructions of one build change it. ``config`` is its own, and as the last
-    instruction left it."""
+    """One image's config while the instructions of one stage change it. ``config`` is its own, and as the last
+    instruction left it. ``command_given``: the stage has had a CMD, which an ENTRYPOINT then leaves."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, command_given: bool = False) -> None:
         self.config: Config = json.loads(json.dumps(config))
-        self._command_given = False
+        self._command_given = command_given
 
     def variables(self) -> dict[str, str]:
         """The environment."""
@@ -100,10 +103,13 @@ class ConfigBuilder:
         entries = {entry.partition("=")[0]: entry for entry in self.config.get("Env") or ()}
         for key, value in _named("ENV", given.entries):
             entries[key] = f"{key}={value}"
+        _bounded("environment", entries.values())
         self.config["Env"] = list(entries.values())
 
     def _label(self, given: Label) -> None:
-        self.config["Labels"] = {**(self.config.get("Labels") or {}), **dict(_named("LABEL", given.entries))}
+        labels = {**(self.config.get("Labels") or {}), **dict(_named("LABEL", given.entries))}
+        _bounded("labels", (*labels, *labels.values()))
+        self.config["Labels"] = labels
 
     def _expose(self, given: Expose) -> None:
         self.config["ExposedPorts"] = {
@@ -123,6 +129,7 @@ class ConfigBuilder:
         self.config["WorkingDir"] = "/" + posixpath.normpath(joined).lstrip("/")
 
     def _stop_signal(self, given: StopSignal) -> None:
+        signals.parse(given.signal, 0, "instruction")
         self.config["StopSignal"] = given.signal
 
     def _shell(self, given: Shell) -> None:
@@ -158,6 +165,11 @@ def _named(keyword: str, entries: tuple[tuple[str, str], ...]) -> tuple[tuple[st
     if not all(key for key, _ in entries):
         raise bad(f"{keyword} names can not be blank")
     return entries
+
+
+def _bounded(what: str, texts: Iterable[str]) -> None:
+    if sum(map(len, texts)) > _LONGEST:
+        raise bad(f"the image's {what} would have more than {_LONGEST} characters")
 
 
 def ports(words: Iterable[str]) -> list[str]:

@@ -6,9 +6,10 @@ import os
 import re
 from typing import Final
 
+from chassis import signals
 from chassis.errors import InvalidArgument, Unimplemented
 from execd import health, policy, seccomp
-from execd.oci import block_io, capabilities, cdi, devices, limits, mounts, signals, sysctls, users
+from execd.oci import block_io, capabilities, cdi, devices, limits, mounts, sysctls, users
 from pier.exec.v1 import exec_pb2
 
 RLIMITS: Final = frozenset({

@@ -118,7 +118,9 @@ def quiet(result: pb.BuildEnd) -> list[Message]:
 
 
 def finished(result: pb.BuildEnd, tags: list[str]) -> list[Message]:
-    """How a build ends well."""
+    """How a build ends well; one that made no image says nothing."""
+    if not result.image.id:
+        return []
     made = [{"aux": {"ID": result.image.id}}, _text(f"Successfully built {short_digest(result.image.id)}\n")]
     return made + [_text(f"Successfully tagged {tag}\n") for tag in tags]
 

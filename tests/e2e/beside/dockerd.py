@@ -137,7 +137,7 @@ class Dockerd:
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "PATH": f"{tools.UNPACKED}:{os.environ['PATH']}", "HOME": f"{self._directory}/client",
-                "DOCKER_CONFIG": f"{self._directory}/client"}
+                "DOCKER_CONFIG": f"{self._directory}/client", "DOCKER_BUILDKIT": "0"}
 
 
 @contextmanager

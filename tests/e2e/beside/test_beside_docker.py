@@ -12,9 +12,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Network
+from pathlib import Path
 
 from tests import world
 from tests.e2e.beside.conftest import Both, Container, rules
+from tests.e2e.builds.corpus import context
+from tests.e2e.builds.corpus.cases import cases
+from tests.e2e.builds.corpus.recorded import recorded, reference
 from tests.engine import wait_until
 from tests.service.netd.packets import SocketMaker, in_namespace, listener, on_host, reach
 
@@ -176,3 +180,13 @@ def test_docker_s_rules_flushed_and_built_anew_let_pier_s_containers_through_aga
     wait_until(lambda: has_a_way_out(container), REPAIRED_WITHIN)
     assert rules() == before
     assert has_a_way_out(both.start(both.docker))
+
+
+def test_what_was_recorded_of_debians_builder_is_what_it_makes_here(both: Both, tmp_path: Path) -> None:
+    files = tmp_path / "context"
+    files.mkdir()
+    context.make(files)
+    few = [case for case in cases() if case.name in ("copy_over", "entrypoint_takes_the_bases_command")]
+    for name, made in recorded(both.docker, few, files).items():
+        wanted = reference()[name]
+        assert (made.config, made.files, made.removed) == (wanted.config, wanted.files, wanted.removed)

@@ -141,3 +141,23 @@ def test_a_failed_command_is_the_exit_code(builder):
     done = pier(builder, dockerfile="FROM busybox\nRUN exit 7\n")
     assert done.returncode == 7
     assert "ERROR: The command '/bin/sh -c exit 7' returned a non-zero code: 7" in done.stderr
+
+
+CHECKED = "FROM scratch as x\nCOPY $FIEL /\nARG FILE=a\n"
+
+
+def test_checks_are_told_and_nothing_is_built(builder):
+    said = pier_ok(builder, "--check", "--progress", "plain", dockerfile=CHECKED)
+    assert said.stdout == "Check complete, 2 warnings have been found!\n"
+    assert "WARN: FromAsCasing: 'as' and 'FROM' keywords' casing do not match (line 1)" in said.stderr
+    assert "WARN: UndefinedVar: Usage of undefined variable '$FIEL' (line 2)" in said.stderr
+    assert pier_ok(builder, "--check", dockerfile="FROM busybox\n").stdout == "Check complete, no warnings found.\n"
+
+
+def test_checks_fail_a_build_where_the_dockerfile_or_the_client_says_so(builder):
+    text = "# check=error=true\nFROM busybox as x\n"
+    failed = builder.docker(dockerfile=text)
+    assert failed.returncode == 1
+    assert "lint violation found for rules: FromAsCasing" in failed.stderr
+    said = builder.ok("--build-arg", "BUILDKIT_DOCKERFILE_CHECK=error=false")
+    assert " ---> [Warning] FromAsCasing: 'as' and 'FROM' keywords' casing do not match (line 2)" in said

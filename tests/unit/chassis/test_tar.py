@@ -182,6 +182,15 @@ def test_an_archive_without_its_end_blocks_is_whole() -> None:
     assert [entry.name for entry, _ in contents(raw[:-512])] == [b"a"]
 
 
+def test_an_archive_that_ends_with_its_last_entrys_content_is_whole() -> None:
+    raw = archive((Entry(name=b"a", size=3), b"abc"))
+    for end in (515, 516):
+        assert [(entry.name, data) for entry, data in contents(raw[:end])] == [(b"a", b"abc")]
+        assert [entry.name for entry in Reader([raw[:end]])] == [b"a"]
+    with pytest.raises(InvalidArgument, match="ends in the middle"):
+        list(Reader([raw[:514]]))
+
+
 def test_what_follows_the_end_is_drained_and_not_read_as_entries() -> None:
     raw = archive((Entry(name=b"a"), b"")) + archive((Entry(name=b"b"), b""))
     reader = Reader(chunked(raw, 700))

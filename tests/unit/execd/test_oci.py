@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chassis import signals
 from chassis.errors import InvalidArgument, PierError, Unimplemented
-from execd.oci import capabilities, config, limits, mounts, signals, users, validate
+from execd.oci import capabilities, config, limits, mounts, users, validate
 from execd.oci.users import User
 from pier.exec.v1 import exec_pb2
 from pier.types.v1 import types_pb2

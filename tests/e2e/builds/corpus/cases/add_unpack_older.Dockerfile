@@ -1,0 +1,3 @@
+FROM busybox
+COPY zipped.tar.gz /kept
+ADD plain.tar /unpacked

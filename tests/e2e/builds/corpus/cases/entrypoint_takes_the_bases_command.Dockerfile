@@ -1,0 +1,4 @@
+FROM busybox AS base
+CMD ["of", "the", "base"]
+FROM base
+ENTRYPOINT ["mine"]

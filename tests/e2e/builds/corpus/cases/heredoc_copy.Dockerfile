@@ -1,0 +1,15 @@
+# as: heredoc_copy_older
+FROM busybox
+ARG WHO=me
+COPY <<one <<'two' /h/
+hello $WHO "q" \$x
+one
+hello $WHO
+two
+COPY <<-tabs /tabbed
+	a
+		b
+	tabs
+COPY --chown=3:4 --chmod=750 <<"named" /owned
+x
+named

@@ -1,0 +1,3 @@
+FROM busybox
+COPY old /old
+ADD old/file /file

@@ -1,0 +1,5 @@
+# differs: /made*: WORKDIR makes directories as the USER's, as BuildKit does
+FROM busybox
+USER www-data
+WORKDIR /made/by/workdir
+WORKDIR /etc

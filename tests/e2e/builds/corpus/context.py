@@ -1,0 +1,72 @@
+"""The one context that all Dockerfiles of the corpus take files from: its times are old, its modes and links odd."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import tarfile
+from pathlib import Path
+from typing import Final
+
+TIME: Final = 1_000_000_000
+"""Of every file, in seconds."""
+_FILES: Final = {
+    "a.txt": (0o644, "a\n"), "b.txt": (0o600, "b\n"), "with space.txt": (0o644, "space\n"),
+    "run.sh": (0o755, "#!/bin/sh\necho ran\n"), "not-a-tar.tar.gz": (0o644, "no tar\n"),
+    "dir/file": (0o640, "file\n"), "dir/sub/deep.txt": (0o644, "deep\n"), "dir/other/deeper.txt": (0o4755, "deeper\n"),
+    "dir/.hidden": (0o644, "hidden\n"), "links/real": (0o644, "real\n"), "links/d/in": (0o644, "in\n"),
+    "ignored/no": (0o644, "no\n"), "ignored/yes": (0o644, "yes\n"), "ignored/sub/no": (0o644, "no\n"),
+    "old/file": (0o644, "old\n"),
+    ".dockerignore": (0o644, "# comment\nignored\n!ignored/yes\n**/*.bak\n/x.*\n"), "dir/old.bak": (0o644, "bak\n"),
+}
+_DIRECTORIES: Final = {"dir/empty": 0o750, "dir/sub": 0o711}
+_LINKS: Final = {
+    "links/to_file": "real", "links/to_directory": "d", "links/absolute": "/etc/passwd", "links/none": "gone",
+}
+
+
+def make(directory: Path) -> None:
+    """Fill ``directory``, which is there."""
+    for name, (mode, text) in _FILES.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(mode)
+    for name, mode in _DIRECTORIES.items():
+        (directory / name).mkdir(exist_ok=True)
+        (directory / name).chmod(mode)
+    for name, target in _LINKS.items():
+        (directory / name).symlink_to(target)
+    plain = _tar()
+    for name, data in (("plain.tar", plain), ("zipped.tar.gz", gzip.compress(plain, mtime=0)),
+                       ("xz.tar.xz", lzma.compress(plain)), ("bz2.tar.bz2", bz2.compress(plain))):
+        (directory / name).write_bytes(data)
+    for parent, _, names in os.walk(directory, topdown=False):
+        for name in names:
+            os.utime(Path(parent) / name, (TIME, TIME), follow_symlinks=False)
+        os.utime(parent, (TIME, TIME))
+        for name in os.listdir(parent):
+            os.utime(Path(parent) / name, (TIME, TIME), follow_symlinks=False)
+
+
+def _tar() -> bytes:
+    output = io.BytesIO()
+    with tarfile.open(fileobj=output, mode="w") as archive:
+        for name, kind, mode, owner, data in (
+            ("top", tarfile.DIRTYPE, 0o750, (5, 6), b""), ("top/file", tarfile.REGTYPE, 0o4711, (7, 8), b"in a tar\n"),
+            ("top/link", tarfile.SYMTYPE, 0o777, (0, 0), b"file"), ("top/hard", tarfile.LNKTYPE, 0o4711, (7, 8), b""),
+            ("etc", tarfile.DIRTYPE, 0o755, (0, 0), b""), ("etc/added", tarfile.REGTYPE, 0o600, (0, 0), b"added\n"),
+        ):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.mode, (entry.uid, entry.gid), entry.mtime = kind, mode, owner, TIME
+            if kind == tarfile.SYMTYPE:
+                entry.linkname = data.decode()
+            elif kind == tarfile.LNKTYPE:
+                entry.linkname = "top/file"
+            else:
+                entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data if kind == tarfile.REGTYPE else b""))
+    return output.getvalue()
