@@ -126,7 +126,8 @@ async def settle(state: State, key: str) -> None:
 
 
 def discard(state: State, record: Record) -> None:
-    """The snapshot of a record that another has taken the place of; while a build uses it, it stays until the next
-    start."""
-    if not state.in_use[record.key]:
+    """The snapshot of a record that another has taken the place of; while a build uses it, it stays."""
+    if state.in_use[record.key]:
+        state.discarded.setdefault(record.key, []).append(record.snapshot)
+    else:
         state.see_to(f"drop:{record.snapshot}", lambda: snapshots.drop(state, record.snapshot))
