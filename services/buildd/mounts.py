@@ -19,21 +19,27 @@ from buildd.config import Config
 from buildd.copying import Find
 from buildd.dockerfile import instructions as df
 from chassis.errors import InvalidArgument, NotFound, Unimplemented
+from chassis.tar import Entry
 from pier.image.v1 import image_pb2 as pb
 from pier.types.v1 import types_pb2
 
 _SECRETS: Final = "/run/secrets"
+_PROGRAMS: Final = "/dev/pipes"
+"""BuildKit's place for heredocs that name their program."""
+_PROGRAM_MODE: Final = 0o755
 _NAME: Final = b"source"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A mount with its variables replaced. ``files`` are a bind's, with their ``digest``."""
+    """A mount with its variables replaced. ``files`` are a bind's, with their ``digest``; ``program`` is what the file
+    of a bind that comes from none holds."""
 
     mount: df.Mount
     target: str
     files: pb.FileSelection | None = None
     digest: str = ""
+    program: bytes = b""
 
     @property
     def described(self) -> str:
@@ -80,6 +86,13 @@ async def _wanted(build: Build, config: Config, run: df.Run, mount: df.Mount, fi
     return Wanted(mount, target, files, answer.digest)
 
 
+def program(heredoc: df.Heredoc) -> Wanted:
+    """A heredoc that is a program of its own, as a file that can be executed."""
+    data = heredoc.text.encode("utf-8", "surrogateescape")
+    target = f"{_PROGRAMS}/{posixpath.basename(heredoc.name) or _NAME.decode()}"
+    return Wanted(df.Mount("bind", target), target, digest=hashlib.sha256(data).hexdigest(), program=data)
+
+
 @asynccontextmanager
 async def made(build: Build, wanted: Sequence[Wanted]) -> AsyncIterator[Prepared]:
     """What they are mounted from, for as long as the block lasts."""
@@ -118,10 +131,14 @@ async def _made(build: Build, stack: AsyncExitStack, wanted: Wanted) -> types_pb
             path = await stack.enter_async_context(cache_mounts.held(build, mount, wanted.target))
             return _bind(path, read_only=bool(mount.read_only))
         case _:
-            assert wanted.files is not None
             key = await stack.enter_async_context(
                 snapshots.writable(build.state, build.namespace, snapshots.SCRATCH))
-            await snapshots.copy(build.state, pb.CopyFilesRequest(files=wanted.files, key=key, target=b"/" + _NAME))
+            if wanted.files is None:
+                entry = Entry(name=_NAME, mode=_PROGRAM_MODE, size=len(wanted.program))
+                await snapshots.put_files(build.state, key, [(entry, wanted.program)])
+            else:
+                await snapshots.copy(build.state, pb.CopyFilesRequest(
+                    files=wanted.files, key=key, target=b"/" + _NAME))
             return _bind(await snapshots.upper(build.state, key) + b"/" + _NAME, read_only=mount.read_only is not False)
 
 
@@ -158,4 +175,4 @@ def settings(wanted: Sequence[Wanted]) -> dict[str, str]:
 
 def files(wanted: Sequence[Wanted]) -> dict[str, str]:
     """What binds hold, for the cache key."""
-    return {f"--mount {each.target}": each.digest for each in wanted if each.files is not None}
+    return {f"--mount {each.target}": each.digest for each in wanted if each.digest}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from buildd.dockerfile.arguments import PROXIES
 from buildd.dockerfile.errors import located
 from buildd.dockerfile.expansion import expand
 from buildd.dockerfile.instructions import Arg, Instruction
+from coordinator.dockerfile.words import Work
 from pier.image.v1 import image_pb2
 
 
@@ -16,18 +17,38 @@ from pier.image.v1 import image_pb2
 class Scope:
     """``given`` are the client's build arguments, ``outer`` what an ARG without a default may take over. ``arguments``
     are those declared so far that have a value, by this stage or one that it is built on; ``file`` is the Dockerfile's
-    name, for errors."""
+    name, for errors, ``work`` what all stages have left to spend on variables."""
 
     given: Mapping[str, str]
     outer: Mapping[str, str]
     escape: str = "\\"
     file: str = "Dockerfile"
     arguments: dict[str, str] = field(default_factory=dict)
+    work: Work = field(default_factory=Work)
 
     def read(self, instruction: Instruction, environment: Mapping[str, str]) -> Instruction:
-        """The instruction with its variables replaced: ENV wins over ARG. InvalidArgument (BAD_DOCKERFILE)."""
+        """The instruction with its variables replaced: ENV wins over ARG. A default that the client's value takes the
+        place of is not read. InvalidArgument (BAD_DOCKERFILE)."""
+        variables = {**self.arguments, **environment}
         with located(self.file, instruction.location):
-            return expand(instruction, {**self.arguments, **environment}, self.escape).instruction
+            if not isinstance(instruction, Arg):
+                return expand(instruction, variables, self.escape, self.work).instruction
+            return replace(instruction, entries=tuple(self._defaults(instruction, variables)))
+
+    def _defaults(self, arg: Arg, variables: dict[str, str]) -> Iterator[tuple[str, str | None]]:
+        """Names with their defaults read, each of which sees what those before it have become."""
+        for name, default in arg.entries:
+            value = self.given.get(name)
+            if value is None and default is not None:
+                one = expand(replace(arg, entries=((name, default),)), variables, self.escape, self.work).instruction
+                assert isinstance(one, Arg)
+                value = one.entries[0][1]
+                yield name, value
+            else:
+                value = self.outer.get(name) if value is None else value
+                yield name, default
+            if value is not None:
+                variables[name] = value
 
     def declare(self, arg: Arg) -> None:
         """Carry an ARG out, its defaults read already: the client's value, else the default, else what is outside."""

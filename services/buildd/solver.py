@@ -21,10 +21,13 @@ from buildd.snapshots import SCRATCH
 from buildd.stage_run import StageRun
 from chassis.errors import InvalidArgument, PierError, Unimplemented
 from chassis.stages import stage
+from coordinator.dockerfile.words import Work
 from pier.build.v1 import build_pb2 as pb
 from pier.image.v1 import image_pb2
 
 _IMAGE: Final = "docker-image://"
+_VARIABLES_MAX: Final = 64 << 20
+"""Characters that variables bring in one build: what they hold is kept in histories, records and configurations."""
 
 
 async def solve(build: Build, graph: Graph, escape: str, file: str) -> Image:
@@ -48,6 +51,7 @@ class _Solver:
         self._steps: dict[int, list[StepProgress]] = {}
         self._running: dict[int, asyncio.Task[Image]] = {}
         self._scopes: dict[int, Scope] = {}
+        self._work = Work(_VARIABLES_MAX)
         self._count = 0
 
     async def run(self) -> Image:
@@ -80,7 +84,7 @@ class _Solver:
                                        cached=True))
             above = self._scopes.get(node.base.stage) if node.base.stage is not None else None
             scope = Scope(self._build.options.build_args, self._graph.arguments, self._escape, self._file,
-                          dict(above.arguments) if above else {})
+                          dict(above.arguments) if above else {}, self._work)
             self._scopes[index] = scope
 
             async def find(step: Instruction, from_: str) -> str:

@@ -20,7 +20,6 @@ from buildd.records import Inputs, Record
 from buildd.running import Command
 from buildd.scope import Scope
 from buildd.steps import Done, Worked
-from chassis.errors import Unimplemented
 from pier.build.v1 import build_pb2 as pb
 
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -29,6 +28,11 @@ _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def _with_path(config: Config) -> Config:
     """An image whose base says nothing of where programs are says it itself, as Docker's do."""
     return config if "PATH" in config.variables else replace(config, env=[*(config.env or ()), f"PATH={_PATH}"])
+
+
+def _is_program(step: df.Run) -> bool:
+    """Its heredoc names what interprets it."""
+    return step.heredoc_only and step.heredocs[0].text.startswith("#!")
 
 
 class StageRun:
@@ -128,6 +132,8 @@ class StageRun:
         network = self._network(step)
         wanted = await mounts.prepare(build, config, step, self._find)
         words, shown = self._words(step)
+        if _is_program(step):
+            wanted.append(mounts.program(step.heredocs[0]))
         arguments = {name: value for name, value in scope.arguments.items() if name not in config.variables}
         inputs = Inputs(
             ground=self._ground.key, instruction=f"RUN {shown}", arguments=arguments, files=mounts.files(wanted),
@@ -158,9 +164,8 @@ class StageRun:
         if not step.heredoc_only:
             behind = "".join(f"{each.raw}{each.name}\n" for each in step.heredocs)
             words = [*self._config.command_shell, f"{step.command.shell}\n{behind}"]
-        elif first.text.startswith("#!"):
-            raise Unimplemented(f"dockerfile line {step.location.first}: a heredoc that names its program (#!) is not "
-                                "supported yet", reason="NOT_BUILT", field="RUN", expected="a heredoc for the shell")
+        elif _is_program(step):
+            words = [mounts.program(first).target]
         else:
             words = [*self._config.command_shell, first.text]
         return words, " ".join([*self._config.command_shell, step.command.shell])

@@ -8,6 +8,7 @@ from typing import Final
 from buildd.dockerfile.errors import located
 from buildd.dockerfile.instructions import Dockerfile
 from coordinator.dockerfile.expansion import Expander
+from coordinator.dockerfile.words import Work
 
 PROXIES: Final = frozenset(
     name for word in ("HTTP", "HTTPS", "FTP", "NO", "ALL") for name in (f"{word}_PROXY", f"{word.lower()}_proxy")
@@ -29,10 +30,10 @@ def outside(
 ) -> dict[str, str]:
     """What a FROM sees, and what an ARG without a default takes over: the client's value, else the default, in which
     those before it stand, else what is ``always`` there."""
-    known = dict(always)
+    known, work = dict(always), Work()
     for argument in dockerfile.arguments:
         with located(name, argument.location):
-            by = Expander(known, dockerfile.escape)
+            by = Expander(known, dockerfile.escape, work=work)
             for key, default in argument.entries:
                 if key in given:
                     known[key] = given[key]

@@ -10,6 +10,7 @@ from buildd.dockerfile import mounts
 from buildd.dockerfile.instructions import Add, Arg, Copy, Heredoc, Instruction, Run
 from coordinator.dockerfile import expansion as of_config
 from coordinator.dockerfile.expansion import Expander
+from coordinator.dockerfile.words import Work
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,13 @@ class Expanded:
     missing: frozenset[str]
 
 
-def expand(instruction: Instruction, variables: Mapping[str, str], escape: str = "\\") -> Expanded:
-    """``escape`` is the Dockerfile's. Commands, health checks and triggers stay as they are: a shell or a later build
-    replaces their variables. InvalidArgument where a word does not end, ``${name:?word}`` says so, or what a variable
-    stands for is not what an option of a mount takes."""
-    by = Expander(variables, escape)
+def expand(
+    instruction: Instruction, variables: Mapping[str, str], escape: str = "\\", work: Work | None = None
+) -> Expanded:
+    """``escape`` is the Dockerfile's, ``work`` what its instructions have left together. Commands, health checks and
+    triggers stay as they are: a shell or a later build replaces their variables. InvalidArgument where a word does not
+    end, ``${name:?word}`` says so, or what a variable stands for is not what an option of a mount takes."""
+    by = Expander(variables, escape, work=work or Work())
     here = _EXPANSIONS.get(type(instruction))
     made = here(instruction, by) if here else of_config.expand(instruction, by)
     return Expanded(made, frozenset(by.used), frozenset(by.missing))

@@ -23,6 +23,7 @@ from coordinator.dockerfile.expansion import Expander
 SCRATCH: Final = "scratch"
 """The image without a file."""
 _INDEX: Final = re.compile(r"[+-]?[0-9]{1,9}")
+_IMAGE_MAX: Final = 1024
 _TRIGGERS_MAX: Final = 1000
 _ALL_TRIGGERS_MAX: Final = 20_000
 _PLATFORM: Final = re.compile(r"[A-Za-z0-9_.-]+(\([A-Za-z0-9_.-]*\))?(/[A-Za-z0-9_.-]+){0,2}")
@@ -151,6 +152,8 @@ def _nodes(plan: Plan, known: Mapping[str, str]) -> dict[int, Node]:
             image = by.word(stage.base.image)
             if not image:
                 raise bad(f"base name ({shown(stage.base.image)}) should not be blank")
+            if len(image) > _IMAGE_MAX:
+                raise bad(f"base name ({shown(stage.base.image)}) is longer than {_IMAGE_MAX} characters")
             base = _base(plan, image, stage.index)
             above = nodes[base.stage] if base.stage is not None else None
             inherited = [step.trigger for step in above.steps if isinstance(step, OnBuild)] if above else []

@@ -30,6 +30,7 @@ from chassis.errors import InvalidArgument
 from coordinator.dockerfile import forms
 from coordinator.dockerfile.errors import meant
 from coordinator.dockerfile.statement import statement
+from coordinator.dockerfile.words import Work
 
 _ONCE: Final = (Cmd, Entrypoint, Healthcheck)
 _SECRET: Final = re.compile(
@@ -39,8 +40,6 @@ _REMOTE: Final = ("http://", "https://", "git://", "git@", "ssh://")
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _VARIABLES_MAX: Final = 1_000_000
 """Variables that are followed in all stages together."""
-_CHARACTERS_MAX: Final = 4 << 20
-"""Of a stage's variables: each instruction may double them."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,7 @@ class _Checker:
     given: Mapping[str, str]
     is_ignored: Callable[[str], bool] | None
     report: Report
+    work: Work = field(default_factory=Work)
 
 
 def check(
@@ -99,7 +99,7 @@ def _first(node: Node, bases: Mapping[str, Base]) -> _State:
 
 
 def _stage(checker: _Checker, node: Node, state: _State) -> None:
-    last, length = dict[type[Instruction], Instruction](), 0
+    last = dict[type[Instruction], Instruction]()
     for step in node.steps:
         before = last.get(type(step))
         if before is not None and isinstance(step, _ONCE):
@@ -109,9 +109,6 @@ def _stage(checker: _Checker, node: Node, state: _State) -> None:
             expanded = _expanded(checker, step, state)
         except InvalidArgument:
             return  # the build says it, with the values that it has
-        length += _length(expanded.instruction)
-        if length > _CHARACTERS_MAX:
-            return
         _undefined(checker, step, expanded, state)
         _step(checker, step, expanded.instruction, state)
 
@@ -120,11 +117,7 @@ def _expanded(checker: _Checker, step: Instruction, state: _State) -> Expanded:
     if isinstance(step, Arg):  # a default that a client's value takes the place of is not read
         kept = tuple((key, value) for key, value in step.entries if key not in checker.given)
         step = Arg(step.location, step.original, kept)
-    return expand(step, state.variables, checker.dockerfile.escape)
-
-
-def _length(step: Instruction) -> int:
-    return sum(len(value or "") for _, value in step.entries) if isinstance(step, Arg | Env) else 0
+    return expand(step, state.variables, checker.dockerfile.escape, checker.work)
 
 
 def _name(step: Instruction) -> str:

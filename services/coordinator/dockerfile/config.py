@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Callable, Iterable
@@ -69,7 +68,7 @@ class ConfigBuilder:
     instruction left it. ``command_given``: the stage has had a CMD, which an ENTRYPOINT then leaves."""
 
     def __init__(self, config: Config, *, command_given: bool = False) -> None:
-        self.config: Config = json.loads(json.dumps(config))
+        self.config: Config = dict(config)  # what stands in it is replaced, never changed: stages share it
         self._command_given = command_given
 
     def variables(self) -> dict[str, str]:

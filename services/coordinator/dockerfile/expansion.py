@@ -16,7 +16,7 @@ from coordinator.dockerfile.instructions import (
     Volume,
     Workdir,
 )
-from coordinator.dockerfile.words import Expansion, Lexer
+from coordinator.dockerfile.words import Expansion, Lexer, Work
 
 Kind = TypeVar("Kind", bound=Instruction)
 
@@ -29,9 +29,10 @@ class Expander:
     escape: str = "\\"
     used: set[str] = field(default_factory=set)
     missing: set[str] = field(default_factory=set)
+    work: Work = field(default_factory=Work)
 
     def __post_init__(self) -> None:
-        self._lexer = Lexer(self.escape)
+        self._lexer = Lexer(self.escape, work=self.work)
         self._unquoted = replace(self._lexer, escape="\\", quotes=False)
 
     def word(self, text: str) -> str:

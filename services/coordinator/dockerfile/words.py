@@ -23,7 +23,7 @@ from coordinator.dockerfile.errors import bad, shown
 LONGEST: Final = 1 << 20
 """Characters."""
 _WORK: Final = 16 << 20
-"""Characters that an instruction's variables may bring, and its patterns be held against."""
+"""Characters that variables may bring, and patterns be held against."""
 _NAME: Final = re.compile(r"[0-9]+|[@*#?$!-]|\w+")
 _PLAIN: Final = re.compile(r"[^\s$'\"\\`}/]+")
 _DEPTH: Final = 20
@@ -42,14 +42,14 @@ class Expansion:
 
 @dataclass
 class Work:
-    """What is left to spend on one instruction, so that none takes for ever."""
+    """What is left to spend on one instruction, or on all that share it: none takes for ever, or fills the memory."""
 
     left: int = _WORK
 
     def spend(self, amount: int) -> None:
         self.left -= amount
         if self.left < 0:
-            raise bad("the instruction's variables hold too much")
+            raise bad("what variables hold comes to too much in all")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import sysconfig
 import zipfile
 from pathlib import Path
 
-import pip
 import pytest
 
 from tests.e2e.builds import machine
@@ -136,7 +135,7 @@ def wheel(builder, name, files, needs=""):
 def test_a_python_application_from_wheels_of_a_directory(builder):
     library = sysconfig.get_path("stdlib")
     unwanted = ("/test/", "/__pycache__/", "/idlelib/", "/tkinter/", "/ensurepip/", "/site-packages/", "/lib2to3/")
-    packages = Path(pip.__file__).parent
+    packages = Path(pytest.importorskip("pip").__file__).parent
     modules = [str(path) for path in (Path(library) / "lib-dynload").glob("*.so")]
     machine.write(
         builder.directory / "python.tar", [os.path.realpath(sys.executable), *modules], [library, str(packages)],

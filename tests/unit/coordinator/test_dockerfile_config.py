@@ -101,6 +101,7 @@ def test_health_checks(text, expected):
     "RUN true", "FROM x", "COPY a b", "CMD", "nonsense", "", "EXPOSE 0", "EXPOSE 9-1", "EXPOSE 80/icmp", "LABEL a",
     "ENV =x", "HEALTHCHECK --bad=1 CMD x", "HEALTHCHECK CMD", "HEALTHCHECK RUN x", "HEALTHCHECK --timeout=x CMD y",
     f"HEALTHCHECK --timeout={'9' * 400}h CMD x", "ONBUILD ONBUILD RUN x", "ONBUILD FROM x", 'VOLUME [""]',
+    "STOPSIGNAL SIGNONE", "STOPSIGNAL 65", "EXPOSE 80 " + " ".join(map(str, range(1, 1100))),
 ])
 def test_what_is_no_change_is_refused(text):
     with pytest.raises(InvalidArgument):

@@ -78,7 +78,7 @@ def test_variables_that_hold_one_another_grow_only_so_far():
     held = {"A": "x" * words.LONGEST}
     with pytest.raises(InvalidArgument, match="longer than"):
         words.expand("$A$A", held)
-    with pytest.raises(InvalidArgument, match="hold too much"):
+    with pytest.raises(InvalidArgument, match="too much in all"):
         words.expand('"' + "$A" * 100 + '"', held)
     with pytest.raises(InvalidArgument, match="too long"):
         words.expand("${A//x/yy}", held)

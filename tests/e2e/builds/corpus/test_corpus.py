@@ -1,5 +1,6 @@
 """Each instruction and flag, as Debian's builder carries it out; where Pier differs, the Dockerfile says why."""
 
+import fnmatch
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -50,8 +51,10 @@ def image(built, case):
 
 
 def differing(case, made, wanted):
-    """Paths that differ and of which that is not known."""
+    """Paths that differ and of which that is not known. What is known to differ must do so."""
     paths = {path for path in made.keys() | wanted.keys() if made.get(path) != wanted.get(path)}
+    for known in case.differs:
+        assert known == "history" or fnmatch.filter(paths, known), f"{known} does not differ any more"
     return {path: (made.get(path), wanted.get(path)) for path in sorted(paths) if not case.is_known(path)}
 
 

@@ -41,6 +41,8 @@ SECRET = "Do not use ARG or ENV instructions for sensitive data ({})"
     (["FROM scratch", "COPY a \\", "", " b"], [("NoEmptyContinuation", 4, "Empty continuation line")]),
     (["FROM scratch", "copy a b", "COPY c d"],
      [("ConsistentInstructionCasing", 2, "Command 'copy' should match the case of the command majority (uppercase)")]),
+    (["FROM scratch", "copy a b"],
+     [("ConsistentInstructionCasing", 2, "Command 'copy' should match the case of the command majority (uppercase)")]),
     (["frOM scratch AS x", "from x"],
      [("ConsistentInstructionCasing", 1, "Command 'frOM' should match the case of the command majority (lowercase)")]),
     (["FROM scratch AS b", "FROM scratch AS b"],

@@ -69,6 +69,7 @@ def test_a_target_that_is_not_there_is_refused(target, message):
      'line 2: cannot copy from stage "stage-1", it needs to be defined before current stage "stage-0"'),
     (["FROM a", "COPY --from=1 . ."], "line 2: invalid stage index 1"),
     (["FROM a", "COPY --from=-1 . ."], "line 2: invalid stage index -1"),
+    (["FROM " + "a" * 2000], f"line 1: base name ({'a' * 80}…) is longer than 1024 characters"),
     (["FROM $X"], "line 1: base name ($X) should not be blank"),
     (["FROM --platform=$BULIDPLATFORM a"],
      "line 1: empty platform value from expression $BULIDPLATFORM (did you mean BUILDPLATFORM?)"),

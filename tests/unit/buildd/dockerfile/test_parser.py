@@ -147,6 +147,7 @@ def test_what_is_no_json_array_is_the_shells(line, expected):
     ("ENV A b c", (("A", "b c"),)), ("ENV A  'b'  c", (("A", "'b'  c"),)), ("ENV A=b c=d\\ e f='g h'", (
         ("A", "b"), ("c", "d\\ e"), ("f", "'g h'"))),
     ('ENV A="x\\" y" B=', (("A", '"x\\" y"'), ("B", ""))), ("ENV A=b=c", (("A", "b=c"),)),
+    ("ENV A=\"it's\" B='\"' C=x", (("A", '"it\'s"'), ("B", "'\"'"), ("C", "x"))),
     ("ENV A='it\\' B=x", (("A", "'it\\'"), ("B", "x"))),
 ])
 def test_pairs_are_read_in_the_new_and_in_the_old_form(line, expected):

@@ -39,7 +39,7 @@ def carried_as_far_as_it_goes(source):
 @example(b"FROM a\nRUN <<")
 @example(b"FROM a\nCOPY <<-\\ x\n")
 @settings(max_examples=400)
-def test_any_bytes_are_a_dockerfile_or_refused(source):
+def test_44_any_bytes_are_a_dockerfile_or_refused(source):
     try:
         carried_as_far_as_it_goes(source)
     except (InvalidArgument, Unimplemented):

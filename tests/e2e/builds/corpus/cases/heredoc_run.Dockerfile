@@ -11,3 +11,7 @@ $A
 ONE
 	$A
 	TWO
+RUN <<-PROGRAM
+	#!/usr/bin/awk -f
+	BEGIN { print ENVIRON["A"] > "/program" }
+PROGRAM
