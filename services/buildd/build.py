@@ -42,6 +42,14 @@ class Image:
         return list(self.document.history or ())
 
 
+@dataclass(frozen=True)
+class CacheImage:
+    """An image that the client names as a cache. ``chains`` are the chain ids of its layers, bottom first."""
+
+    chains: tuple[str, ...]
+    history: tuple[Step, ...]
+
+
 @dataclass
 class Build:
     """``platform`` is what is built for; ``stack`` closes at its end what its steps have opened."""
@@ -55,6 +63,7 @@ class Build:
     turns: asyncio.Semaphore
     around: Surroundings
     stack: AsyncExitStack
+    cache_images: list[CacheImage] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
     configured: dict[str, Record] = field(default_factory=dict)
 

@@ -47,6 +47,27 @@ def test_a_base_that_is_not_here_is_pulled_and_again_where_the_client_asks_for_i
     assert "NEWER=yes" in builder.inspect("a")["Config"]["Env"]
 
 
+def test_an_image_offers_its_layers_to_the_same_steps(builder, registry):
+    name = f"{registry.host}/cache:1"
+    text = "FROM busybox\nENV V=1\nRUN cat /proc/sys/kernel/random/uuid > /u\nCOPY file /\nWORKDIR /w\nRUN true\n"
+    builder.write("file", "1")
+    builder.ok("-t", name, dockerfile=text)
+    made = builder.run(name, "cat", "/u")
+    builder.engine.ok("push", name)
+    builder.engine.ok("rmi", name)
+    builder.engine.ok("builder", "prune", "-af")
+    said = builder.ok("-t", "a", "--cache-from", name)
+    assert "Running in" not in said
+    assert builder.run("a", "cat", "/u") == made
+    assert "Using cache" in builder.ok("-t", "a")
+    builder.engine.ok("builder", "prune", "-af")
+    builder.write("Dockerfile", text.replace("V=1", "V=2"))
+    said = builder.ok("-t", "b", "--cache-from", name)
+    assert said.count("Running in") == 2
+    assert builder.run("b", "cat", "/u") != made
+    builder.ok("-t", "c", "--cache-from", f"{registry.host}/none:1")
+
+
 def test_a_base_that_nobody_has_is_told(builder, registry):
     done = builder.docker(dockerfile=f"FROM {registry.host}/none:1\n")
     assert done.returncode != 0
