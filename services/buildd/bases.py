@@ -28,13 +28,19 @@ _DOING: Final = {
 
 async def base(build: Build, name: str, platform: pb.Platform, step: StepProgress | None) -> Image:
     """The image ``name`` as a stage begins with it. What it is pulled with is told to ``step``."""
+    found = await image(build, name, platform, step)
+    document = config.parse(found.config)
+    return Image(await _ground(build, name, found), document, base_id=found.id)
+
+
+async def image(build: Build, name: str, platform: pb.Platform, step: StepProgress | None) -> pb.Image:
+    """The image, with its configuration, from its registry where it is not here or is asked for anew."""
     async with build.state.locks.hold(f"base:{build.namespace}:{name}"):
         found = await _find(build, name, platform)
         if found is None:
             async with stage("build.pull", image=name):
                 found = await _pull(build, name, platform, step)
-    document = config.parse(found.config)
-    return Image(await _ground(build, name, found), document, base_id=found.id)
+        return found
 
 
 async def _find(build: Build, name: str, platform: pb.Platform) -> pb.Image | None:

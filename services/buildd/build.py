@@ -8,8 +8,9 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
-from buildd import records
+from buildd import records, snapshots
 from buildd.config import Config, Document, Step
 from buildd.context import Context
 from buildd.progress import Progress
@@ -41,6 +42,14 @@ class Image:
         return list(self.document.history or ())
 
 
+@dataclass(frozen=True)
+class CacheImage:
+    """An image that the client names as a cache. ``chains`` are the chain ids of its layers, bottom first."""
+
+    chains: tuple[str, ...]
+    history: tuple[Step, ...]
+
+
 @dataclass
 class Build:
     """``platform`` is what is built for; ``stack`` closes at its end what its steps have opened."""
@@ -54,6 +63,7 @@ class Build:
     turns: asyncio.Semaphore
     around: Surroundings
     stack: AsyncExitStack
+    cache_images: list[CacheImage] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
     configured: dict[str, Record] = field(default_factory=dict)
 
@@ -85,16 +95,22 @@ class Build:
                 self.used.add(key)
                 self.state.in_use[key] += 1
 
+    def _release(self) -> None:
+        state = self.state
+        state.in_use.subtract(self.used)
+        for key in self.used:
+            if not state.in_use[key]:
+                del state.in_use[key]
+                for name in state.discarded.pop(key, ()):
+                    state.see_to(f"drop:{name}", partial(snapshots.drop, state, name))
+
     @asynccontextmanager
     async def bookkeeping(self) -> AsyncIterator[None]:
         """What was used, and what changed the configuration alone, is written down at the end, in one transaction."""
         try:
             yield
         finally:
-            self.state.in_use.subtract(self.used)
-            for key in self.used:
-                if not self.state.in_use[key]:
-                    del self.state.in_use[key]
+            self._release()
             used, configured = sorted(self.used), list(self.configured.values())
             if used or configured:
                 self.state.operations.spawn("bookkeeping", lambda: self.state.store.write(

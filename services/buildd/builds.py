@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Final
 
-from buildd import checking, context, records, result, snapshots
+from buildd import checking, context, offers, records, result, snapshots
 from buildd.build import Build, Image
 from buildd.context import Context
 from buildd.dockerfile import graph as graphs
@@ -20,7 +20,7 @@ from buildd.scope import platform_arguments
 from buildd.solver import solve
 from buildd.state import State
 from buildd.steps import Rules
-from chassis.errors import Aborted, InvalidArgument, Unimplemented
+from chassis.errors import Aborted, InvalidArgument
 from chassis.ids import namespace as check_namespace
 from chassis.stages import stage
 from pier.build.v1 import build_pb2 as pb
@@ -68,6 +68,7 @@ async def _attempt(
             asyncio.Semaphore(state.settings.parallel), _around(options), stack,
         )
         async with made.bookkeeping():
+            made.cache_images = await offers.images(made)
             image = await solve(made, graph, parsed.escape, options.dockerfile or context.DOCKERFILE)
             await _deliver(made, image)
 
@@ -100,9 +101,6 @@ def check(options: pb.BuildOptions) -> None:
         if len(secret.value) > _SECRET_MAX:
             raise InvalidArgument(f"secret {secret.id[:80]!a} is longer than {_SECRET_MAX} bytes", reason="TOO_LARGE",
                                   field=f"options.secrets[{number}]")
-    if options.cache_from:
-        raise Unimplemented("cache_from: records of other engines' images are not supported yet", reason="NOT_BUILT",
-                            field="options.cache_from")
 
 
 def host() -> image_pb2.Platform:

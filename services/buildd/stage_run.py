@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from buildd import configure, copying, history, keys, mounts, records, running, snapshots, steps
+from buildd import configure, copying, history, keys, mounts, offers, records, running, snapshots, steps
 from buildd.build import Build, Image
 from buildd.config import Config
 from buildd.configure import bad
@@ -114,18 +114,19 @@ class StageRun:
                 yield Worked()
 
         inputs = Inputs(ground=ground.key, instruction=f"WORKDIR {path}", settings={"user": user})
-        done = await self._carry_out(inputs, work)
-        return self._layer(done, history.no_command(self._config.command_shell, f"WORKDIR {path}"))
+        text = history.no_command(self._config.command_shell, f"WORKDIR {path}")
+        return self._layer(await self._carry_out(step, inputs, work, text), text)
 
     async def _copy(self, step: df.Copy) -> pb.StepEnd:
         build, ground = self._build, self._ground
         found = await copying.prepare(build, ground, self._config, step, self._find)
-        done = await self._carry_out(
-            found.inputs, lambda key: copying.carry_out(build, key, ground, found))
         kind = "file" if len(found.parts) == 1 else "multi"
         owner = f"--chown={step.chown} " if step.chown else ""
         text = f"{copying.verb(step)} {owner}{kind}:{found.digest} in {step.target} "
-        return self._layer(done, history.no_command(self._config.command_shell, text))
+        text = history.no_command(self._config.command_shell, text)
+        done = await self._carry_out(
+            step, found.inputs, lambda key: copying.carry_out(build, key, ground, found), text)
+        return self._layer(done, text)
 
     async def _run(self, step: df.Run, progress: StepProgress) -> pb.StepEnd:
         build, config, scope = self._build, self._config, self._scope
@@ -152,8 +153,8 @@ class StageRun:
                 async with running.run(build.state, key, ground, command, build.around, progress) as worked:
                     yield worked
 
-        done = await self._carry_out(inputs, work)
-        return self._layer(done, history.command(words, arguments))
+        text = history.command(words, arguments)
+        return self._layer(await self._carry_out(step, inputs, work, text), text)
 
     def _words(self, step: df.Run) -> tuple[list[str], str]:
         """What is started, and how an error names it."""
@@ -179,11 +180,16 @@ class StageRun:
             raise bad(step, "network.host is not allowed")
         return granted if step.network == "default" else step.network
 
-    async def _carry_out(self, inputs: Inputs, work: steps.Work) -> Done:
+    async def _carry_out(self, step: df.Instruction, inputs: Inputs, work: steps.Work, created_by: str) -> Done:
         build = self._build
+        found = None
+        if build.cache_images and offers.is_whole(step) and not build.rules_of(self._name).no_cache:
+            found = offers.offer(build.cache_images, self._ground, self._history, created_by)
+        if found is not None:
+            work = offers.taken(build, found)
         done = await steps.carry_out(build.state, self._place(), inputs, build.rules_of(self._name), work)
         build.hold([done.record.key])
-        return done
+        return Done(done.record, cached=True) if found is not None else done
 
     def _layer(self, done: Done, created_by: str) -> pb.StepEnd:
         self._ground = done.ground

@@ -52,8 +52,9 @@ class State:
     """One per process. ``directory`` is for temporary files, ``secrets`` is a directory on a tmpfs.
 
     ``in_use`` counts the running builds that use a record, by its key; ``doubtful`` are the keys of steps that were
-    broken off where imaged may have committed them; ``taken`` the cache mounts that one command has for itself;
-    ``busy`` words for the running builds. ``swept``: what an earlier life has left is gone.
+    broken off where imaged may have committed them; ``discarded`` has the snapshots that records do not name any more
+    and running builds may stand on, by the records' keys; ``taken`` are the cache mounts that one command has for
+    itself; ``busy`` words for the running builds. ``swept``: what an earlier life has left is gone.
     """
 
     settings: BuilddSettings
@@ -67,6 +68,7 @@ class State:
     locks: NamedLocks = field(default_factory=NamedLocks)
     in_use: Counter[str] = field(default_factory=Counter)
     doubtful: set[str] = field(default_factory=set)
+    discarded: dict[str, list[str]] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
     busy: set[str] = field(default_factory=set)
     swept: asyncio.Event = field(default_factory=asyncio.Event)

@@ -20,9 +20,12 @@ from pier.image.v1 import image_pb2
 
 @dataclass(frozen=True)
 class Worked:
-    """The step was carried out. ``mount_points``: where its container's own mounts were."""
+    """The step was carried out. ``mount_points``: where its container's own mounts were. One that was taken over from
+    an image tells its ``layer``'s chain id and when it was made."""
 
     mount_points: Iterable[bytes] = ()
+    layer: str = ""
+    created_ns: int = 0
 
 
 Work = Callable[[str], AbstractAsyncContextManager[Worked]]
@@ -81,6 +84,9 @@ async def _carry_out(state: State, record: Record, rules: Rules, work: Work) -> 
                 made = await snapshots.commit(
                     state, record.made_in, record.snapshot, worked.mount_points, rules.clamp_ns)
         done = completed(record, made)
+        if worked.layer or worked.created_ns:
+            done = msgspec.structs.replace(
+                done, layer=worked.layer, created_ns=worked.created_ns or done.created_ns)
         await _write(state, done)
     except BaseException:
         if committing:
@@ -126,7 +132,8 @@ async def settle(state: State, key: str) -> None:
 
 
 def discard(state: State, record: Record) -> None:
-    """The snapshot of a record that another has taken the place of; while a build uses it, it stays until the next
-    start."""
-    if not state.in_use[record.key]:
+    """The snapshot of a record that another has taken the place of; while a build uses it, it stays."""
+    if state.in_use[record.key]:
+        state.discarded.setdefault(record.key, []).append(record.snapshot)
+    else:
         state.see_to(f"drop:{record.snapshot}", lambda: snapshots.drop(state, record.snapshot))

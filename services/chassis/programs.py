@@ -18,7 +18,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from chassis import errors
 from chassis.errors import Internal
@@ -62,7 +62,15 @@ def _argument(text: str) -> Iterator[tuple[str, list[int]]]:
         os.close(fd)
 
 
-async def finished(process: asyncio.subprocess.Process, what: str) -> bytes:
+class Process(Protocol):
+    """A program at work, as far as its end is waited for."""
+
+    @property
+    def stderr(self) -> asyncio.StreamReader | None: ...
+    async def wait(self) -> int: ...
+
+
+async def finished(process: Process, what: str) -> bytes:
     """Wait for its end, and raise what it failed with, if it did; what it said on standard error."""
     assert process.stderr is not None
     said = await process.stderr.read()
@@ -75,6 +83,6 @@ async def finished(process: asyncio.subprocess.Process, what: str) -> bytes:
     raise errors.from_grpc(code, message, reason=reason, field=field)
 
 
-async def result(process: asyncio.subprocess.Process, what: str) -> Any:
+async def result(process: Process, what: str) -> Any:
     """As ``finished``; what it told at its end (``program.tell``)."""
     return json.loads((await finished(process, what)).splitlines()[-1])

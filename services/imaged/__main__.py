@@ -19,6 +19,7 @@ from chassis.tar import Limits
 from imaged import catalog, gc, recover, snapshotter
 from imaged.blobs import BlobStore
 from imaged.gate import Gate, NamedLocks
+from imaged.helpers.helpers import Helpers
 from imaged.layers import LayerStore
 from imaged.service import Content, Images, Snapshots, Volumes
 from imaged.settings import ImagedSettings
@@ -46,10 +47,11 @@ async def build(runtime: Runtime[ImagedSettings]) -> AsyncIterator[None]:
     state = State(
         settings=settings, store=store, events=EventLog(store, runtime.node_id), operations=Operations(),
         blobs=BlobStore(runtime.state), layers=layers, rootfs=rootfs, volumes=volumes, unpacker=unpacker,
-        files=files, streams=streams, gate=Gate(), locks=NamedLocks(),
+        files=files, streams=streams, gate=Gate(), locks=NamedLocks(), helpers=Helpers(),
     )
     sweeper: asyncio.Task[object] | None = None
     try:
+        state.helpers.start()
         await recover.recover(state)
         runtime.epoch = store.epoch
         statistics = Statistics()
@@ -67,6 +69,7 @@ async def build(runtime: Runtime[ImagedSettings]) -> AsyncIterator[None]:
             sweeper.cancel()
         await state.operations.close()
         unpacker.close()
+        state.helpers.close()
         await store.close()
         files.close()
         streams.close()

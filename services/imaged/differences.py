@@ -7,8 +7,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from chassis import programs
 from chassis.compression import Decompressor
@@ -19,15 +18,12 @@ from chassis.tar import END
 from imaged import snapshots
 from imaged.blobs import BlobStore
 from imaged.catalog import SnapshotRow
+from imaged.helpers.helpers import Helper
 from imaged.snapshots import commit_made_layer
 from imaged.state import State
 from imaged.unbroken import unbroken
 from pier.image.v1 import image_pb2 as pb
 
-if TYPE_CHECKING:
-    from asyncio.subprocess import Process
-
-_PROGRAM: Final = Path(__file__).parent / "diff" / "__main__.py"
 _KINDS: Final = {
     "A": pb.CHANGE_KIND_ADDED, "C": pb.CHANGE_KIND_MODIFIED, "D": pb.CHANGE_KIND_DELETED,
 }
@@ -47,7 +43,6 @@ async def changes(state: State, request: pb.ChangesRequest) -> AsyncGenerator[li
     batch: list[pb.Change] = []
     verb = _running(state, "changes", request.key, request.mount_points)
     async with stage("changes.walk", key=request.key), verb as process:
-        assert process.stdout is not None
         while line := await process.stdout.readline():
             kind, path = json.loads(line)
             batch.append(pb.Change(kind=_KINDS[kind], path=b"/" + os.fsencode(path)))
@@ -119,8 +114,7 @@ async def export(state: State, key: str) -> AsyncGenerator[bytes]:
         await programs.finished(process, "export")
 
 
-async def _output(process: Process) -> AsyncIterator[bytes]:
-    assert process.stdout is not None
+async def _output(process: Helper) -> AsyncIterator[bytes]:
     while part := await process.stdout.read(programs.PIECE):
         yield part
 
@@ -128,7 +122,7 @@ async def _output(process: Process) -> AsyncIterator[bytes]:
 @asynccontextmanager
 async def _running(
     state: State, verb: str, key: str, mount_points: Sequence[bytes] = (), **more: Any
-) -> AsyncIterator[Process]:
+) -> AsyncIterator[Helper]:
     """The program at work. Whoever removes the snapshot meanwhile does not wait: what was read is worth nothing."""
     snapshot = await snapshots.need(state, key)
     if not snapshot.writable and verb != "export":
@@ -140,6 +134,6 @@ async def _running(
         "lowers": [str(path) for path in lowers], "options": options, "place": str(state.volumes),
         "empty": str(state.rootfs.empty), "mount_points": [os.fsdecode(path) for path in mount_points], **more,
     }
-    async with programs.running(_PROGRAM, request) as process:
+    async with state.helpers.running("diff", request) as process:
         yield process
     await snapshots.need(state, key)

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from chassis import programs
@@ -23,7 +22,6 @@ from imaged.state import State
 from imaged.unbroken import unbroken
 from pier.image.v1 import image_pb2 as pb
 
-_PROGRAM: Final = Path(__file__).parent / "files" / "__main__.py"
 _MODE_MAX: Final = 0o7777
 
 
@@ -123,8 +121,7 @@ async def _run(state: State, request: Mapping[str, Any]) -> dict[str, Any]:
     whole = {
         **request, "options": state.rootfs.options, "place": str(state.volumes),
         "empty": str(state.rootfs.empty)}
-    async with programs.running(_PROGRAM, whole) as process:
-        assert process.stdout is not None
+    async with state.helpers.running("files", whole) as process:
         told = await process.stdout.read()
         await programs.finished(process, str(request["verb"]))
     result: dict[str, Any] = json.loads(told)

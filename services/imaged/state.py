@@ -11,6 +11,7 @@ from chassis.operations import Operations
 from chassis.store import Store
 from imaged.blobs import BlobStore
 from imaged.gate import Gate, NamedLocks
+from imaged.helpers.helpers import Helpers
 from imaged.layers import LayerStore
 from imaged.settings import ImagedSettings
 from imaged.snapshotter import Snapshotter
@@ -31,6 +32,7 @@ class State:
     rootfs: Snapshotter
     volumes: Path
     unpacker: Unpacker
+    helpers: Helpers
     files: Pool
     streams: Pool
     gate: Gate

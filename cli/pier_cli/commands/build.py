@@ -127,6 +127,8 @@ def _query(options: Options) -> list[tuple[str, str]]:
             arguments[name] = value if equals else environment(name)
     labels = dict(text.partition("=")[::2] for text in options.items("label"))
     query += [(key, dumps(value)) for key, value in (("buildargs", arguments), ("labels", labels)) if value]
+    if images := options.items("cache-from"):
+        query.append(("cachefrom", dumps(images)))
     for key, flag in (("nocache", "no-cache"), ("pull", "pull")):
         if options.flag(flag):
             query.append((key, "1"))
@@ -159,6 +161,7 @@ COMMAND = Command(_run, "[OPTIONS] PATH | URL | -", (
     Flag("add-host", "", "list", 'Add a custom host-to-IP mapping ("host:ip")'),
     Flag("build-arg", "", "list", "Set build-time variables"),
     Flag("build-context", "", "map", 'Additional build contexts (e.g., "name=docker-image://image")'),
+    Flag("cache-from", "", "strings", "Images to consider as cache sources"),
     Flag("cgroup-parent", "", "string", 'Set the parent cgroup for the "RUN" instructions during build'),
     Flag("check", "", "bool", "Check the Dockerfile, and build nothing"),
     Flag("cpu-period", "", "int", "Limit the CPU CFS (Completely Fair Scheduler) period"),

@@ -60,7 +60,7 @@ def test_row_43_the_hosts_network_is_the_clients_to_give(builder):
     {"namespace": "docker", "limits": pb.Limits(memory=1)}, {"namespace": "docker", "extra_hosts": ["x"]},
     {"namespace": "docker", "limits": pb.Limits(ulimits=[pb.Ulimit(name="x", soft=2, hard=1)])},
     {"namespace": "docker", "remote": "file:///etc/passwd"}, {"namespace": "docker", "contexts": {"x": "../x"}},
-    {"namespace": "docker", "build_args": {"SOURCE_DATE_EPOCH": "-1"}}, {"namespace": "docker", "cache_from": ["x"]},
+    {"namespace": "docker", "build_args": {"SOURCE_DATE_EPOCH": "-1"}},
 ], ids=str)
 def test_row_44_and_46_malformed_requests_are_refused_and_hurt_nobody(builder, options):
     text = b"FROM busybox\nCOPY --from=x / /\n" if "contexts" in options else b"FROM busybox\nRUN true\n"

@@ -215,7 +215,7 @@ class BuildOptions(_message.Message):
 
     @_builtins.property
     def cache_from(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Images whose layers and history serve as records."""
+        """Images whose layers and history serve as records; one that is nowhere offers nothing."""
 
     @_builtins.property
     def extra_hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
