@@ -83,7 +83,7 @@ def test_an_anonymous_volume_that_another_container_has_stays(client, engine):
     assert volumes(engine) == {name}
 
 
-def test_an_empty_volume_gets_what_the_image_has_there(client, engine, data_image):
+def test_27_28_an_empty_volume_gets_what_the_image_has_there(client, engine, data_image):
     client.ok("create", "--name", "filled", "-v", "named:/data", data_image)
     (found,) = [mount for mount in engine.inspect("filled")["Mounts"] if mount["Name"] == "named"]
     data = Path(found["Source"])
