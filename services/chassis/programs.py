@@ -44,7 +44,16 @@ async def running(
     finally:
         with suppress(ProcessLookupError):
             process.send_signal(signal.SIGKILL)
+        for stream in (process.stdout, process.stderr):
+            await _drained(stream)
         await process.wait()
+
+
+async def _drained(stream: asyncio.StreamReader | None) -> None:
+    """Read what a program that has been killed left: asyncio waits for the ends of its pipes, and nobody reads them."""
+    with suppress(RuntimeError):  # somebody does, and will see the end
+        while stream is not None and await stream.read(PIECE):
+            pass
 
 
 @contextmanager

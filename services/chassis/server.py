@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import inspect
 import os
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import contextmanager
@@ -23,7 +25,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from chassis import context, stages
-from chassis.errors import Internal, InvalidArgument, PierError, Unimplemented
+from chassis.errors import Internal, InvalidArgument, PierError, ResourceExhausted, Unimplemented
 from chassis.logs import logger
 from chassis.metrics import RPC_IN_FLIGHT, RPC_SECONDS
 from chassis.status import to_status
@@ -57,12 +59,21 @@ class _Call:
             error = Unimplemented(f"{self.method} is not built yet", reason="NOT_BUILT")
         if not isinstance(error, PierError):
             logger().error("call failed", method=self.method, exc_info=error)
-            error = Internal(f"{self.method}: {type(error).__name__}: {error}")
+            error = full_disk(error) or Internal(f"{self.method}: {type(error).__name__}: {error}")
         self.code = error.grpc_code
         code, message, metadata = to_status(error)
         if trailer:
             metadata = (*metadata, (stages.TRACE_KEY, trailer))
         await context_.abort(code, message, metadata)
+
+
+def full_disk(error: BaseException) -> ResourceExhausted | None:
+    """A disk that is full is its operator's to clear, wherever in a service it shows; None for any other error."""
+    in_file = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    in_database = isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
+    if not (in_file or in_database):
+        return None
+    return ResourceExhausted("no space left on device", reason="NO_SPACE")
 
 
 class _Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # the stub is generic, the class is not

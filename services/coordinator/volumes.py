@@ -42,7 +42,7 @@ async def make(services: Services, id_: str, plan: engine_pb2.ContainerPlan) -> 
                 name=each.name, owner=owner, driver=each.driver, options=each.options, labels=each.labels
             ),
         )
-        if not each.no_copy:
+        if not each.no_copy and not each.subpath:
             async with stage("create.fill_volume", volume=each.name):
                 await services.imaged.call(
                     services.volumes.FillVolume,
@@ -51,7 +51,7 @@ async def make(services: Services, id_: str, plan: engine_pb2.ContainerPlan) -> 
                 )
         spec = types_pb2.MountSpec()
         spec.CopyFrom(created.volume.mount)
-        spec.target = each.target
+        spec.target, spec.subpath = each.target, each.subpath
         if each.read_only and "ro" not in {option.key for option in spec.options}:
             spec.options.add(key="ro")
         made.append(spec)

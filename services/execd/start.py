@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final
 
 from chassis import store
@@ -21,8 +21,9 @@ from chassis.events import timestamp
 from chassis.logs import logger
 from chassis.stages import stage
 from execd import health, joins
+from execd.held import Holder
 from execd.lives import EXITED, RESTARTING, RUNNING, Lives
-from execd.oci import capabilities, config, mounts, users, validate
+from execd.oci import capabilities, config, users, validate
 from execd.oci.rootfs import Rootfs
 from execd.places import Places, write_file
 from execd.records import Entry, Note, Records
@@ -55,6 +56,7 @@ class Starts:
         self._pool = pool
         self._boot_id = boot_id
         self._init = init
+        self._holder = Holder(records, pool)
         self.on_running: Callable[[Entry], None] | None = None
         """Told each life that has begun."""
 
@@ -127,10 +129,8 @@ class Starts:
         spec = entry.container.spec
         async with stage("start.files"):
             files = await self._pool.run(self._write_files, entry.id, request)
-        async with stage("start.mount"):
-            shared = [entry_ for entry_ in spec.mounts if mounts.is_shared(entry_)]
-            binds = {item.source: str(link.run_dir / "binds" / f"{n}") for n, item in enumerate(shared)}
-            entries = [*map(shim_mount, entry.container.rootfs), *_clones(shared), *_shm_of(joined)]
+        async with stage("start.mount"), self._holder.held(entry, link) as held:
+            entries = [*map(shim_mount, entry.container.rootfs), *held.entries, *_shm_of(joined)]
             graft_steps(await link.ask("mount", mounts=entries), VERB)
         caps = capabilities.effective(
             spec.process.capabilities_add, spec.process.capabilities_drop, privileged=spec.privileged
@@ -140,7 +140,7 @@ class Starts:
             filter_ = config.Filter(None, {}) if unconfined else await self._pool.run(
                 runtime.filter, caps, spec.seccomp.custom)
             place = config.Place(
-                entry.id, str(link.rootfs), self._places.cgroup(entry.id), files, binds,
+                entry.id, str(link.rootfs), self._places.cgroup(entry.id), files, held.binds,
                 (*request.namespaces, *joined.namespaces), self._init,
                 str(link.run_dir / "binds" / _SHM) if joined.shm else "",
             )
@@ -285,14 +285,6 @@ def shim_mount(entry: types_pb2.MountSpec) -> dict[str, Any]:
             options.append(entry.propagation)
     source = os.fsdecode(entry.source) or entry.type
     return {"type": entry.type, "source": source, "target": os.fsdecode(entry.target), "options": options}
-
-
-def _clones(shared: Iterable[types_pb2.MountSpec]) -> list[dict[str, Any]]:
-    """Sources of binds with shared propagation, cloned by the shim as peers of the host's."""
-    return [
-        {"type": "bind", "source": os.fsdecode(item.source), "target": f"@/{number}", "options": ["rbind", "rshared"]}
-        for number, item in enumerate(shared)
-    ]
 
 
 def _shm_of(joined: joins.Joined) -> list[dict[str, Any]]:

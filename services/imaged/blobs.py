@@ -156,9 +156,13 @@ class BlobStore:
         digest = check_digest("sha256:" + hashlib.sha256(content).hexdigest())
         if not self.has(digest):
             ingest = self.ingest(f"put-{digest}-{threading.get_ident()}")
-            ingest.restart()
-            ingest.write(content)
-            ingest.commit(digest)
+            try:
+                ingest.restart()
+                ingest.write(content)
+                ingest.commit(digest)
+            except BaseException:
+                ingest.abort()
+                raise
         return digest
 
     def open(self, digest: Digest) -> int:

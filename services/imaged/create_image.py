@@ -5,6 +5,7 @@ Nothing of this host or of this moment goes into the documents: the same request
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
@@ -42,7 +43,8 @@ async def create(state: State, request: pb.CreateImageRequest) -> pb.Image:
             return await _create(state, namespace, named, raw, layers)
 
     fingerprint = request.SerializeToString(deterministic=True)
-    return await state.operations.run(f"create_image:{hash(fingerprint)}", fingerprint, work)
+    key = f"create_image:{hashlib.sha256(fingerprint).hexdigest()}"
+    return await state.operations.run(key, fingerprint, work)
 
 
 def _references(texts: Sequence[str]) -> list[Reference]:

@@ -27,7 +27,7 @@ from imaged.blobs import sync_directory, sync_tree
 from imaged.snapshots import check_owner
 from imaged.state import State
 from imaged.unbroken import unbroken
-from imaged.volume_options import Directory
+from imaged.volume_options import Directory, FileSystem
 from pier.image.v1 import image_pb2 as pb
 from pier.types.v1 import types_pb2
 
@@ -48,8 +48,8 @@ class VolumeRow:
     options: str = "{}"
 
     @property
-    def directory(self) -> Directory | None:
-        """The host's directory that it is; None where it has its own."""
+    def place(self) -> Directory | FileSystem | None:
+        """The host's directory or the file system that it is; None where it has a directory of its own."""
         return volume_options.parse(json.loads(self.options))
 
 
@@ -162,10 +162,11 @@ async def fill(state: State, request: pb.FillVolumeRequest) -> bool:
         raise InvalidArgument("path is not absolute", reason="BAD_PATH", field="path", expected="an absolute path")
     row = await _need(state, namespace, name)
     lowers, options = await snapshots.lowers(state, request.snapshot)
-    if not lowers:
+    place = row.place
+    if not lowers or isinstance(place, FileSystem):
         return False
     own = _home(state, namespace, name) / "_data"
-    data = Path(row.directory.path) if row.directory else own
+    data = Path(place.path) if place else own
     new = own.with_name("_data.new")
 
     def is_empty() -> bool:
@@ -179,7 +180,7 @@ async def fill(state: State, request: pb.FillVolumeRequest) -> bool:
         return copy_up.copy(lowers, options, state.rootfs.empty, request.path, new)
 
     def take() -> None:
-        if row.directory:
+        if place:
             copy_up.move_into(new, data)
             state.layers.bin(new)
             return
@@ -266,10 +267,21 @@ def _message(state: State, row: VolumeRow) -> pb.Volume:
         driver="local", options=json.loads(row.options), labels=json.loads(row.labels),
         path=bytes(_home(state, row.namespace, row.name) / "_data"),
     )
-    place = row.directory
+    place = row.place
+    if isinstance(place, FileSystem):
+        volume.mount.CopyFrom(_mount_of(place, volume.path))
+        volume.created_at.FromNanoseconds(row.created_ns)
+        return volume
     volume.mount.CopyFrom(types_pb2.MountSpec(
         type="bind", source=os.fsencode(place.path) if place else volume.path, recursive=not place or place.recursive))
     if place and place.read_only:
         volume.mount.options.add(key="ro")
     volume.created_at.FromNanoseconds(row.created_ns)
     return volume
+
+
+def _mount_of(place: FileSystem, path: bytes) -> types_pb2.MountSpec:
+    """A tmpfs is named by the volume's directory: all containers that have it have one together."""
+    return types_pb2.MountSpec(
+        type=place.type, source=path if place.type == "tmpfs" else os.fsencode(place.source),
+        options=[types_pb2.MountOption(key=key, value=value.encode()) for key, value in place.options])

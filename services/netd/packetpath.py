@@ -307,7 +307,7 @@ def _equal(value: Any, right: Any) -> Answer:
 def _within(value: str | int, right: JsonObject) -> Answer:
     try:
         if "prefix" in right:
-            block = ipaddress.ip_network((right["prefix"]["addr"], right["prefix"]["len"]), strict=False)
+            block = ipaddress.ip_network((right["prefix"]["addr"], int(right["prefix"]["len"])), strict=False)
             return ipaddress.ip_address(value) in block
         if "range" in right:
             first, last = right["range"]

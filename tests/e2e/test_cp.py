@@ -131,7 +131,7 @@ def test_a_read_only_container_takes_nothing(client, engine, tmp_path, running):
     client.ok("cp", str(tmp_path / "x"), "ro:/vol/x")
 
 
-def test_links_never_lead_out_of_the_container(client, engine, tmp_path):
+def test_26_links_never_lead_out_of_the_container(client, engine, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("secret")
     engine.ok("run", "-d", "--name", "evil", *sh(

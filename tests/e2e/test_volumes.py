@@ -83,7 +83,7 @@ def test_an_anonymous_volume_that_another_container_has_stays(client, engine):
     assert volumes(engine) == {name}
 
 
-def test_an_empty_volume_gets_what_the_image_has_there(client, engine, data_image):
+def test_27_28_an_empty_volume_gets_what_the_image_has_there(client, engine, data_image):
     client.ok("create", "--name", "filled", "-v", "named:/data", data_image)
     (found,) = [mount for mount in engine.inspect("filled")["Mounts"] if mount["Name"] == "named"]
     data = Path(found["Source"])
@@ -188,3 +188,75 @@ def test_a_volume_may_be_a_directory_of_the_hosts(client, engine, tmp_path, data
     assert done.returncode != 0
     assert "nothing" in done.stderr
     client.ok("volume", "rm", "hosts")
+
+
+def test_a_part_of_a_volume_is_mounted_and_nothing_else(engine):
+    engine.ok("run", "--rm", "-v", "parts:/v", *sh(
+        "mkdir -p /v/a/b; echo in > /v/a/b/file; echo out > /v/file; ln -s / /v/root; ln -s /usr /v/out"))
+    part = "type=volume,source=parts,target=/here,volume-subpath="
+    assert pier(engine, "run", "--rm", "--mount", part + "a/b", "busybox", "cat", "/here/file") == "in"
+    assert pier(engine, "run", "--rm", "--mount", part + "file", "busybox", "cat", "/here") == "out"
+    # A link in the volume leads nowhere but into the volume.
+    assert pier(engine, "run", "--rm", "--mount", part + "root/a", "busybox", "ls", "/here") == "b"
+    assert "No such file" in failed(engine, "run", "--rm", "--mount", part + "out", "busybox", "true")
+    assert "No such file" in failed(engine, "run", "--rm", "--mount", part + "none", "busybox", "true")
+    assert "subpath must be a relative path within the volume" in failed(
+        engine, "run", "--rm", "--mount", part + "../x", "busybox", "true")
+    pier(engine, "create", "--name", "still", "--mount", part + "a", "busybox")
+    engine.ok("cp", "still:/here/b/file", "/tmp/part")
+    assert Path("/tmp/part").read_text() == "in\n"
+    Path("/tmp/part").unlink()
+    assert "volume is in use" in failed(engine, "volume", "rm", "parts")
+
+
+def pier(engine, *arguments):
+    """What the command prints; docker 20.10's has no word for a part of a volume."""
+    done = engine.run([*engine.argv("pier"), *arguments])
+    assert done.returncode == 0, done.stderr
+    return done.stdout.rstrip("\n")
+
+
+def failed(engine, *arguments):
+    """What the command says that fails."""
+    done = engine.run([*engine.argv("pier"), *arguments])
+    assert done.returncode
+    return done.stderr
+
+
+def test_48_a_part_that_is_swapped_for_a_link_leads_nowhere(engine):
+    """A container swaps the part for a link to the host's files again and again while others mount it."""
+    engine.ok("run", "--rm", "-v", "race:/v", *sh("mkdir -p /v/a; echo in > /v/a/hostname; ln -s /etc /v/link"))
+    engine.ok("run", "-d", "--name", "swapper", "-v", "race:/v", *sh(
+        "cd /v; while :; do mv a b; mv link a; mv a link; mv b a; done"))
+    part = "type=volume,source=race,target=/here,volume-subpath=a"
+    for _ in range(10):
+        done = engine.run([*engine.argv("pier"), "run", "--rm", "--mount", part, "busybox", "cat", "/here/hostname"])
+        assert done.stdout in ("", "in\n"), done
+
+
+def test_a_volume_in_memory_is_the_first_containers_and_gone_with_the_last(client, engine):
+    client.ok("volume", "create", "-d", "local", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=4m", "memory")
+    client.ok("run", "-d", "--name", "first", "-v", "memory:/m", *sh("echo one > /m/file; sleep 1000"))
+    wait_until(lambda: client.run("exec", "first", "cat", "/m/file").stdout == "one\n")
+    assert "tmpfs 4096" in " ".join(client.ok("exec", "first", "df", "/m").split())
+    client.ok("run", "-d", "--name", "second", "-v", "memory:/m:ro", *sh("sleep 1000"))
+    assert client.ok("exec", "second", "cat", "/m/file") == "one"
+    assert client.run("exec", "second", "touch", "/m/no").returncode == 1
+    client.ok("exec", "first", *sh("echo two >> /m/file")[1:])
+    assert client.ok("exec", "second", "cat", "/m/file") == "one\ntwo"
+    client.ok("rm", "-f", "first")
+    assert client.ok("exec", "second", "cat", "/m/file") == "one\ntwo"
+    assert "volume is in use" in client.run("volume", "rm", "memory").stderr
+    mount = mounts(engine, "second")["/m"]
+    assert (mount["Type"], mount["Name"], mount["RW"]) == ("volume", "memory", False)
+    client.ok("rm", "-f", "second")
+    assert client.ok("run", "--rm", "-v", "memory:/m", "busybox", "ls", "/m") == ""
+
+
+def test_a_servers_volume_is_mounted_by_the_kernel_and_its_word_is_told(client, engine):
+    client.ok("volume", "create", "-o", "type=nfs", "-o", "device=:/export", "-o", "o=addr=127.0.0.1,vers=4", "remote")
+    done = client.run("run", "--rm", "-v", "remote:/m", "busybox", "true")
+    assert done.returncode == 125
+    assert "mount nfs :/export" in done.stderr  # no NFS in this kernel, or nobody who serves it
+    client.ok("volume", "create", "-o", "type=nfs", "-o", "device=:/x", "-o", "o=addr=nobody.invalid", "nowhere")
+    assert "nobody.invalid" in client.run("run", "--rm", "-v", "nowhere:/m", "busybox", "true").stderr

@@ -89,10 +89,12 @@ class Archives:
 
     def _mounts(self, entry: Entry) -> dict[str, Any]:
         """What the shim and the runtime would mount at a start, as far as it is files."""
+        specs = entry.container.spec.mounts
         binds = [
             {"type": "bind", "source": each["source"], "target": each["destination"],
-             "options": [option for option in each["options"] if option in ("ro", "rbind", "bind")]}
-            for each in mounts.from_spec(entry.container.spec.mounts, {}) if each["type"] == "bind"
+             "options": [*(option for option in each["options"] if option in ("ro", "rbind", "bind")),
+                         *([f"subpath={os.fsdecode(spec.subpath)}"] if spec.subpath else [])]}
+            for spec, each in zip(specs, mounts.from_spec(specs, {}), strict=True) if each["type"] == "bind"
         ]
         for name in ("hosts", "resolv.conf", "hostname"):
             file = self._places.file(entry.id, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ _FLAGS: Final = frozenset({
 })
 _PROPAGATIONS: Final = frozenset({"", "private", "rprivate", "slave", "rslave", "shared", "rshared"})
 _TMPFS: Final = frozenset({"size", "mode", "uid", "gid", "nr_inodes"})
+NFS: Final = ("nfs", "nfs4")
+_NFS_OPTION: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _PROC: Final = "/proc"
 
 
@@ -69,17 +72,21 @@ def check(entries: Iterable[types_pb2.MountSpec]) -> None:
         if target in seen:
             raise _bad(f"Duplicate mount point: {target}", f"{field}.target")
         seen.add(target)
-        if entry.type not in ("bind", "tmpfs"):
+        if entry.type not in ("bind", "tmpfs", *NFS):
             raise Unimplemented(f"{field}.type: mounts of type {entry.type!a} are not built", field=f"{field}.type",
-                                expected="bind or tmpfs")
+                                expected="bind, tmpfs, nfs or nfs4")
         if entry.uid_maps or entry.gid_maps:
             raise Unimplemented(f"{field}: id-mapped mounts are not built", field=f"{field}.uid_maps")
         if entry.propagation not in _PROPAGATIONS:
             raise _bad(f"invalid propagation {entry.propagation!a}", f"{field}.propagation")
         allowed = _FLAGS | _TMPFS if entry.type == "tmpfs" else _FLAGS
+        if entry.type in NFS:
+            allowed |= {option.key for option in entry.options if _NFS_OPTION.fullmatch(option.key)}
         for option in entry.options:
             if option.key not in allowed or b"," in option.value or (option.key in _FLAGS and option.value):
                 raise _bad(f"invalid option {option.key!a}", f"{field}.options")
+        if entry.subpath and (entry.type != "bind" or not is_subpath(entry.subpath)):
+            raise _bad("subpath must be a relative path within the volume", f"{field}.subpath")
         if entry.type == "bind" and (not entry.source.startswith(b"/") or b"\0" in entry.source):
             raise _bad(f"invalid mount path: {os.fsdecode(entry.source)!a} must be an absolute path",
                        f"{field}.source")
@@ -96,13 +103,22 @@ def check_sources(entries: Iterable[types_pb2.MountSpec]) -> None:
 
 
 def from_spec(entries: Iterable[types_pb2.MountSpec], binds: dict[bytes, str]) -> list[dict[str, Any]]:
-    """OCI's entries, in order. ``binds``: where those sources are that the shim cloned as peers of the host's."""
+    """OCI's entries, in order. ``binds``: by their targets, where those are that the shim has mounted already."""
     return [_entry(entry, binds) for entry in entries]
 
 
-def is_shared(entry: types_pb2.MountSpec) -> bool:
-    """Whether what is mounted below it in the container must reach the host: the shim then clones the source."""
-    return entry.type == "bind" and entry.propagation in ("shared", "rshared")
+def is_subpath(path: bytes) -> bool:
+    """Whether it is a relative path that does not lead out."""
+    return not path.startswith(b"/") and b"\0" not in path and b".." not in path.split(b"/")
+
+
+def is_held(entry: types_pb2.MountSpec) -> bool:
+    """Whether the shim mounts it beside the root file system, for the runtime to bind: where what is mounted below it
+    in the container must reach the host; where only the shim may say what a path means; and what is mounted from the
+    host's network, or for several containers together."""
+    return (
+        entry.type in NFS or (entry.type == "tmpfs" and bool(entry.source))
+        or (entry.type == "bind" and (bool(entry.subpath) or entry.propagation in ("shared", "rshared"))))
 
 
 def propagation(entries: Iterable[types_pb2.MountSpec]) -> str:
@@ -115,10 +131,14 @@ def _entry(entry: types_pb2.MountSpec, binds: dict[bytes, str]) -> dict[str, Any
     options = [
         f"{option.key}={os.fsdecode(option.value)}" if option.value else option.key for option in entry.options
     ]
-    source = os.fsdecode(entry.source)
+    source, held = os.fsdecode(entry.source), binds.get(entry.target)
+    if held is not None and entry.type != "bind":
+        flags = [option.key for option in entry.options if option.key in _FLAGS]
+        return {"destination": _target(entry, "spec.mounts"), "type": "bind", "source": held,
+                "options": ["rbind", *flags, "rprivate"]}
     if entry.type == "bind":
         options = ["rbind" if entry.recursive else "bind", *options, entry.propagation or "rprivate"]
-        source = binds.get(entry.source, source)
+        source = held or source
     else:
         source = source or "tmpfs"
         options = [*options, *(flag for flag in ("nosuid", "nodev", "noexec") if flag not in options)]

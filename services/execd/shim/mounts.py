@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterable
 from typing import Final
 
@@ -21,6 +22,9 @@ _PROPAGATION: Final = {
     "private": kernel.MS_PRIVATE, "rprivate": kernel.MS_PRIVATE,
 }
 _BINDS: Final = "@/"
+_SUBPATH: Final = "subpath="
+_BY_NAME: Final = ("tmpfs", "nfs", "nfs4")
+"""Types that mount(2) takes as they are."""
 
 
 def enter() -> None:
@@ -84,7 +88,7 @@ def _open_target(entry: MountEntry, root: str, run_dir: str) -> int:
             raise OSError(errno.EINVAL, "a bind's name is letters and digits")
         os.makedirs(base, mode=0o700, exist_ok=True)
         path = os.path.join(base, name)
-        if os.path.isdir(entry.source) or entry.type == FOREIGN:
+        if entry.type != "bind" or _is_directory(entry):
             os.makedirs(path, exist_ok=True)
         else:
             os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
@@ -111,10 +115,10 @@ def _mount(entry: MountEntry, target: int, peers: dict[MountEntry, int]) -> None
             os.close(tree)
     elif entry.type == "overlay":
         _mount_overlay(entry, target)
-    elif entry.type == "tmpfs":
+    elif entry.type in _BY_NAME:
         flags, data = _split_options(entry.options)
         kernel.mount(
-            os.fsencode(entry.source), b"/proc/self/fd/%d" % target, b"tmpfs", overlay.mount_flags(flags),
+            os.fsencode(entry.source), b"/proc/self/fd/%d" % target, entry.type.encode(), overlay.mount_flags(flags),
             os.fsencode(",".join(data)),
         )
     else:
@@ -127,7 +131,7 @@ def _split_options(options: Iterable[str]) -> tuple[int, list[str]]:
     for option in options:
         if option in _FLAGS:
             flags |= _FLAGS[option]
-        elif option not in ("rw", "bind", "rbind") and option not in _PROPAGATION:
+        elif option not in ("rw", "bind", "rbind") and option not in _PROPAGATION and not option.startswith(_SUBPATH):
             rest.append(option)
     return flags, rest
 
@@ -150,6 +154,8 @@ def _clone_foreign(entry: MountEntry) -> int:
             finally:
                 os.close(root)
             try:
+                if "mountpoint" in entry.options and not _is_mountpoint(place):
+                    raise OSError(errno.ENOENT, "it is mounted there no more")
                 return kernel.open_tree(place, b"", kernel.OPEN_TREE_CLONE | kernel.AT_EMPTY_PATH)
             finally:
                 os.close(place)
@@ -159,9 +165,42 @@ def _clone_foreign(entry: MountEntry) -> int:
         os.close(own)
 
 
+def _is_mountpoint(place: int) -> bool:
+    above = os.open(b"..", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place)
+    try:
+        return os.fstat(above).st_dev != os.fstat(place).st_dev
+    finally:
+        os.close(above)
+
+
 def _clone(entry: MountEntry) -> int:
     flags = kernel.OPEN_TREE_CLONE | (kernel.AT_RECURSIVE if "rbind" in entry.options else 0)
-    return kernel.open_tree(kernel.AT_FDCWD, os.fsencode(entry.source), flags)
+    place = _open_source(entry)
+    try:
+        return kernel.open_tree(place, b"", flags | kernel.AT_EMPTY_PATH)
+    finally:
+        os.close(place)
+
+
+def _is_directory(entry: MountEntry) -> bool:
+    place = _open_source(entry)
+    try:
+        return stat.S_ISDIR(os.fstat(place).st_mode)
+    finally:
+        os.close(place)
+
+
+def _open_source(entry: MountEntry) -> int:
+    """What a bind binds. A part of its source is found within it, whatever links a container planted there."""
+    path = next((option[len(_SUBPATH):] for option in entry.options if option.startswith(_SUBPATH)), "")
+    source = os.open(entry.source, os.O_PATH | os.O_CLOEXEC)
+    if not path:
+        return source
+    try:
+        resolve = kernel.RESOLVE_IN_ROOT | kernel.RESOLVE_NO_MAGICLINKS
+        return kernel.openat2(source, os.fsencode(path), os.O_PATH, resolve)
+    finally:
+        os.close(source)
 
 
 def _attach_bind(entry: MountEntry, tree: int, target: int) -> None:

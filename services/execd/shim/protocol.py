@@ -110,7 +110,8 @@ class ShimSpec(NamedTuple):
 class MountEntry(NamedTuple):
     """One mount, in order. ``target`` is below the rootfs ("" is the rootfs itself), or below ``binds`` of the run
     directory where it starts with "@/". ``options`` are mount(8)'s; for overlay also the kernel's ``lowerdir+=PATH``,
-    one for each layer, topmost first."""
+    one for each layer, topmost first, for bind ``subpath=PATH``: that part of the source, which is all of it where this
+    is not given."""
 
     type: str
     source: str

@@ -133,13 +133,16 @@ def _volume_mount(entry: Fields) -> engine_pb2.VolumeMount:
     _other_options(entry, "VolumeOptions", prefix)
     _target(target, prefix, entry.path("Target"))
     options = entry.object("VolumeOptions")
-    if options.text("Subpath"):
-        where = options.path("Subpath")
-        raise Unimplemented(f"{where}: not built yet", reason="NOT_BUILT", field=where)
+    subpath = options.text("Subpath")
+    if subpath and (subpath.startswith("/") or ".." in subpath.split("/") or "\0" in subpath):
+        raise bad(f"{prefix}subpath must be a relative path within the volume", field=options.path("Subpath"))
+    if subpath and not source:
+        raise bad(f"{prefix}must not set Subpath when using anonymous volumes", field=options.path("Subpath"))
     volume = anonymous_volume(_bytes(posixpath.normpath(target)))
     if source:
         volume = engine_pb2.VolumeMount(name=volume_name(source, entry.path("Source")), target=volume.target)
     driver = options.object("DriverConfig")
+    volume.subpath = _bytes(posixpath.normpath(subpath)) if subpath else b""
     volume.driver = driver.text("Name")
     volume.options.update(driver.string_map("Options"))
     volume.labels.update(options.string_map("Labels"))

@@ -120,7 +120,7 @@ async def test_a_container_that_is_not_complete_has_no_files(service: Execd) -> 
         await found(service, container, b"/")
 
 
-async def test_a_swapped_path_never_leads_out(service: Execd, tmp_path: Path) -> None:
+async def test_22_25_a_swapped_path_never_leads_out(service: Execd, tmp_path: Path) -> None:
     """CVE-2018-15664, CVE-2026-41568, CVE-2026-42306: a link takes a directory's place while it is copied."""
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -140,7 +140,7 @@ async def test_a_swapped_path_never_leads_out(service: Execd, tmp_path: Path) ->
     assert not any("secret" in name for name in seen)
 
 
-async def test_no_program_of_the_containers_is_run(service: Execd) -> None:
+async def test_24_no_program_of_the_containers_is_run(service: Execd) -> None:
     """CVE-2026-41567: decompressors are not looked for in the container; nor are Python's modules."""
     trojan = b"#!/bin/sh\ntouch /pwned\n"
     container = await service.run("/bin/sh", "-c", "mkdir -p /usr/bin; sleep 1000")
@@ -152,7 +152,7 @@ async def test_no_program_of_the_containers_is_run(service: Execd) -> None:
         await found(service, container, b"/pwned")
 
 
-async def test_a_start_waits_for_a_copy_and_a_killed_execd_leaves_no_copier(service: Execd) -> None:
+async def test_80_a_start_waits_for_a_copy_and_a_killed_execd_leaves_no_copier(service: Execd) -> None:
     container = await service.create("/bin/true")
     await write(service, container, b"/", tar(big=bytes(32 << 20)))
     request = exec_pb2.ReadArchiveRequest(id=container, path=b"/big")

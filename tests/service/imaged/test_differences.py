@@ -50,7 +50,7 @@ OWNER = types_pb2.Owner(manager="test", namespace=NAMESPACE, id="a")
 ADDED = pb.CHANGE_KIND_ADDED
 
 
-async def test_links_out_of_the_tree_are_links_and_are_never_followed(imaged: Served, tmp_path: Path) -> None:
+async def test_26_links_out_of_the_tree_are_links_and_are_never_followed(imaged: Served, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.mkdir()
     (secret / "key").write_text("secret")

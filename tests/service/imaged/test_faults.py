@@ -189,6 +189,47 @@ async def test_applying_a_tar_survives_being_killed_at_every_boundary(tmp_path: 
     await _survives(tmp_path, _changed, lambda served: served.apply("container", raw), check, least=6)
 
 
+async def test_an_images_commit_survives_being_killed_at_every_boundary(tmp_path: Path) -> None:
+    request = pb.CommitRequest(snapshot="container", namespace=NAMESPACE, reference="made:v1")
+
+    async def check(served: Served) -> None:
+        assert len((await served.image("made:v1")).layers) == 4
+
+    await _survives(
+        tmp_path, _changed, lambda served: served.call(rpc.ImageServiceStub, "Commit", request), check, least=8)
+
+
+async def test_push_survives_being_killed_at_every_boundary(tmp_path: Path, registry: Registry) -> None:
+    name = f"{registry.host}/pushed-killed:v1"
+
+    async def before(served: Served) -> None:
+        await served.load(docker_archive({name: IMAGE}))
+
+    async def push(served: Served) -> None:
+        stub = rpc.ImageServiceStub(served.peer.channel)
+        request = pb.PushRequest(namespace=NAMESPACE, reference=name)
+        async for _ in served.peer.stream(stub.Push, request, 30):
+            pass
+
+    async def check(served: Served) -> None:
+        await _clean(served)
+        assert (await served.pulled(name)).size == 600_000
+
+    await _survives(tmp_path, before, push, check, least=8)
+
+
+async def test_a_sweep_survives_being_killed_at_every_boundary(tmp_path: Path) -> None:
+    async def before(served: Served) -> None:
+        await _changed(served)
+        await served.commit("container", "named")
+        await served.remove_snapshot("named")
+
+    async def check(served: Served) -> None:
+        assert len(served.directories()["l"]) == 3
+
+    await _survives(tmp_path, before, Served.collect, check, least=6)
+
+
 async def test_creating_an_image_survives_being_killed_at_every_boundary(tmp_path: Path) -> None:
     request = pb.CreateImageRequest(namespace=NAMESPACE, references=["made:v1"], snapshot="named",
                                     config=b'{"architecture": "amd64", "os": "linux"}')

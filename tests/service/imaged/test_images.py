@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -25,6 +26,7 @@ from chassis.errors import (
     InvalidArgument,
     NotFound,
     Unavailable,
+    Unimplemented,
 )
 from deploy.busybox_image import Image, docker_archive, dump, layer
 from pier.image.v1 import image_pb2 as pb
@@ -78,8 +80,41 @@ async def test_the_manifest_for_this_platform_is_taken_from_an_index(imaged: Ser
         await imaged.pull(f"{registry.host}/index:v1", platform=pb.Platform(os="linux", architecture="mips"))
 
 
+def zstd_chunked(tar: bytes) -> bytes:
+    """Many frames, and at the end tables that decompressors pass over (containers/storage, "zstd:chunked")."""
+    parts = [tar[start : start + 3000] for start in range(0, len(tar), 3000)]
+    frames = b"".join(zstandard.ZstdCompressor().compress(part) for part in parts)
+    table = b'{"version":1,"entries":[]}'
+    return frames + b"".join(struct.pack("<II", 0x184D2A50, len(one)) + one for one in (table, bytes(64)))
+
+
+async def test_attestations_of_an_index_are_passed_over_and_artifacts_are_told(
+    imaged: Served, registry: Registry
+) -> None:
+    packed = pack(layered())
+    empty = images.Blob("application/vnd.oci.empty.v1+json", b"{}")
+    statement = images.Blob("application/vnd.in-toto+json", b'{"_type": "statement"}')
+    attestation = images.Blob("application/vnd.oci.image.manifest.v1+json", dump({
+        "schemaVersion": 2, "config": packed.blobs[0].descriptor, "layers": [statement.descriptor]}))
+    index = images.Blob("application/vnd.oci.image.index.v1+json", dump({"schemaVersion": 2, "manifests": [
+        {**attestation.descriptor, "platform": {"os": "unknown", "architecture": "unknown"},
+         "annotations": {"vnd.docker.reference.type": "attestation-manifest"}},
+        {**packed.top.descriptor, "platform": {"os": "linux", "architecture": layered().architecture}},
+    ]}))
+    registry.push("attested", "v1", images.Packed((*packed.blobs, statement), (packed.top, attestation), index))
+    assert len((await imaged.pulled(f"{registry.host}/attested:v1")).layers) == 4
+    artifact = images.Blob("application/vnd.oci.image.manifest.v1+json", dump({
+        "schemaVersion": 2, "artifactType": "application/x", "config": empty.descriptor,
+        "layers": [statement.descriptor]}))
+    registry.push("artifact", "v1", images.Packed((empty, statement), (), artifact))
+    with pytest.raises(Unimplemented, match="not an image's configuration") as refused:
+        await imaged.pulled(f"{registry.host}/artifact:v1")
+    assert refused.value.reason == "NOT_AN_IMAGE"
+
+
 @pytest.mark.parametrize("name, pack_layer, suffix", [
-    ("plain", bytes, ""), ("zstd", zstandard.ZstdCompressor().compress, "+zstd"), ("gz", gzip.compress, "+gzip")])
+    ("plain", bytes, ""), ("chunked", zstd_chunked, "+zstd"),
+    ("zstd", zstandard.ZstdCompressor().compress, "+zstd"), ("gz", gzip.compress, "+gzip")])
 async def test_layers_of_every_compression_are_pulled(
     imaged: Served, registry: Registry, name: str, pack_layer: object, suffix: str
 ) -> None:

@@ -52,16 +52,37 @@ async def test_what_is_no_name_or_not_built_is_refused(imaged: Served) -> None:
     for name in ("", "x", "../x", "a/b", ".x", "-x"):
         with pytest.raises(InvalidArgument):
             await create(imaged, name)
-    for options in ({"type": "tmpfs", "device": "tmpfs"}, {"type": "nfs", "o": "addr=x", "device": ":/x"},
+    for options in ({"type": "cifs", "device": "//x/y"}, {"type": "ext4", "device": "/dev/sda"},
                     {"type": "none", "o": "bind,size=1", "device": "/x"}):
         with pytest.raises(Unimplemented):
             await create(imaged, "data", options=options)
-    for options in ({"size": "1"}, {"type": "none", "o": "bind"}, {"o": "bind", "device": "rel"}):
-        with pytest.raises(InvalidArgument):
+    for options in (
+        {"size": "1"}, {"type": "none", "o": "bind"}, {"o": "bind", "device": "rel"}, {"type": "tmpfs", "o": "size=1m"},
+        {"type": "tmpfs", "device": "tmpfs", "o": "huge=always"}, {"type": "tmpfs", "device": "tmpfs", "o": "size=1\n"},
+        {"type": "nfs", "device": ":/x"}, {"type": "nfs", "device": "/x", "o": "addr=a"},
+        {"type": "nfs", "device": ":/x", "o": "addr=a,Bad=1"},
+    ):
+        with pytest.raises(InvalidArgument) as refused:
             await create(imaged, "data", options=options)
+        assert refused.value.field.startswith("options")
     with pytest.raises(NotFound):
         await create(imaged, "data", driver="nfs")
     assert await names(imaged) == []
+
+
+async def test_a_file_system_is_told_as_the_mount_that_it_is(imaged: Served) -> None:
+    memory = await create(imaged, "memory", options={"type": "tmpfs", "device": "tmpfs", "o": "size=8m,nodev"})
+    assert (memory.mount.type, memory.mount.source) == ("tmpfs", memory.path)
+    assert [(one.key, one.value) for one in memory.mount.options] == [("size", b"8m"), ("nodev", b"")]
+    server = await create(imaged, "server", options={"type": "nfs", "device": ":/x", "o": "addr=server,vers=4,ro"})
+    assert (server.mount.type, server.mount.source) == ("nfs", b":/x")
+    assert [one.key for one in server.mount.options] == ["addr", "vers", "ro"]
+    snapshot = await imaged.prepare("c")
+    for name in ("memory", "server"):
+        filled = await imaged.call(rpc.VolumeServiceStub, "FillVolume", pb.FillVolumeRequest(
+            namespace=NAMESPACE, name=name, snapshot=snapshot.key, path=b"/"))
+        assert not filled.filled
+    await imaged.remove_snapshot("c")
 
 
 async def test_a_directory_without_a_record_is_told_and_never_emptied(imaged: Served) -> None:

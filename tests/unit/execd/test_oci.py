@@ -45,7 +45,7 @@ def test_users_are_resolved_as_docker_does(text, uid, gid, groups, home) -> None
 @pytest.mark.parametrize(
     "text", ["1:", ":1", ":", "+1", "-1", " 1", "1 ", "4294967296", "2147483648", "9" * 14, "a:b:c", "a b", "a\nb"]
 )
-def test_users_outside_the_grammar_are_refused(text) -> None:
+def test_15_30_users_outside_the_grammar_are_refused(text) -> None:
     with pytest.raises(InvalidArgument) as refused:
         users.resolve(text, [], PASSWD, GROUP)
     assert refused.value.reason == "BAD_USER"

@@ -154,8 +154,11 @@ def test_a_volume_in_the_long_form():
     (volume,) = draft(host={"Mounts": [{"Type": "volume", "Target": "/x"}]}).volumes
     assert volume.anonymous
     assert len(volume.name) == 64
-    with pytest.raises(Unimplemented, match="Subpath"):
-        draft(host={"Mounts": [mount | {"VolumeOptions": {"Subpath": "a"}}]})
+    for path in ("/a", "../a", "a/../../b"):
+        with pytest.raises(InvalidArgument, match="subpath must be a relative path"):
+            draft(host={"Mounts": [mount | {"VolumeOptions": {"Subpath": path}}]})
+    made = draft(host={"Mounts": [mount | {"VolumeOptions": {"Subpath": "a/./b"}}]})
+    assert made.volumes[0].subpath == b"a/b"
 
 
 @pytest.mark.parametrize("policy,words", [

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from pier.network.v1 import network_pb2 as pier_dot_network_dot_v1_dot_network__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpier/engine/v1/engine.proto\x12\x0epier.engine.v1\x1a\x1dpier/network/v1/network.proto\"\x96\x02\n\rContainerPlan\x12\x14\n\x0cnetwork_mode\x18\x01 \x01(\t\x12\x30\n\x0b\x61ttachments\x18\x02 \x03(\x0b\x32\x1b.pier.network.v1.Attachment\x12\x0b\n\x03\x64ns\x18\x03 \x03(\t\x12\x12\n\ndns_search\x18\x04 \x03(\t\x12\x13\n\x0b\x64ns_options\x18\x05 \x03(\t\x12\x13\n\x0b\x65xtra_hosts\x18\x06 \x03(\t\x12,\n\x07volumes\x18\x07 \x03(\x0b\x32\x1b.pier.engine.v1.VolumeMount\x12\x15\n\rexposed_ports\x18\x08 \x03(\t\x12-\n\x05ports\x18\t \x03(\x0b\x32\x1e.pier.network.v1.PublishedPort\"\xc5\x02\n\x0bVolumeMount\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\x0c\x12\x11\n\tread_only\x18\x03 \x01(\x08\x12\x11\n\tanonymous\x18\x04 \x01(\x08\x12\x0f\n\x07no_copy\x18\x05 \x01(\x08\x12\x0e\n\x06\x64river\x18\x06 \x01(\t\x12\x39\n\x07options\x18\x07 \x03(\x0b\x32(.pier.engine.v1.VolumeMount.OptionsEntry\x12\x37\n\x06labels\x18\x08 \x03(\x0b\x32\'.pier.engine.v1.VolumeMount.LabelsEntry\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpier/engine/v1/engine.proto\x12\x0epier.engine.v1\x1a\x1dpier/network/v1/network.proto\"\x96\x02\n\rContainerPlan\x12\x14\n\x0cnetwork_mode\x18\x01 \x01(\t\x12\x30\n\x0b\x61ttachments\x18\x02 \x03(\x0b\x32\x1b.pier.network.v1.Attachment\x12\x0b\n\x03\x64ns\x18\x03 \x03(\t\x12\x12\n\ndns_search\x18\x04 \x03(\t\x12\x13\n\x0b\x64ns_options\x18\x05 \x03(\t\x12\x13\n\x0b\x65xtra_hosts\x18\x06 \x03(\t\x12,\n\x07volumes\x18\x07 \x03(\x0b\x32\x1b.pier.engine.v1.VolumeMount\x12\x15\n\rexposed_ports\x18\x08 \x03(\t\x12-\n\x05ports\x18\t \x03(\x0b\x32\x1e.pier.network.v1.PublishedPort\"\xd6\x02\n\x0bVolumeMount\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\x0c\x12\x11\n\tread_only\x18\x03 \x01(\x08\x12\x11\n\tanonymous\x18\x04 \x01(\x08\x12\x0f\n\x07no_copy\x18\x05 \x01(\x08\x12\x0e\n\x06\x64river\x18\x06 \x01(\t\x12\x39\n\x07options\x18\x07 \x03(\x0b\x32(.pier.engine.v1.VolumeMount.OptionsEntry\x12\x37\n\x06labels\x18\x08 \x03(\x0b\x32\'.pier.engine.v1.VolumeMount.LabelsEntry\x12\x0f\n\x07subpath\x18\t \x01(\x0c\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,9 +39,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONTAINERPLAN']._serialized_start=79
   _globals['_CONTAINERPLAN']._serialized_end=357
   _globals['_VOLUMEMOUNT']._serialized_start=360
-  _globals['_VOLUMEMOUNT']._serialized_end=685
-  _globals['_VOLUMEMOUNT_OPTIONSENTRY']._serialized_start=592
-  _globals['_VOLUMEMOUNT_OPTIONSENTRY']._serialized_end=638
-  _globals['_VOLUMEMOUNT_LABELSENTRY']._serialized_start=640
-  _globals['_VOLUMEMOUNT_LABELSENTRY']._serialized_end=685
+  _globals['_VOLUMEMOUNT']._serialized_end=702
+  _globals['_VOLUMEMOUNT_OPTIONSENTRY']._serialized_start=609
+  _globals['_VOLUMEMOUNT_OPTIONSENTRY']._serialized_end=655
+  _globals['_VOLUMEMOUNT_LABELSENTRY']._serialized_start=657
+  _globals['_VOLUMEMOUNT_LABELSENTRY']._serialized_end=702
 # @@protoc_insertion_point(module_scope)

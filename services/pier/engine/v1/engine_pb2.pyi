@@ -139,6 +139,7 @@ class VolumeMount(_message.Message):
     DRIVER_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    SUBPATH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the volume; it is made where it is missing."""
     target: _builtins.bytes
@@ -150,6 +151,8 @@ class VolumeMount(_message.Message):
     """An empty volume does not get what the image has at `target`."""
     driver: _builtins.str
     """For a volume that has to be made."""
+    subpath: _builtins.bytes
+    """The part of the volume that is mounted, relative; "" for all of it."""
     @_builtins.property
     def options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -165,10 +168,11 @@ class VolumeMount(_message.Message):
         driver: _builtins.str = ...,
         options: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        subpath: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous", b"anonymous", "driver", b"driver", "labels", b"labels", "name", b"name", "no_copy", b"no_copy", "options", b"options", "read_only", b"read_only", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous", b"anonymous", "driver", b"driver", "labels", b"labels", "name", b"name", "no_copy", b"no_copy", "options", b"options", "read_only", b"read_only", "subpath", b"subpath", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2509,7 +2509,9 @@ class FillVolumeResponse(_message.Message):
 
     FILLED_FIELD_NUMBER: _builtins.int
     filled: _builtins.bool
-    """False where the volume was not empty, or the snapshot has no such directory: nothing was changed."""
+    """False where the volume was not empty, is one that is mounted at its first use (tmpfs, NFS), or the snapshot has no
+    such directory: nothing was changed.
+    """
     def __init__(
         self,
         *,
@@ -2578,7 +2580,10 @@ class CreateVolumeRequest(_message.Message):
     def owner(self) -> _types_pb2.Owner: ...
     @_builtins.property
     def options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """None, or {type: "none", o: "bind", device: PATH}: a directory of the host's. Others are UNIMPLEMENTED by name."""
+        """None, or, as mount(8) has them: {type: "none", o: "bind", device: PATH}, a directory of the host's; {type: "tmpfs",
+        device: "tmpfs", o: "size=…"}; {type: "nfs" or "nfs4", device: ":/PATH", o: "addr=HOST,…"}. The last two are mounted
+        by who runs the first container that has them, and unmounted with the last. Others are UNIMPLEMENTED by name.
+        """
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...

@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19pier/types/v1/types.proto\x12\rpier.types.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"7\n\x05Owner\x12\x0f\n\x07manager\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\t\")\n\x0bMountOption\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\"8\n\x05IdMap\x12\x0e\n\x06inside\x18\x01 \x01(\r\x12\x0f\n\x07outside\x18\x02 \x01(\r\x12\x0e\n\x06length\x18\x03 \x01(\r\"\xef\x01\n\tMountSpec\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\x0c\x12\x0e\n\x06target\x18\x03 \x01(\x0c\x12+\n\x07options\x18\x04 \x03(\x0b\x32\x1a.pier.types.v1.MountOption\x12&\n\x08uid_maps\x18\x05 \x03(\x0b\x32\x14.pier.types.v1.IdMap\x12&\n\x08gid_maps\x18\x06 \x03(\x0b\x32\x14.pier.types.v1.IdMap\x12\x13\n\x0bpropagation\x18\x07 \x01(\t\x12\x11\n\trecursive\x18\x08 \x01(\x08\x12\x0f\n\x07\x62oot_id\x18\t \x01(\t\"\x90\x02\n\x04Span\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12)\n\x05start\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\x05\x66\x61\x63ts\x18\x05 \x03(\x0b\x32\x1e.pier.types.v1.Span.FactsEntry\x12\r\n\x05\x65rror\x18\x06 \x01(\t\x12%\n\x08\x63hildren\x18\x07 \x03(\x0b\x32\x13.pier.types.v1.Span\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\")\n\x06\x43ursor\x12\r\n\x05\x65poch\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"\xba\x02\n\x05\x45vent\x12%\n\x06\x63ursor\x18\x01 \x01(\x0b\x32\x15.pier.types.v1.Cursor\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07node_id\x18\x03 \x01(\t\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x05 \x01(\t\x12\n\n\x02id\x18\x06 \x01(\t\x12#\n\x05owner\x18\x07 \x01(\x0b\x32\x14.pier.types.v1.Owner\x12\x38\n\nattributes\x18\x08 \x03(\x0b\x32$.pier.types.v1.Event.AttributesEntry\x12\x13\n\x0bincarnation\x18\t \x01(\x04\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb8\x01\n\rEventSelector\x12)\n\x05\x61\x66ter\x18\x01 \x01(\x0b\x32\x15.pier.types.v1.CursorH\x00\x88\x01\x01\x12.\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12.\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x42\x08\n\x06_afterB\x08\n\x06_sinceB\x08\n\x06_untilb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19pier/types/v1/types.proto\x12\rpier.types.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"7\n\x05Owner\x12\x0f\n\x07manager\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\t\")\n\x0bMountOption\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\"8\n\x05IdMap\x12\x0e\n\x06inside\x18\x01 \x01(\r\x12\x0f\n\x07outside\x18\x02 \x01(\r\x12\x0e\n\x06length\x18\x03 \x01(\r\"\x80\x02\n\tMountSpec\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\x0c\x12\x0e\n\x06target\x18\x03 \x01(\x0c\x12+\n\x07options\x18\x04 \x03(\x0b\x32\x1a.pier.types.v1.MountOption\x12&\n\x08uid_maps\x18\x05 \x03(\x0b\x32\x14.pier.types.v1.IdMap\x12&\n\x08gid_maps\x18\x06 \x03(\x0b\x32\x14.pier.types.v1.IdMap\x12\x13\n\x0bpropagation\x18\x07 \x01(\t\x12\x11\n\trecursive\x18\x08 \x01(\x08\x12\x0f\n\x07\x62oot_id\x18\t \x01(\t\x12\x0f\n\x07subpath\x18\n \x01(\x0c\"\x90\x02\n\x04Span\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12)\n\x05start\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\x05\x66\x61\x63ts\x18\x05 \x03(\x0b\x32\x1e.pier.types.v1.Span.FactsEntry\x12\r\n\x05\x65rror\x18\x06 \x01(\t\x12%\n\x08\x63hildren\x18\x07 \x03(\x0b\x32\x13.pier.types.v1.Span\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\")\n\x06\x43ursor\x12\r\n\x05\x65poch\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"\xba\x02\n\x05\x45vent\x12%\n\x06\x63ursor\x18\x01 \x01(\x0b\x32\x15.pier.types.v1.Cursor\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07node_id\x18\x03 \x01(\t\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x05 \x01(\t\x12\n\n\x02id\x18\x06 \x01(\t\x12#\n\x05owner\x18\x07 \x01(\x0b\x32\x14.pier.types.v1.Owner\x12\x38\n\nattributes\x18\x08 \x03(\x0b\x32$.pier.types.v1.Event.AttributesEntry\x12\x13\n\x0bincarnation\x18\t \x01(\x04\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb8\x01\n\rEventSelector\x12)\n\x05\x61\x66ter\x18\x01 \x01(\x0b\x32\x15.pier.types.v1.CursorH\x00\x88\x01\x01\x12.\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12.\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x42\x08\n\x06_afterB\x08\n\x06_sinceB\x08\n\x06_untilb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,17 +44,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IDMAP']._serialized_start=209
   _globals['_IDMAP']._serialized_end=265
   _globals['_MOUNTSPEC']._serialized_start=268
-  _globals['_MOUNTSPEC']._serialized_end=507
-  _globals['_SPAN']._serialized_start=510
-  _globals['_SPAN']._serialized_end=782
-  _globals['_SPAN_FACTSENTRY']._serialized_start=738
-  _globals['_SPAN_FACTSENTRY']._serialized_end=782
-  _globals['_CURSOR']._serialized_start=784
-  _globals['_CURSOR']._serialized_end=825
-  _globals['_EVENT']._serialized_start=828
-  _globals['_EVENT']._serialized_end=1142
-  _globals['_EVENT_ATTRIBUTESENTRY']._serialized_start=1093
-  _globals['_EVENT_ATTRIBUTESENTRY']._serialized_end=1142
-  _globals['_EVENTSELECTOR']._serialized_start=1145
-  _globals['_EVENTSELECTOR']._serialized_end=1329
+  _globals['_MOUNTSPEC']._serialized_end=524
+  _globals['_SPAN']._serialized_start=527
+  _globals['_SPAN']._serialized_end=799
+  _globals['_SPAN_FACTSENTRY']._serialized_start=755
+  _globals['_SPAN_FACTSENTRY']._serialized_end=799
+  _globals['_CURSOR']._serialized_start=801
+  _globals['_CURSOR']._serialized_end=842
+  _globals['_EVENT']._serialized_start=845
+  _globals['_EVENT']._serialized_end=1159
+  _globals['_EVENT_ATTRIBUTESENTRY']._serialized_start=1110
+  _globals['_EVENT_ATTRIBUTESENTRY']._serialized_end=1159
+  _globals['_EVENTSELECTOR']._serialized_start=1162
+  _globals['_EVENTSELECTOR']._serialized_end=1346
 # @@protoc_insertion_point(module_scope)

@@ -150,10 +150,13 @@ class MountSpec(_message.Message):
     PROPAGATION_FIELD_NUMBER: _builtins.int
     RECURSIVE_FIELD_NUMBER: _builtins.int
     BOOT_ID_FIELD_NUMBER: _builtins.int
+    SUBPATH_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """The file system's type ("overlay", "erofs", "tmpfs", "bind", …). "bind" binds `source`, a file or directory."""
     source: _builtins.bytes
-    """An absolute path, or what the type takes as source. Empty where the type has none."""
+    """An absolute path, or what the type takes as source. Empty where the type has none. Of a tmpfs: empty for one of its
+    own; a path is a word for one that all containers which name it have together, from the first to the last that runs.
+    """
     target: _builtins.bytes
     """Where, relative to the container's root; "" is the root itself. Resolved without ever leaving the root."""
     propagation: _builtins.str
@@ -162,6 +165,8 @@ class MountSpec(_message.Message):
     """A bind takes the mounts below its source along."""
     boot_id: _builtins.str
     """The boot (/proc/sys/kernel/random/boot_id) during which `source` and paths in the options are valid; "" for any."""
+    subpath: _builtins.bytes
+    """Of a bind: what is bound is this path below the source, resolved within it when it is mounted. "" for the source."""
     @_builtins.property
     def options(self) -> _containers.RepeatedCompositeFieldContainer[Global___MountOption]:
         """The type's options, and "ro", "nosuid", "nodev", "noexec", "relatime", … as flags."""
@@ -184,10 +189,11 @@ class MountSpec(_message.Message):
         propagation: _builtins.str = ...,
         recursive: _builtins.bool = ...,
         boot_id: _builtins.str = ...,
+        subpath: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "gid_maps", b"gid_maps", "options", b"options", "propagation", b"propagation", "recursive", b"recursive", "source", b"source", "target", b"target", "type", b"type", "uid_maps", b"uid_maps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "gid_maps", b"gid_maps", "options", b"options", "propagation", b"propagation", "recursive", b"recursive", "source", b"source", "subpath", b"subpath", "target", b"target", "type", b"type", "uid_maps", b"uid_maps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,62 @@
+"""Images that set traps for what the engine makes in their root file systems."""
+
+import json
+
+import pytest
+
+from deploy.busybox_image import Entry as File
+from deploy.busybox_image import Image, busybox_image, directory, docker_archive, layer, symlink
+from tests.engine import wait_until
+
+
+@pytest.fixture
+def loaded(engine):
+    """Loads an image of busybox and one more layer under the name "trap:1"."""
+    def load(entries, config):
+        image = Image([*busybox_image().layers, layer(entries)], {"Cmd": ["sh"], "Env": ["PATH=/bin"], **config})
+        engine.run([*engine.argv("pier"), "load"], input=docker_archive({"trap:1": image}), text=False, check=True)
+
+    yield load
+    engine.remove_everything()
+    if names := engine.ok("volume", "ls", "-q").split():
+        engine.ok("volume", "rm", *names)
+    engine.ok("rmi", "-f", "trap:1")
+
+
+def test_27_a_declared_volume_that_climbs_shows_nothing_of_the_host(engine, loaded, tmp_path):
+    (tmp_path / "canary").write_text("host")
+    climbing = [f"/../../../../..{tmp_path}", f"/a/../../../..{tmp_path}/.", f"/link/../..{tmp_path}"]
+    links = [symlink("link", "../../../../.."), symlink("a", str(tmp_path))]
+    loaded(links, {"Volumes": {path: {} for path in climbing}})
+    engine.ok("create", "--name", "trapped", "trap:1")
+    mounts = engine.inspect("trapped")["Mounts"]
+    assert mounts
+    for mount in mounts:
+        assert ".." not in mount["Destination"]
+    assert "canary" not in engine.ok("run", "--rm", "trap:1", "ls", "-R", f"/{tmp_path.parts[1]}")
+    assert [path.name for path in tmp_path.iterdir()] == ["canary"]
+
+
+def test_38_what_the_engine_puts_into_etc_follows_no_link_of_the_image(engine, loaded, tmp_path):
+    canary = tmp_path / "canary"
+    canary.write_text("host")
+    for target in (str(canary), f"../../../../../..{canary}", "/proc/self/fd/1"):
+        loaded([directory("etc"), symlink("etc/hosts", target), symlink("etc/resolv.conf", target),
+                symlink("etc/hostname", target)], {})
+        engine.docker("run", "--name", "trapped", "trap:1", "true")
+        engine.docker("rm", "-f", "trapped")
+        assert canary.read_text() == "host"
+        assert [path.name for path in tmp_path.iterdir()] == ["canary"]
+
+
+def test_29_labels_of_an_image_steer_nothing_of_the_engine(engine, loaded):
+    """A label that means something on an engine's own object is only a word on a container."""
+    labels = {"com.docker.volume.anonymous": "", "pier.restart": "always", "containerd.io/restart.status": "running",
+              "containerd.io/restart.loguri": "binary:///bin/touch?/tmp/pwned-by-label"}
+    loaded([File("data/x", data=b"x")], {"Labels": labels})
+    engine.ok("run", "-d", "--name", "trapped", "-v", "kept:/data", "trap:1", "true")
+    wait_until(lambda: engine.inspect("trapped")["State"]["Status"] == "exited")
+    assert engine.inspect("trapped")["RestartCount"] == 0
+    engine.ok("rm", "-v", "trapped")
+    assert engine.ok("volume", "ls", "-q") == "kept"
+    assert not json.loads(engine.ok("volume", "inspect", "kept"))[0]["Labels"]
