@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import posixpath
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -73,11 +74,7 @@ async def prepare(build: Build, ground: Ground, config: Config, step: df.Copy, f
                         "and end with a /")
     parts = [_written(heredoc) for heredoc in step.heredocs]
     snapshot = await find(step, step.from_) if step.sources else ""
-    for source in step.sources:
-        if isinstance(step, df.Add) and source.startswith(_REMOTE):
-            parts.append(await _fetched(build, step, source))
-        else:
-            parts.append(await _source(build, step, source, snapshot))
+    parts += await asyncio.gather(*(_found(build, step, source, snapshot) for source in step.sources))
     inputs = Inputs(
         ground=ground.key, instruction=f"{verb(step)} {_flags(step)}{target}",
         files={part.name: part.digest for part in parts},
@@ -120,6 +117,12 @@ def _written(heredoc: df.Heredoc) -> Part:
     data = _bytes(heredoc.text)
     entry = Entry(name=clean_name(_bytes(heredoc.name)), mode=_FILE_MODE, size=len(data))
     return Part(f"<<{heredoc.name}", hashlib.sha256(data).hexdigest(), content=(entry, data))
+
+
+async def _found(build: Build, step: df.Copy, source: str, snapshot: str) -> Part:
+    if isinstance(step, df.Add) and source.startswith(_REMOTE):
+        return await _fetched(build, step, source)
+    return await _source(build, step, source, snapshot)
 
 
 async def _fetched(build: Build, step: df.Add, source: str) -> Part:

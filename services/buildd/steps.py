@@ -55,6 +55,8 @@ class Done:
 
 async def carry_out(state: State, place: str, inputs: Inputs, rules: Rules, work: Work) -> Done:
     """The step's record, by ``work`` where there is none. Two builds that need the same step carry it out once."""
+    if rules.clamp_ns is not None:  # the same files with other times are another layer
+        inputs = msgspec.structs.replace(inputs, settings={**inputs.settings, "source date": str(rules.clamp_ns)})
     key = keys.key_of(inputs)
     async with state.locks.hold(key):
         async with stage("build.lookup"):

@@ -212,3 +212,24 @@ def test_networks_of_commands(builder):
 def test_no_container_of_a_build_is_in_any_list(builder):
     builder.ok("-t", "a", dockerfile="FROM busybox\nRUN true\n")
     assert builder.engine.ok("ps", "-aq") == ""
+
+
+def test_limits_hold_for_the_commands(builder):
+    builder.ok("-t", "a", "--ulimit", "nofile=77:77", "--shm-size", "8m", "--memory", "64m", dockerfile=(
+        "FROM busybox\nRUN ulimit -n > /said && df -k /dev/shm | awk 'END {print $2}' >> /said\n"))
+    assert builder.run("a", "cat", "/said").split() == ["77", "8192"]
+
+
+def test_commands_reach_containers_of_a_network_by_name(builder):
+    engine = builder.engine
+    engine.ok("network", "create", "builds")
+    try:
+        engine.ok("run", "-d", "--name", "web", "--network", "builds", "busybox", "httpd", "-f", "-h", "/etc")
+        builder.ok("-t", "a", "--network", "builds", dockerfile=(
+            "FROM busybox\nRUN wget -q -O /said http://web/passwd && wget -q -O /dev/null http://web/group\n"))
+        assert "root" in builder.run("a", "cat", "/said")
+        builder.ok("-t", "b", "--network", "container:web", dockerfile=(
+            "FROM busybox\nRUN wget -q -O /s http://127.0.0.1/passwd\n"))
+    finally:
+        engine.docker("rm", "-f", "web")
+        engine.ok("network", "rm", "builds")

@@ -1,7 +1,6 @@
 """Attacks on a builder; the numbers are those of the list of attacks."""
 
 import asyncio
-import os
 import subprocess
 from pathlib import Path
 
@@ -49,7 +48,7 @@ def test_row_43_a_dockerfile_cannot_grant_itself_what_its_client_has_not(builder
 
 def test_row_43_the_hosts_network_is_the_clients_to_give(builder):
     builder.ok("--network", "host", "-t", "a", dockerfile="FROM busybox\nRUN ls /sys/class/net > /said\n")
-    assert builder.run("a", "cat", "/said").split() == sorted(os.listdir("/sys/class/net"))
+    assert builder.engine.instance.bridge in builder.run("a", "cat", "/said").split()
 
 
 @pytest.mark.parametrize("options", [

@@ -122,6 +122,11 @@ def test_the_same_source_date_gives_the_same_digest_twice(builder):
         ids.add(builder.inspect("a")["Id"])
     assert len(ids) == 1
     assert builder.inspect("a")["Created"].startswith("2020-09-13T12:26:40")
+    # Steps that another build has made, with the times of that one, are not taken.
+    pier_ok(builder, "-t", "undated", dockerfile="FROM busybox\nRUN echo y > /y\n")
+    pier_ok(builder, "-t", "dated", "--build-arg", "SOURCE_DATE_EPOCH=1600000000")
+    assert builder.run("undated", "date", "-r", "/y", "+%Y") != "2020"
+    assert builder.run("dated", "date", "-r", "/y", "+%Y") == "2020"
 
 
 def test_a_context_comes_over_the_standard_input(builder, tmp_path):

@@ -388,7 +388,7 @@ class Output(_message.Message):
     tar: _builtins.bool
     """The root file system as a tar, in BuildResponse.output."""
     oci: _builtins.bool
-    """An OCI layout as a tar, in BuildResponse.output."""
+    """An OCI layout as a tar, in BuildResponse.output. The image is made too."""
     def __init__(
         self,
         *,
