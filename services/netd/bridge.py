@@ -19,7 +19,7 @@ from ipaddress import IPv6Interface
 from pathlib import Path
 from typing import Final
 
-from chassis.errors import Conflict
+from chassis.errors import Conflict, Unimplemented
 from netd import links
 from netd.ipam import Interface
 from netd.netlink import NetlinkSocket
@@ -145,10 +145,13 @@ def enable_forwarding(version: int = 4) -> bool:
     switch too, so bridges are sealed after it, not before.
 
     A host that forwards IPv6 no longer listens to router advertisements, by which it may have its own address and
-    route: links that listened go on.
+    route: links that listened go on. Raises Unimplemented where the kernel has no IPv6.
     """
     if is_forwarding(version):
         return False
+    if not (_SYSCTL / _FORWARDING[version]).exists():
+        raise Unimplemented(f"this host has no IPv{version}", reason="NO_IPV6", field="spec.enable_ipv6",
+                            expected="false")
     if version == 6:
         for switch in (_SYSCTL / "ipv6/conf").glob("*/accept_ra"):
             if switch.parent.name not in ("all", "default") and switch.read_text().strip() == "1":

@@ -21,7 +21,7 @@ from typing import Any
 from chassis import stages
 from chassis.client import Peer
 from chassis.instance import Instance, instance, make_private
-from netd import links, netns
+from netd import links, netns, wiring
 from netd.netlink import NetlinkSocket
 from netd.resolver import program
 from pier.network.v1 import network_pb2 as net
@@ -261,9 +261,7 @@ class Netd:
         self.kill_resolver()
         table = self.instance.nft_table
         with NetlinkSocket() as sock:
-            for link in links.all_links(sock):
-                if link.alias.startswith(f"{table} "):
-                    sock.run([links.delete_link(link.name)])
+            wiring.delete(sock, [each.name for each in links.all_links(sock) if each.alias.startswith(f"{table} ")])
         run("nft", f"add table inet {table}; delete table inet {table}")
         shutil.rmtree(self.instance.root)
         shutil.rmtree(self.instance.run)
@@ -275,11 +273,12 @@ def run(*command: str) -> None:
 
 
 def links_gone(prefix: str, kept: Collection[str] = ()) -> None:
-    """Wait for the end of every veth whose name begins so, those in ``kept`` left out."""
+    """Wait for the end of every veth whose name begins so, those in ``kept`` and networks' own left out."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as events, NetlinkSocket() as sock:
         events.bind((0, links.RTNLGRP_LINK))
         while any(
             link.name.startswith(prefix) and link.kind == "veth" and link.name not in kept
+            and link.name[len(prefix):len(prefix) + 1] not in ("n", "p")
             for link in links.all_links(sock)
         ):
             assert select.select([events], [], [], 5)[0], "a link of a removed sandbox stays"

@@ -47,6 +47,15 @@ async def network(netd: Netd) -> None:
     await netd.create_network(7, "blue")
 
 
+def on(**spec: object) -> Verb:
+    """A sandbox, and a network called blue to join it to."""
+    async def before(netd: Netd) -> None:
+        await netd.create_network(7, "blue", **spec)
+        await netd.create(1)
+
+    return before
+
+
 VERBS: dict[str, tuple[Verb, Verb, Verb]] = {
     # name: (what stands before, the verb, what undoes it)
     "create_sandbox": (nothing, lambda n: n.create(1), lambda n: n.remove(1)),
@@ -59,6 +68,13 @@ VERBS: dict[str, tuple[Verb, Verb, Verb]] = {
     "detach_of_two": (attached_twice, lambda n: n.detach(1), nothing),
     "remove_sandbox": (attached, lambda n: n.remove(1), nothing),
     "create_network": (nothing, lambda n: n.create_network(7, "blue"), lambda n: n.remove_network("blue")),
+    "attach_both_ip_versions": (
+        on(enable_ipv6=True), lambda n: n.attach(1, "blue", ports=[tcp(PORT)]), lambda n: n.detach(1, "blue"),
+    ),
+    "attach_macvlan": (on(driver="macvlan"), lambda n: n.attach(1, "blue"), lambda n: n.detach(1, "blue")),
+    "create_macvlan_network": (
+        nothing, lambda n: n.create_network(7, "blue", driver="macvlan"), lambda n: n.remove_network("blue"),
+    ),
     "remove_network": (network, lambda n: n.remove_network("blue"), nothing),
 }
 

@@ -199,3 +199,17 @@ async def test_a_host_that_listens_to_routers_goes_on_when_it_begins_to_forward(
     findings = [finding.subject for finding in await netd.fsck(repair=True)]
     assert findings == ["net.ipv6.conf.all.forwarding"]
     assert await netd.fsck() == []
+
+
+async def test_62_forwarded_traffic_never_appears_as_from_loopback(netd: Netd, free_port: int) -> None:
+    await netd.create_network(7, "blue", enable_ipv6=True)
+    made = await netd.create(1)
+    endpoint = await netd.attach(1, "blue", ports=[tcp(free_port)])
+    ways = (
+        (in_namespace, "0.0.0.0", OUTSIDE, on_host, "127.0.0.1", world.ADDRESS, world.GATEWAY, endpoint.gateway_ipv4),
+        (in_namespace6, "::", OUTSIDE6, on_host6, world.ADDRESS6, world.ADDRESS6, world.GATEWAY6, world.ADDRESS6),
+    )
+    for inside, everywhere, outside, host, own, address, peer, seen in ways:
+        with listener(inside(path_of(made)), everywhere, 80) as server:
+            assert await reached(outside, address, free_port, server) == peer, "the sender's own address is kept"
+            assert await reached(host, own, free_port, server) in (seen, endpoint.gateway_ipv6)

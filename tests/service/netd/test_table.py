@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from chassis.errors import Unimplemented
 from netd import bridge, links, netns
 from netd.ipam import Address, Block, with_prefix
 from netd.neighbours import Neighbours
@@ -586,3 +587,11 @@ def test_64_neither_host_nor_neighbours_believe_a_containers_router_advertisemen
             pass  # the neighbour's solicitations
     assert (routes_of(None), routes_of(two.path)) == before
     assert Path("/proc/sys/net/ipv6/conf/pt0/accept_ra").read_text() == "0\n"
+
+
+def test_on_a_host_without_ipv6_forwarding_it_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(bridge, "_SYSCTL", tmp_path)
+    with pytest.raises(Unimplemented, match="no IPv6"):
+        bridge.enable_forwarding(6)
