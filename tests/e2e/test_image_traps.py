@@ -21,6 +21,7 @@ def loaded(engine):
     if names := engine.ok("volume", "ls", "-q").split():
         engine.ok("volume", "rm", *names)
     engine.ok("rmi", "-f", "trap:1")
+    engine.ok("image", "prune", "-f")  # those that lost the name to a later one
 
 
 def test_27_a_declared_volume_that_climbs_shows_nothing_of_the_host(engine, loaded, tmp_path):

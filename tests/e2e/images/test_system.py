@@ -129,7 +129,8 @@ def test_a_volume_that_a_container_has_mounted_stays(engine, api):
         ({"Name": "a"}, 400, "includes invalid characters for a local volume name"),
         ({"Name": "../x"}, 400, "includes invalid characters for a local volume name"),
         ({"Name": "ok", "Driver": "nope"}, 404, "nope"),
-        ({"Name": "ok", "DriverOpts": {"type": "nfs", "device": ":/x"}}, 501, "nfs"),
+        ({"Name": "ok", "DriverOpts": {"type": "nfs", "device": ":/x"}}, 400, "does not say where the server is"),
+        ({"Name": "ok", "DriverOpts": {"type": "cifs", "device": "//x/y"}}, 501, "cifs"),
     ],
 )
 def test_a_volume_that_cannot_be_is_refused(api, body, status, words):
