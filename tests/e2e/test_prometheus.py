@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -33,6 +34,13 @@ class Prometheus:
     def __init__(self, address):
         self._address = address
 
+    def is_ready(self):
+        try:
+            with urllib.request.urlopen(f"http://{self._address}/-/ready", timeout=10) as answer:
+                return answer.status == 200
+        except urllib.error.HTTPError:
+            return False
+
     def query(self, expression):
         url = f"http://{self._address}/api/v1/query?query={urllib.parse.quote(expression)}"
         with urllib.request.urlopen(url, timeout=10) as answer:
@@ -60,7 +68,9 @@ def prometheus(engine, tmp_path):
     try:
         found = wait_until(
             lambda: re.search(r'"address":"(127\.0\.0\.1:[1-9]\d*)"', log.read_text()), 30, "prometheus listens")
-        yield Prometheus(found[1])
+        running = Prometheus(found[1])
+        wait_until(running.is_ready, 30, "prometheus has read what it keeps")
+        yield running
     finally:
         process.terminate()
         process.wait()

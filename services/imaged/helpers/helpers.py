@@ -156,7 +156,8 @@ class Helpers:
 async def _begun(stack: contextlib.AsyncExitStack, channel: socket.socket) -> int | None:
     """The pidfd that the helper sends; from here on ``stack`` ends it. None where it sends none."""
     await _readable(channel.fileno())
-    first, fds, _, _ = socket.recv_fds(channel, 1, 1)
+    first, ancillary, _, _ = channel.recvmsg(1, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
+    fds = [fd for _, _, raw in ancillary for fd in memoryview(raw).cast("i")]
     if not first or len(fds) != 1:
         return None
     stack.callback(os.close, fds[0])
