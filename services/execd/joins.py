@@ -21,7 +21,6 @@ PID: Final = exec_pb2.NAMESPACE_KIND_PID
 IPC: Final = exec_pb2.NAMESPACE_KIND_IPC
 _FILES: Final = {PID: "pid", IPC: "ipc"}
 _WORDS: Final = {PID: "PID", IPC: "IPC"}
-SHM: Final = "/dev/shm"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from chassis.stages import stage
 from execd import health, joins
 from execd.held import Holder
 from execd.lives import EXITED, RESTARTING, RUNNING, Lives
-from execd.oci import capabilities, config, users, validate
+from execd.oci import capabilities, config, mounts, users, validate
 from execd.oci.rootfs import Rootfs
 from execd.places import Places, write_file
 from execd.records import Entry, Note, Records
@@ -291,7 +291,7 @@ def _shm_of(joined: joins.Joined) -> list[dict[str, Any]]:
     """Another container's /dev/shm, cloned by the shim out of that one's mount namespace."""
     if not joined.shm:
         return []
-    return [{"type": protocol.FOREIGN, "source": joined.shm, "target": f"@/{_SHM}", "options": [joins.SHM]}]
+    return [{"type": protocol.FOREIGN, "source": joined.shm, "target": f"@/{_SHM}", "options": [mounts.SHM]}]
 
 
 def _write_document(
