@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -13,6 +12,7 @@ from typing import Final
 from buildd.settings import BuilddSettings
 from chassis.blocking import Pool
 from chassis.errors import NotFound, PierError
+from chassis.locks import NamedLocks
 from chassis.logs import logger
 from chassis.operations import Operations
 from chassis.store import Store
@@ -21,25 +21,6 @@ from coordinator.services import Services
 
 NAMESPACE: Final = "build"
 """Of the containers of builds in execd: no list of a client's shows them."""
-
-
-class NamedLocks:
-    """A lock for each name, forgotten with its last user."""
-
-    def __init__(self) -> None:
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
-
-    @asynccontextmanager
-    async def hold(self, name: str) -> AsyncIterator[None]:
-        lock, users = self._locks.get(name, (asyncio.Lock(), 0))
-        self._locks[name] = lock, users + 1
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, users = self._locks.pop(name)
-            if users > 1:
-                self._locks[name] = lock, users - 1
 
 
 _PAUSE: Final = 0.2

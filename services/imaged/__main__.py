@@ -11,6 +11,7 @@ from chassis.blocking import Pool
 from chassis.compression import Caps
 from chassis.events import EventLog
 from chassis.instance import make_private
+from chassis.locks import NamedLocks
 from chassis.logs import logger
 from chassis.operations import Operations
 from chassis.service import Runtime
@@ -18,7 +19,7 @@ from chassis.store import Store
 from chassis.tar import Limits
 from imaged import catalog, gc, recover, snapshotter
 from imaged.blobs import BlobStore
-from imaged.gate import Gate, NamedLocks
+from imaged.gate import Gate
 from imaged.helpers.helpers import Helpers
 from imaged.layers import LayerStore
 from imaged.service import Content, Images, Snapshots, Volumes

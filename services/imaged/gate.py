@@ -1,4 +1,4 @@
-"""What is being made is not swept: pins, and locks by name."""
+"""What is being made is not swept: pins."""
 
 from __future__ import annotations
 
@@ -33,26 +33,3 @@ class Gate:
         """What is pinned; nothing else becomes so while this lasts."""
         async with self._sweep:
             yield frozenset(self._pins)
-
-
-class NamedLocks:
-    """A lock for each name that somebody holds or waits for."""
-
-    def __init__(self) -> None:
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
-
-    def names(self) -> set[str]:
-        """Names that are held or waited for."""
-        return set(self._locks)
-
-    @asynccontextmanager
-    async def hold(self, name: str) -> AsyncIterator[None]:
-        lock, users = self._locks.get(name, (asyncio.Lock(), 0))
-        self._locks[name] = (lock, users + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, users = self._locks.pop(name)
-            if users > 1:
-                self._locks[name] = (lock, users - 1)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from chassis.blocking import Pool
 from chassis.events import EventLog
+from chassis.locks import NamedLocks
 from chassis.operations import Operations
 from chassis.store import Store
 from imaged.blobs import BlobStore
-from imaged.gate import Gate, NamedLocks
+from imaged.gate import Gate
 from imaged.helpers.helpers import Helpers
 from imaged.layers import LayerStore
 from imaged.settings import ImagedSettings

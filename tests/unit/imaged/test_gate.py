@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from imaged.gate import Gate, NamedLocks
+from chassis.locks import NamedLocks
+from imaged.gate import Gate
 
 
 async def test_a_sweep_sees_every_pin_and_pinning_waits_for_the_sweep() -> None:
