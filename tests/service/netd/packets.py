@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from netd import netns
 
 SocketMaker = Callable[[int], socket.socket]
-_TRIES = 3
+PATIENCE_SECONDS = 10
+"""How long what must arrive is tried: a first packet may wait a second for its neighbour's address, or two."""
 REFUSED_SECONDS = 0.4
 """How long a packet that must not arrive is waited for; one that arrives takes less than a millisecond."""
 
@@ -47,34 +49,37 @@ def listener(make: SocketMaker, address: str, port: int, kind: int = socket.SOCK
 def reach(make: SocketMaker, address: str, port: int, server: socket.socket, source: str = "") -> str | None:
     """Send bytes to ``address``:``port``, expect them at ``server`` and an answer back.
 
-    Returns the sender's address as the server saw it, None where nothing arrived. It is tried some times: TCP would
-    send a first packet that was lost again after a second only.
+    Returns the sender's address as the server saw it, None where nothing arrived in all the time that is given to what
+    must arrive. It is sent again and again: TCP would send a first packet that was lost again after a second only.
     """
-    return next(filter(None, (_once(make, address, port, server, source) for _ in range(_TRIES))), None)
+    end = time.monotonic() + PATIENCE_SECONDS
+    while (peer := attempt(make, address, port, server, source)) is None and time.monotonic() < end:
+        pass
+    return peer
 
 
-def _once(make: SocketMaker, address: str, port: int, server: socket.socket, source: str) -> str | None:
+def attempt(make: SocketMaker, address: str, port: int, server: socket.socket, source: str = "") -> str | None:
+    """As ``reach``, once: for what must not arrive."""
+    ping = os.urandom(8)
     with make(server.type) as client:
         client.settimeout(REFUSED_SECONDS)
-        if source:
-            client.bind((source, 0))
-        if server.type == socket.SOCK_DGRAM:
-            return _datagram(client, (address, port), server)
-        ping = os.urandom(8)
+        server.settimeout(REFUSED_SECONDS)
         try:
-            client.connect((address, port))
+            if source:
+                client.bind((source, 0))
+            client.connect((address, port))  # an answer counts from where the question went only
             client.sendall(ping)
-            while (peer := _served(server, ping)) is None:
-                pass  # an earlier try's, which gave up before it was accepted
+            serve = _datagram if server.type == socket.SOCK_DGRAM else _connection
+            while (peer := serve(server, ping)) is None:
+                pass  # an earlier try's, which gave up before it was served
             assert client.recv(4) == b"pong"
         except OSError:
             return None
         return peer
 
 
-def _served(server: socket.socket, ping: bytes) -> str | None:
+def _connection(server: socket.socket, ping: bytes) -> str | None:
     """Answer the next connection where it is the one that said ``ping``; its address."""
-    server.settimeout(REFUSED_SECONDS)
     served, peer = server.accept()
     with served:
         served.settimeout(REFUSED_SECONDS)
@@ -87,17 +92,10 @@ def _served(server: socket.socket, ping: bytes) -> str | None:
         return str(peer[0])
 
 
-def _datagram(client: socket.socket, target: tuple[str, int], server: socket.socket) -> str | None:
-    server.settimeout(REFUSED_SECONDS)
-    try:
-        client.sendto(b"ping", target)
-        data, peer = server.recvfrom(16)
-        assert data == b"ping"
-        server.sendto(b"pong", peer)
-        # The answer has to come from where the question went.
-        answer, origin = client.recvfrom(16)
-        assert answer == b"pong"
-        assert origin[:2] == target
-    except OSError:
+def _datagram(server: socket.socket, ping: bytes) -> str | None:
+    """Answer the next datagram where it is ``ping``; its sender's address."""
+    data, peer = server.recvfrom(16)
+    if data != ping:
         return None
+    server.sendto(b"pong", peer)
     return str(peer[0])

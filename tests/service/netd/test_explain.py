@@ -13,7 +13,7 @@ from tests import world
 from tests.service.netd.engine import Netd, container, run, tcp
 from tests.service.netd.packets import in_namespace, in_namespace6, listener, on_host
 from tests.service.netd.test_ipv6 import OUTSIDE6
-from tests.service.netd.test_service import OUTSIDE, path_of, reached
+from tests.service.netd.test_service import OUTSIDE, attempted, path_of, reached
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,7 @@ async def test_an_operators_rule_that_stops_it_is_named_and_real_packets_are_sto
     assert (rule_of.hook, rule_of.priority, rule_of.certain) == (hook, priority, True)
     assert rule_of.chain == ("inner" if "jump" in rule else "base")
     with listener(in_namespace(path_of(made)), "0.0.0.0", 80) as server:
-        assert await reached(OUTSIDE, world.ADDRESS, free_port, server) is None
+        assert await attempted(OUTSIDE, world.ADDRESS, free_port, server) is None
 
 
 PASSES = {
@@ -145,4 +145,4 @@ async def test_ipv6_and_routed_networks_are_explained_as_what_they_are(netd: Net
     direct, led = await explained(netd)
     assert (direct.verdict, led.verdict) == ("accept", "drop"), "the rule is for IPv6"
     with listener(in_namespace6(path_of(made)), "::", 80) as server:
-        assert await reached(OUTSIDE6, world.ADDRESS6, free_port, server) is None
+        assert await attempted(OUTSIDE6, world.ADDRESS6, free_port, server) is None

@@ -15,7 +15,7 @@ from pier.network.v1 import network_pb2 as net
 from tests import world
 from tests.service.netd.engine import Netd, container, run, tcp
 from tests.service.netd.packets import in_namespace, listener, on_host
-from tests.service.netd.test_service import path_of, reached
+from tests.service.netd.test_service import attempted, path_of, reached
 from tests.service.netd.test_table import DOCKERS_CHAINS
 
 OUTSIDE = in_namespace(world.OUTSIDE)
@@ -105,7 +105,7 @@ async def test_two_instances_live_side_by_side(netd: Netd, tmp_path: Path) -> No
             assert await reached(OUTSIDE, world.ADDRESS, 18181, at_one) == world.GATEWAY
             assert await reached(OUTSIDE, world.ADDRESS, 18182, at_two) == world.GATEWAY
             address = second.ipv4.partition("/")[0]
-            assert await reached(in_namespace(path_of(one)), address, 80, at_two) is None
+            assert await attempted(in_namespace(path_of(one)), address, 80, at_two) is None
             await netd.kill()
             await netd.start()
             assert await netd.fsck(repair=True) == []
@@ -160,7 +160,7 @@ async def test_a_docker_that_starts_later_or_flushes_its_chain_cuts_nobody_off(n
             run("nft", DOCKERS_CHAINS + "flush chain ip filter DOCKER-USER")
             with listener(OUTSIDE, world.FAR, 7001) as server:
                 async with asyncio.timeout(1):
-                    while await reached(in_namespace(path_of(one)), world.FAR, 7001, server) is None:
+                    while await attempted(in_namespace(path_of(one)), world.FAR, 7001, server) is None:
                         pass
             run("nft", "flush chain ip filter FORWARD")
     finally:
@@ -182,4 +182,4 @@ async def test_66_loopback_of_the_host_stays_closed_to_containers_and_neighbours
     await netd.attach(1, ports=[tcp(18181, "127.0.0.1")])
     with listener(in_namespace(path_of(one)), "0.0.0.0", 80) as server:
         assert await reached(on_host, "127.0.0.1", 18181, server) is not None
-        assert await reached(OUTSIDE, world.ADDRESS, 18181, server) is None
+        assert await attempted(OUTSIDE, world.ADDRESS, 18181, server) is None

@@ -16,7 +16,7 @@ from tests import world
 from tests.service.netd.engine import Netd, container, run, tcp
 from tests.service.netd.packets import in_namespace, in_namespace6, listener, on_host, on_host6
 from tests.service.netd.test_dns import ask, found
-from tests.service.netd.test_service import OUTSIDE, path_of, reached
+from tests.service.netd.test_service import OUTSIDE, attempted, path_of, reached
 
 OUTSIDE6 = in_namespace6(world.OUTSIDE)
 
@@ -98,7 +98,7 @@ async def test_a_port_of_a_container_of_both_versions_is_published_on_both_under
     kept = await netd.set_ports(1, tcp(number, "::", protocol=protocol), network="blue")
     assert [port.host_ip for port in kept.ports] == ["::"]
     with listener(in_namespace(path_of(made)), "0.0.0.0", 80, kind) as server:
-        assert await reached(OUTSIDE, world.ADDRESS, number, server) is None
+        assert await attempted(OUTSIDE, world.ADDRESS, number, server) is None
     assert len((await netd.set_ports(1, tcp(number, protocol=protocol), network="blue")).ports) == 2
     assert await netd.fsck() == []
 
@@ -184,7 +184,7 @@ async def test_65_a_flushed_ruleset_is_repaired_for_ipv6_too(netd: Netd, free_po
     run("nft", "flush ruleset")
     with listener(in_namespace6(path_of(made)), "::", 80) as server:
         async with asyncio.timeout(1):
-            while await reached(OUTSIDE6, world.ADDRESS6, free_port, server) is None:
+            while await attempted(OUTSIDE6, world.ADDRESS6, free_port, server) is None:
                 pass
     assert await netd.fsck() == []
 

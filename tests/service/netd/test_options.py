@@ -17,7 +17,7 @@ from pier.network.v1 import network_pb2 as net
 from tests import world
 from tests.service.netd.engine import Netd, run, tcp
 from tests.service.netd.packets import in_namespace, listener, on_host
-from tests.service.netd.test_service import OUTSIDE, path_of, reached
+from tests.service.netd.test_service import OUTSIDE, attempted, path_of, reached
 
 
 def pool(subnet: str, **fields: object) -> net.Pool:
@@ -118,7 +118,7 @@ async def test_a_port_asked_for_at_no_address_is_published_where_the_network_say
     assert [port.host_ip for port in endpoint.ports] == ["127.0.0.1", world.ADDRESS]
     with listener(in_namespace(path_of(made)), "0.0.0.0", 80) as server:
         assert await reached(on_host, "127.0.0.1", free_port, server) is not None
-        assert await reached(OUTSIDE, world.ADDRESS, free_port, server) is None
+        assert await attempted(OUTSIDE, world.ADDRESS, free_port, server) is None
         assert await reached(OUTSIDE, world.ADDRESS, endpoint.ports[1].host_port, server) == world.GATEWAY
     assert [port.host_port for port in (await netd.set_ports(1, tcp(free_port), network="blue")).ports] == [free_port]
 
@@ -136,15 +136,15 @@ async def test_a_routed_network_is_reached_at_its_own_addresses_and_takes_no_por
     with route_back("10.81.0.0/24"):
         with listener(inside, "0.0.0.0", 80) as open_, listener(inside, "0.0.0.0", 81) as closed:
             assert await reached(OUTSIDE, address_of(endpoint), 80, open_) == world.GATEWAY
-            assert await reached(OUTSIDE, address_of(endpoint), 81, closed) is None
-            assert await reached(on_host, world.ADDRESS, free_port, open_) is None
+            assert await attempted(OUTSIDE, address_of(endpoint), 81, closed) is None
+            assert await attempted(on_host, world.ADDRESS, free_port, open_) is None
             await netd.set_ports(1, tcp(free_port), tcp(free_port, container_port=81), network="blue")
             assert await reached(OUTSIDE, address_of(endpoint), 81, closed) == world.GATEWAY
             await netd.kill()
             await netd.start()
             assert await reached(OUTSIDE, address_of(endpoint), 81, closed) == world.GATEWAY
             await netd.set_ports(1, network="blue")
-            assert await reached(OUTSIDE, address_of(endpoint), 80, open_) is None
+            assert await attempted(OUTSIDE, address_of(endpoint), 80, open_) is None
         with listener(OUTSIDE, world.FAR, 7001) as server:
             assert await reached(inside, world.FAR, 7001, server) == address_of(endpoint)
     assert await netd.fsck() == []
@@ -162,7 +162,7 @@ async def test_on_an_isolated_network_the_host_has_no_address(netd: Netd) -> Non
         assert [each for each in links.addresses(sock) if each.link == index] == []
     with listener(in_namespace(path_of(two)), "0.0.0.0", 80) as server:
         assert await reached(in_namespace(path_of(one)), address_of(second), 80, server) == address_of(first)
-        assert await reached(on_host, address_of(second), 80, server) is None
+        assert await attempted(on_host, address_of(second), 80, server) is None
     assert await netd.fsck() == []
     with pytest.raises(InvalidArgument, match="has no address"):
         await netd.create_network(0x8 << 240, "red", internal=True, options={options.MODE[4]: "isolated"},

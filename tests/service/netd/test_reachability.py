@@ -148,7 +148,7 @@ async def test_every_way_is_open_or_closed_as_the_table_says(netd: Netd, name: s
     with the_outside_host_knows_the_way(version, name), listener(server, everywhere, 80), \
             listener(server, everywhere, 81), listener(outside, everywhere, 7001):
         found: set[str] = set()
-        for _ in range(3):  # a first packet may be lost while neighbours ask for each other
+        for _ in range(12):  # a first packet may be lost while neighbours ask for each other
             left = sorted(WAYS - found)
             answers = await asyncio.gather(*(connects(*ways[way]) for way in left))
             found |= {way for way, answer in zip(left, answers, strict=True) if answer}

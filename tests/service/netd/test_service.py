@@ -25,7 +25,7 @@ from pier.system.v1 import system_pb2
 from pier.types.v1 import types_pb2
 from tests import world
 from tests.service.netd.engine import Netd, container, run, tcp
-from tests.service.netd.packets import in_namespace, listener, on_host, reach
+from tests.service.netd.packets import attempt, in_namespace, listener, on_host, reach
 
 OUTSIDE = in_namespace(world.OUTSIDE)
 
@@ -37,6 +37,11 @@ def path_of(sandbox: net.Sandbox) -> Path:
 async def reached(*arguments: Any, **named: Any) -> str | None:
     """``reach`` on a thread, so that the channel to netd goes on."""
     return await asyncio.to_thread(reach, *arguments, **named)
+
+
+async def attempted(*arguments: Any, **named: Any) -> str | None:
+    """``attempt`` on a thread."""
+    return await asyncio.to_thread(attempt, *arguments, **named)
 
 
 async def test_an_attached_sandbox_has_an_address_a_route_and_a_way_out(netd: Netd) -> None:
@@ -306,7 +311,7 @@ async def test_a_network_of_a_client_is_apart_from_the_others_and_goes_when_it_i
     endpoint = await netd.attach(2, "blue")
     with listener(in_namespace(path_of(two)), "0.0.0.0", 80) as server:
         address = endpoint.ipv4.partition("/")[0]
-        assert await reached(in_namespace(path_of(one)), address, 80, server) is None
+        assert await attempted(in_namespace(path_of(one)), address, 80, server) is None
         second = await netd.attach(1, "blue")
         assert second.interface == "eth1"
         assert await reached(in_namespace(path_of(one)), address, 80, server) is not None
@@ -344,7 +349,7 @@ async def test_containers_of_a_network_without_icc_do_not_reach_each_other(netd:
     endpoint = await netd.attach(2, "quiet")
     with listener(in_namespace(path_of(two)), "0.0.0.0", 80) as server:
         address = endpoint.ipv4.partition("/")[0]
-        assert await reached(in_namespace(path_of(one)), address, 80, server) is None
+        assert await attempted(in_namespace(path_of(one)), address, 80, server) is None
         assert await reached(on_host, address, 80, server) is not None
 
 
@@ -355,7 +360,7 @@ async def test_65_a_flushed_ruleset_is_repaired_within_a_second(netd: Netd, free
         run("nft", "flush ruleset")
         with listener(in_namespace(path_of(sandbox)), "0.0.0.0", 80) as server:
             async with asyncio.timeout(1):
-                while await reached(OUTSIDE, world.ADDRESS, free_port, server) is None:
+                while await attempted(OUTSIDE, world.ADDRESS, free_port, server) is None:
                     pass
     # Alone behind every verb and repair: what Fsck finds afterwards is nothing.
     assert await netd.fsck() == []
@@ -385,7 +390,7 @@ async def test_ports_of_an_endpoint_change_all_or_nothing_and_a_host_port_may_mo
         both.container_port = 81
         assert await set_ports(both, both) == [(free_port, 81), (free_port + 1, 81)]
         assert await set_ports() == []
-        assert await reached(OUTSIDE, world.ADDRESS, free_port, at_81) is None
+        assert await attempted(OUTSIDE, world.ADDRESS, free_port, at_81) is None
     assert await netd.fsck() == []
 
 

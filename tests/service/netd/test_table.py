@@ -25,7 +25,7 @@ from netd.table import ANY, ANY6, Bridge, PublishedPort, Table
 from netd.watch import NftWatch
 from tests import world
 from tests.engine import wait_until
-from tests.service.netd.packets import in_namespace, in_namespace6, listener, on_host, on_host6, reach
+from tests.service.netd.packets import attempt, in_namespace, in_namespace6, listener, on_host, on_host6, reach
 
 OUTSIDE = in_namespace(world.OUTSIDE)
 OUTSIDE6 = in_namespace6(world.OUTSIDE)
@@ -172,27 +172,27 @@ def test_an_unpublished_port_is_reached_no_more(lab: Lab) -> None:
     lab.table.unpublish("e" * 64)
     lab.table.unpublish("e" * 64)
     with listener(one.make, "0.0.0.0", 80) as server:
-        assert reach(OUTSIDE, world.ADDRESS, 8080, server) is None
-        assert reach(on_host, "127.0.0.1", 8081, server) is None
+        assert attempt(OUTSIDE, world.ADDRESS, 8080, server) is None
+        assert attempt(on_host, "127.0.0.1", 8081, server) is None
 
 
 def test_networks_do_not_reach_each_other(lab: Lab) -> None:
     one, other = lab.add_container("pt0", 2), lab.add_container("pt1", 2)
     with listener(other.make, "0.0.0.0", 80) as server:
-        assert reach(one.make, str(other.address), 80, server) is None
+        assert attempt(one.make, str(other.address), 80, server) is None
         assert reach(on_host, str(other.address), 80, server) is not None
 
 
 def test_an_internal_network_reaches_neither_outside_nor_other_networks(lab: Lab) -> None:
     one, two, other = lab.add_container("ptint", 2), lab.add_container("ptint", 3), lab.add_container("pt0", 2)
     with listener(OUTSIDE, world.FAR, 7001) as server:
-        assert reach(one.make, world.FAR, 7001, server) is None
+        assert attempt(one.make, world.FAR, 7001, server) is None
     with listener(other.make, "0.0.0.0", 80) as server:
-        assert reach(one.make, str(other.address), 80, server) is None
+        assert attempt(one.make, str(other.address), 80, server) is None
     lab.table.publish([other.port(8080)])
     with listener(other.make, "0.0.0.0", 80) as server:
-        assert reach(one.make, world.ADDRESS, 8080, server) is None, "by a published port neither"
-        assert reach(two.make, "10.77.2.1", 8080, server) is None
+        assert attempt(one.make, world.ADDRESS, 8080, server) is None, "by a published port neither"
+        assert attempt(two.make, "10.77.2.1", 8080, server) is None
     with listener(two.make, "0.0.0.0", 80) as server:
         assert reach(one.make, str(two.address), 80, server) == str(one.address)
 
@@ -219,8 +219,8 @@ def test_66_a_neighbour_reaches_neither_containers_nor_what_is_published_on_loop
     one = lab.add_container("pt0", 2)
     lab.table.publish([one.port(8080, LOOPBACK)])
     with listener(one.make, "0.0.0.0", 80) as server:
-        assert reach(OUTSIDE, "10.77.0.2", 80, server, source=world.GATEWAY) is None, "by its address"
-        assert reach(OUTSIDE, "127.0.0.1", 8080, server, source=world.GATEWAY) is None, "by the loopback address"
+        assert attempt(OUTSIDE, "10.77.0.2", 80, server, source=world.GATEWAY) is None, "by its address"
+        assert attempt(OUTSIDE, "127.0.0.1", 8080, server, source=world.GATEWAY) is None, "by the loopback address"
         assert reach(on_host, "127.0.0.1", 8080, server) is not None
 
 
@@ -234,7 +234,7 @@ def test_66_a_container_does_not_reach_the_hosts_loopback(lab: Lab) -> None:
     subprocess.run([*ip, "route", "add", "127.0.0.1/32", "via", "10.77.0.1", "src", "10.77.0.2"], check=True)
     assert eth0.up
     with listener(on_host, "127.0.0.1", 80) as server:
-        assert reach(one.make, "127.0.0.1", 80, server, source="10.77.0.2") is None
+        assert attempt(one.make, "127.0.0.1", 80, server, source="10.77.0.2") is None
 
 
 def test_isolated_ports_of_a_bridge_reach_the_gateway_and_not_each_other(lab: Lab) -> None:
@@ -242,7 +242,7 @@ def test_isolated_ports_of_a_bridge_reach_the_gateway_and_not_each_other(lab: La
     for name in ("pvtest0", "pvtest1"):
         lab.sock.run([links.set_port(name, hairpin=False, isolated=True)])
     with listener(two.make, "0.0.0.0", 80) as server:
-        assert reach(one.make, str(two.address), 80, server) is None
+        assert attempt(one.make, str(two.address), 80, server) is None
         assert reach(on_host, str(two.address), 80, server) is not None
 
 
@@ -252,7 +252,7 @@ def test_a_sealed_bridge_forwards_nothing_even_without_the_table(lab: Lab) -> No
     lab.nft.run_text("flush ruleset")
     other = lab.add_container("pt1", 2)
     with listener(other.make, "0.0.0.0", 80) as server:
-        assert reach(one.make, str(other.address), 80, server) is None
+        assert attempt(one.make, str(other.address), 80, server) is None
         bridge.open_("pt0")
         assert reach(one.make, str(other.address), 80, server) is not None, "the test's own proof"
 
@@ -370,15 +370,15 @@ def test_a_way_is_made_through_dockers_forward_chain_and_taken_away(lab: Lab, do
     neighbours = Neighbours(lab.nft, lab.table.name)
     one, other = lab.add_container("pt0", 2), lab.add_container("pt1", 2)
     with listener(OUTSIDE, world.FAR, 7001) as server:
-        assert reach(one.make, world.FAR, 7001, server) is None
+        assert attempt(one.make, world.FAR, 7001, server) is None
         assert neighbours.settle(["pt0", "pt1"])
         assert reach(one.make, world.FAR, 7001, server) == world.ADDRESS
         assert not neighbours.settle(["pt0", "pt1"]), "the same again changes nothing"
         assert neighbours.drops() == []
         with listener(other.make, "0.0.0.0", 80) as isolated:
-            assert reach(one.make, str(other.address), 80, isolated) is None, "our own drop stays"
+            assert attempt(one.make, str(other.address), 80, isolated) is None, "our own drop stays"
         assert neighbours.settle([])
-        assert reach(one.make, world.FAR, 7001, server) is None
+        assert attempt(one.make, world.FAR, 7001, server) is None
     assert not [item for item in lab.nft.list("chain ip filter DOCKER-USER") if "rule" in item]
 
 
@@ -425,7 +425,7 @@ def test_an_operators_drop_in_dockers_chain_wins_and_its_closing_return_does_not
     neighbours.settle(["pt0"])
     with listener(OUTSIDE, world.FAR, 7001) as allowed, listener(OUTSIDE, world.FAR, 7002) as forbidden:
         assert reach(one.make, world.FAR, 7001, allowed) == world.ADDRESS
-        assert reach(one.make, world.FAR, 7002, forbidden) is None
+        assert attempt(one.make, world.FAR, 7002, forbidden) is None
 
 
 def test_a_link_of_a_stranger_with_the_bridges_name_is_refused(lab: Lab) -> None:
@@ -460,9 +460,9 @@ def test_a_port_published_on_ipv6_is_reached_from_everywhere_but_the_hosts_loopb
         assert reach(two.make6, "fd77::1", 8080, server) is not None, "from a neighbour at the gateway"
         assert reach(one.make6, world.ADDRESS6, 8080, server) is not None, "from itself: hairpin"
         assert reach(other.make6, world.ADDRESS6, 8080, server) is not None, "from another network"
-        assert reach(on_host6, "::1", 8080, server) is None, "the kernel leads nothing from there"
+        assert attempt(on_host6, "::1", 8080, server) is None, "the kernel leads nothing from there"
     with listener(one.make, "0.0.0.0", 80, kind) as server:
-        assert reach(OUTSIDE, world.ADDRESS, 8080, server) is None, "on IPv4 it is not published"
+        assert attempt(OUTSIDE, world.ADDRESS, 8080, server) is None, "on IPv4 it is not published"
 
 
 def test_a_port_at_one_ipv6_address_is_published_there_alone(lab: Lab) -> None:
@@ -470,7 +470,7 @@ def test_a_port_at_one_ipv6_address_is_published_there_alone(lab: Lab) -> None:
     lab.table.publish([one.port(8080, IPv6Address(world.ADDRESS6))])
     with listener(one.make6, "::", 80) as server:
         assert reach(OUTSIDE6, world.ADDRESS6, 8080, server) == world.GATEWAY6
-        assert reach(on_host6, "fd77::1", 8080, server) is None
+        assert attempt(on_host6, "fd77::1", 8080, server) is None
 
 
 def test_a_container_reaches_outside_over_ipv6_by_the_hosts_address(lab: Lab) -> None:
@@ -482,11 +482,11 @@ def test_a_container_reaches_outside_over_ipv6_by_the_hosts_address(lab: Lab) ->
 def test_ipv6_networks_do_not_reach_each_other_and_an_internal_one_nothing(lab: Lab) -> None:
     one, other, inner = lab.add_container("pt0", 2), lab.add_container("pt1", 2), lab.add_container("ptint", 2)
     with listener(other.make6, "::", 80) as server:
-        assert reach(one.make6, str(other.address6), 80, server) is None
-        assert reach(inner.make6, str(other.address6), 80, server) is None
+        assert attempt(one.make6, str(other.address6), 80, server) is None
+        assert attempt(inner.make6, str(other.address6), 80, server) is None
         assert reach(on_host6, str(other.address6), 80, server) is not None
     with listener(OUTSIDE6, world.GATEWAY6, 7001) as server:
-        assert reach(inner.make6, world.GATEWAY6, 7001, server) is None
+        assert attempt(inner.make6, world.GATEWAY6, 7001, server) is None
 
 
 def test_66_a_neighbour_reaches_no_container_by_its_ipv6_address(lab: Lab) -> None:
@@ -495,9 +495,9 @@ def test_66_a_neighbour_reaches_no_container_by_its_ipv6_address(lab: Lab) -> No
     subprocess.run([*ip, "route", "add", "fd77::/64", "via", world.ADDRESS6], check=True)
     try:
         with listener(one.make6, "::", 80) as server:
-            assert reach(OUTSIDE6, str(one.address6), 80, server) is None
+            assert attempt(OUTSIDE6, str(one.address6), 80, server) is None
             lab.add_network("ptdir", "10.77.3.0/24", "fd77:3::/64", direct=(4, 6), masqueraded=())
-            assert reach(OUTSIDE6, str(one.address6), 80, server) is None, "another network that is routed"
+            assert attempt(OUTSIDE6, str(one.address6), 80, server) is None, "another network that is routed"
     finally:
         subprocess.run([*ip, "route", "del", "fd77::/64", "via", world.ADDRESS6], check=True)
 
@@ -514,15 +514,15 @@ def test_a_direct_network_is_reached_at_its_containers_addresses_and_published_p
         with listener(one.make, "0.0.0.0", 80) as server, listener(one.make, "0.0.0.0", 81) as hidden:
             assert reach(OUTSIDE, str(one.address), 80, server) == world.GATEWAY
             assert reach(other.make, str(one.address), 80, server) == str(other.address)
-            assert reach(OUTSIDE, str(one.address), 81, hidden) is None
+            assert attempt(OUTSIDE, str(one.address), 81, hidden) is None
         with listener(one.make6, "::", 80) as server, listener(one.make6, "::", 81) as hidden:
             assert reach(OUTSIDE6, str(one.address6), 80, server) == world.GATEWAY6
-            assert reach(OUTSIDE6, str(one.address6), 81, hidden) is None
+            assert attempt(OUTSIDE6, str(one.address6), 81, hidden) is None
         with listener(OUTSIDE, world.GATEWAY, 7001) as server:
             assert reach(one.make, world.GATEWAY, 7001, server) == str(one.address), "it goes out as itself"
         lab.table.unpublish("e" * 64)
         with listener(one.make, "0.0.0.0", 80) as server:
-            assert reach(OUTSIDE, str(one.address), 80, server) is None
+            assert attempt(OUTSIDE, str(one.address), 80, server) is None
     finally:
         for subnet, gateway in ways:
             subprocess.run(["ip", "-n", world.OUTSIDE.name, "route", "del", subnet, "via", gateway], check=True)
@@ -538,12 +538,12 @@ def test_without_icc_a_container_reaches_no_neighbour_by_way_of_the_gateway_eith
         subprocess.run(["nsenter", f"--net={one.path}", "ip", "route", "add", str(neighbour), "via", gateway],
                        check=True)
     with listener(two.make, "0.0.0.0", 80) as server:
-        assert reach(one.make, str(two.address), 80, server) is None
+        assert attempt(one.make, str(two.address), 80, server) is None
         lab.table.publish([two.port(8080)])
-        assert reach(one.make, world.ADDRESS, 8080, server) is None, "by a published port neither"
+        assert attempt(one.make, world.ADDRESS, 8080, server) is None, "by a published port neither"
         assert reach(OUTSIDE, world.ADDRESS, 8080, server) == world.GATEWAY
     with listener(two.make6, "::", 80) as server:
-        assert reach(one.make6, str(two.address6), 80, server) is None
+        assert attempt(one.make6, str(two.address6), 80, server) is None
 
 
 def test_a_sealed_bridge_has_no_ipv6_and_an_opened_one_has_it_back(lab: Lab) -> None:
@@ -552,7 +552,7 @@ def test_a_sealed_bridge_has_no_ipv6_and_an_opened_one_has_it_back(lab: Lab) -> 
     with listener(OUTSIDE6, world.GATEWAY6, 7001) as server:
         bridge.seal("pt0")
         assert not bridge.is_open("pt0", gateways)
-        assert reach(one.make6, world.GATEWAY6, 7001, server) is None
+        assert attempt(one.make6, world.GATEWAY6, 7001, server) is None
         bridge.open_("pt0", gateways)
         assert bridge.is_open("pt0", gateways)
         assert reach(one.make6, world.GATEWAY6, 7001, server) == world.ADDRESS6
