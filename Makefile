@@ -17,8 +17,9 @@ SOURCES := $(wildcard services cli deploy tests)
 export PATH := $(CURDIR)/build/debian/usr/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 ARGS ?=
-# How many worlds share the suite, a file of tests at a time. One world, and pytest's own output: make test WORLDS=1
-WORLDS ?= 2
+# How many worlds share the suite, a file of tests at a time; two cores carry three, for tests wait a lot. One world, and
+# pytest's own output: make test WORLDS=1
+WORLDS ?= 3
 
 .PHONY: help
 help:  ## this list
@@ -38,7 +39,7 @@ stop: $(STAMPS)/run  ## stop the engine's services; containers go on
 # --- proof --------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: $(STAMPS)/test  ## the whole suite, in a world of namespaces for each core (ARGS='-k word -x' goes to pytest)
+test: $(STAMPS)/test  ## the whole suite, in three worlds of namespaces side by side (ARGS='-k word -x' goes to pytest)
 	@$(PY) -m pytest --tx '$(WORLDS)*popen//python=$(PY) -m tests.world -- $(PY)' --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-unit
