@@ -10,7 +10,7 @@ from buildd import fetch
 from chassis.errors import Unavailable
 from tests.unit.buildd.fakes import closed, opened
 
-ASKED = []
+ASKED: list[str] = []
 
 
 class Proxy(http.server.BaseHTTPRequestHandler):
