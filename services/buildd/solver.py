@@ -25,7 +25,6 @@ from coordinator.dockerfile.words import Work
 from pier.build.v1 import build_pb2 as pb
 from pier.image.v1 import image_pb2
 
-_IMAGE: Final = "docker-image://"
 _VARIABLES_MAX: Final = 64 << 20
 """Characters that variables bring in one build: what they hold is kept in histories, records and configurations."""
 
@@ -109,10 +108,10 @@ class _Solver:
         name = source.image
         if name in self._build.options.contexts:
             name = self._build.options.contexts[name]
-            if not name.startswith(_IMAGE):
+            if not name.startswith(bases.IMAGE):
                 raise InvalidArgument(f"context {source.image!a}: {name[:80]!a} is no image to build FROM",
-                                      reason="BAD_CONTEXT", field="contexts", expected=f"{_IMAGE}REFERENCE")
-            name = name.removeprefix(_IMAGE)
+                                      reason="BAD_CONTEXT", field="contexts", expected=f"{bases.IMAGE}REFERENCE")
+            name = name.removeprefix(bases.IMAGE)
         elif name == graphs.SCRATCH:
             document = Document(platform.architecture, platform.os, variant=platform.variant, config=Config())
             return Image(SCRATCH, document)
@@ -141,8 +140,8 @@ class _Solver:
                 raise bad(step, "there is no build context to take files from", self._file)
             return self._build.context.snapshot
         source = self._graph.source(from_, index, step.location)
-        url = self._build.options.contexts.get(source.image, _IMAGE)
-        if source.stage is None and not url.startswith(_IMAGE):
+        url = self._build.options.contexts.get(source.image, bases.IMAGE)
+        if source.stage is None and not url.startswith(bases.IMAGE):
             return await self._named(source.image, url)
         if source.stage is not None:
             found = await self._running[source.stage]
