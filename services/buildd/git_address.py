@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from chassis.errors import InvalidArgument, Unimplemented
 
@@ -28,7 +29,8 @@ class Address:
     def relative(self, url: str) -> Address:
         """A submodule's, whose URL may begin at this one's (gitmodules(5)). As ``parse`` refuses."""
         if url.startswith(("./", "../")):
-            url = urljoin(self.url.rstrip("/") + "/", url)
+            parts = urlsplit(self.url)
+            url = parts._replace(path=posixpath.normpath(posixpath.join(parts.path, url))).geturl()
         return Address(_checked(url))
 
 
@@ -49,7 +51,7 @@ def parse(text: str, field: str) -> Address:
     if ref and (not _REF.fullmatch(ref) or ".." in ref or "@{" in ref):
         raise InvalidArgument(f"{ref[:80]!a} is no git reference", reason="BAD_GIT_ADDRESS", field=field,
                               expected="a branch, a tag or a commit after #")
-    if "\0" in directory or len(directory) > _LONGEST:
+    if "\0" in directory or len(directory) > _LONGEST or ".." in directory.split("/"):
         raise InvalidArgument(f"{directory[:80]!a} is no directory", reason="BAD_GIT_ADDRESS", field=field,
                               expected="a directory of the repository after #REF:")
     return Address(_checked(url, field), ref, directory.strip("/"))

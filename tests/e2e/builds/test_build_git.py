@@ -66,7 +66,7 @@ def _await(port):
             time.sleep(0.05)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def client(engine):
     found = docker.DockerClient(base_url=engine.host, version="auto")
     yield found
@@ -85,7 +85,7 @@ def test_a_repository_is_a_context_at_a_branch_a_tag_a_commit_and_in_a_directory
                         "#refs/heads/side:/deep": "deep"}.items():
         client.images.build(path=f"{made.url}{where}", tag="a", rm=True)
         assert engine.ok("run", "--rm", "a", "cat", "/c/said") == said, where
-    assert "Using cache" in engine.pier("build", "-t", "a", f"{made.url}#main").stdout
+    assert "COPY . /c\n#2 CACHED" in engine.pier("build", "-t", "a", f"{made.url}#main").stderr
 
 
 def test_a_repository_is_unpacked_as_it_was_committed_with_its_submodules(server, engine, client):
@@ -139,14 +139,30 @@ def test_repositories_over_ssh_are_refused_by_name(builder, url):
     assert "over ssh are not supported" in done.stderr
 
 
-def test_git_runs_as_a_user_of_its_own_and_leaves_nothing(server, engine, client):
-    """Row 49's kind: what a repository says is never run. A submodule's path that leaves the root is passed over."""
+def test_row_47_a_directory_of_a_repository_is_never_outside_of_it(server, client, canary, engine):
+    made = server("escaping.git")
+    (made.directory / "link").symlink_to(canary)
+    (made.directory / "up").symlink_to("../" * 20 + str(canary).lstrip("/"))
+    made.commit(Dockerfile="FROM busybox\nCOPY . /c\n", sub__Dockerfile="FROM busybox\nCOPY . /c\n")
+    for directory in (f"../../..{canary}", "sub/../../etc", "link", "up", str(canary)):
+        with pytest.raises(docker.errors.APIError) as caught:
+            client.images.build(path=f"{made.url}#main:{directory}")
+        assert "alive" not in str(caught.value)
+
+
+def test_what_a_repository_says_is_never_run_and_nothing_of_it_is_left(server, engine, client):
     made = server("hostile.git")
-    made.commit(**{
-        "Dockerfile": "FROM busybox\nCOPY . /c\n",
-        ".gitmodules": '[submodule "x"]\n\tpath = ../../x\n\turl = ../inner.git\n\tupdate = !touch /tmp/ran\n'})
-    client.images.build(path=made.url, tag="a", rm=True)
-    assert engine.ok("run", "--rm", "a", "ls", "-A", "/c").split() == [".gitmodules", "Dockerfile"]
+    hooks = {"path = sub": "", "path = ../../x": "leaves the root"}
+    for path, told in hooks.items():
+        made.commit(**{
+            "Dockerfile": "FROM busybox\nCOPY . /c\n", ".gitattributes": "* filter=x\n",
+            ".gitmodules": f'[submodule "x"]\n\t{path}\n\turl = ../inner.git\n\tupdate = !touch /tmp/ran\n'})
+        if told:
+            with pytest.raises(docker.errors.APIError, match=told):
+                client.images.build(path=made.url)
+        else:
+            client.images.build(path=made.url, tag="a", rm=True)
+    assert engine.ok("run", "--rm", "a", "ls", "-A", "/c").split() == [".gitattributes", ".gitmodules", "Dockerfile"]
     assert not os.path.exists("/tmp/ran")
     assert not [name for name in os.listdir("/var/tmp") if "-git-" in name]
 

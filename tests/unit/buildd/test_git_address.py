@@ -26,7 +26,7 @@ def test_what_is_no_repository_is_left_to_others(text):
 
 @pytest.mark.parametrize("text, field", [
     ("https://h/a.git#-x", "#"), ("https://h/a.git#a..b", "#"), ("https://h/a.git#a b", "#"),
-    ("https://h/a.git#a:b\0", "#"),
+    ("https://h/a.git#a:b\0", "#"), ("https://h/a.git#a:b/../../c", "#"),
     ("https:///a.git", "HOST"), ("https://h/a .git", "HOST"), ("ext::sh -c x", "HOST"), ("https://[h/a.git", "HOST"),
 ])
 def test_what_is_no_address_is_refused_and_the_error_says_what_was_expected(text, field):
@@ -47,6 +47,10 @@ def test_ssh_is_refused_by_name(text):
 ])
 def test_a_submodule_may_be_beside_its_parent(url, expected):
     assert Address("https://h/x/a.git", "v1", "sub").relative(url) == Address(expected)
+
+
+def test_a_submodule_may_be_beside_its_parent_by_every_protocol():
+    assert Address("git://h:9418/x/a.git").relative("../b.git") == Address("git://h:9418/x/b.git")
 
 
 @pytest.mark.parametrize("url", ["/etc", "file:///etc", "--upload-pack=x", "ext::x", "git@h:x"])
