@@ -29,8 +29,9 @@ async def build(runtime: Runtime[BuilddSettings]) -> AsyncIterator[None]:
     services = Services.connect(runtime.instance, manager="buildd", namespace=NAMESPACE)
     store = await Store.open(runtime.state / "buildd.db", records.MIGRATIONS)
     state = State(
-        settings=runtime.settings, services=services, coordinator=Coordinator(services), store=store,
-        operations=Operations(), files=Pool("buildd-files", 4), directory=runtime.state, secrets=secrets,
+        instance=runtime.instance, settings=runtime.settings, services=services,
+        coordinator=Coordinator(services), store=store, operations=Operations(),
+        files=Pool("buildd-files", 4), directory=runtime.state, secrets=secrets,
     )
     try:
         runtime.epoch = store.epoch

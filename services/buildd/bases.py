@@ -17,6 +17,8 @@ from chassis.errors import NotFound
 from chassis.stages import stage
 from pier.image.v1 import image_pb2 as pb
 
+IMAGE: Final = "docker-image://"
+"""In front of the reference of an image that a further context is."""
 _TRANSFER: Final = 86400.0
 _HUB: Final = "docker.io"
 _DOMAIN: Final = re.compile(r"(?:[^/]*[.:][^/]*|localhost)(?=/)")

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from buildd import config
+from buildd.bases import IMAGE
 from buildd.context import Context
 from buildd.dockerfile import checks, rules
-from buildd.dockerfile.graph import Graph
+from buildd.dockerfile.graph import SCRATCH, Graph
 from buildd.dockerfile.instructions import Dockerfile
+from buildd.dockerfile.stage_checks import Base
 from buildd.progress import Progress
 from buildd.state import State
+from chassis.errors import InvalidArgument, NotFound
 from chassis.ignore import Matcher
 from chassis.stages import stage
 from pier.build.v1 import build_pb2 as pb
+from pier.image.v1 import image_pb2
 
 _OPTIONS = "BUILDKIT_DOCKERFILE_CHECK"
 
@@ -24,10 +29,28 @@ async def check(
     which = rules.options(options.build_args.get(_OPTIONS, parsed.directives.get("check", "")))
     given = dict(options.build_args)
     async with stage("build.check"):
+        bases = await _bases(state, options, graph)
         findings = await state.files.run(
-            lambda: checks.check(parsed, graph, which, given, is_ignored=_is_ignored(found.ignored)))
+            lambda: checks.check(parsed, graph, which, given, bases, is_ignored=_is_ignored(found.ignored)))
     await progress.warn(findings)
     rules.refuse(findings, which)
+
+
+async def _bases(state: State, options: pb.BuildOptions, graph: Graph) -> dict[str, Base]:
+    """What base images say that are here; nothing is pulled for a check."""
+    names = {node.base.image for node in graph.nodes.values() if node.base.stage is None} - {SCRATCH}
+    found = {}
+    for name in sorted(names):
+        request = image_pb2.GetImageRequest(
+            namespace=options.namespace, image=options.contexts.get(name, name).removeprefix(IMAGE))
+        try:
+            answer: image_pb2.GetImageResponse = await state.services.imaged.call(
+                state.services.images.GetImage, request)
+        except (NotFound, InvalidArgument):
+            continue  # the build says it
+        settings = config.parse(answer.image.config).config or config.Config()
+        found[name] = Base(settings.variables, has_shell=bool(settings.shell))
+    return found
 
 
 def _is_ignored(patterns: tuple[bytes, ...]) -> Callable[[str], bool] | None:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import os
 import posixpath
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from buildd import fetch, snapshots
+from buildd import fetch, git, git_address, snapshots
 from buildd.state import State
 from chassis import ignore
 from chassis.errors import InvalidArgument, NotFound, Unimplemented
 from chassis.stages import stage
 from pier.build.v1 import build_pb2 as pb
+from pier.image.v1 import image_pb2
 
 DOCKERFILE: Final = "Dockerfile"
 IGNORE: Final = ".dockerignore"
+_KEEP_GIT: Final = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 _DOCKERFILE_MAX: Final = 1 << 20
 _PIECE: Final = 512 << 10
 _HEAD: Final = 6
@@ -72,18 +75,48 @@ async def _first_of(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes
 async def _fetched(state: State, stack: AsyncExitStack, key: str, options: pb.BuildOptions) -> bytes:
     """Bring the remote context. What is no archive is the Dockerfile itself, as Docker has it: its text."""
     url = options.remote
-    if not url.startswith(("http://", "https://")) or url.partition("#")[0].endswith(".git"):
-        raise Unimplemented(f"remote context {fetch.shown(url)!a}: git repositories are not supported yet",
-                            reason="NOT_BUILT", field="remote", expected="the URL of a tar or of a Dockerfile")
-    found = await fetch.fetch(state, stack, url)
-    head = await state.files.run(_head, found)
-    if head.startswith(_TAR) or head[_USTAR] == b"ustar":
-        async with stage("build.context"):
-            await snapshots.apply(state, key, plain(state, fetch.content(state, found)))
+    if options.build_args.get(_KEEP_GIT) not in (None, "", "0", "false"):
+        raise Unimplemented(f"{_KEEP_GIT}: a context is made of the files of a repository without its .git",
+                            reason="NOT_BUILT", field="build_args")
+    found = await brought(state, stack, options.namespace, key, url, "remote")
+    if found is None:
         return b""
     if found.size > _DOCKERFILE_MAX:
         raise _bad(f"{fetch.shown(url)}: no archive, and too long for a Dockerfile")
     return b"".join([piece async for piece in fetch.content(state, found)])
+
+
+async def brought(
+    state: State, stack: AsyncExitStack, namespace: str, key: str, url: str, field: str
+) -> fetch.Fetched | None:
+    """Bring what is at ``url``, a tar or a git repository, into the writable snapshot ``key``; what it is where it is
+    neither. InvalidArgument (BAD_URL)."""
+    if git_address.is_git(url, bare_host=True):
+        await _cloned(state, stack, namespace, key, git_address.parse(url, field))
+        return None
+    if not url.startswith(("http://", "https://")):
+        raise InvalidArgument(f"context {url[:80]!a}: no URL", reason="BAD_URL", field=field,
+                              expected="the URL of a tar, of a Dockerfile or of a git repository")
+    found = await fetch.fetch(state, stack, url)
+    head = await state.files.run(_head, found)
+    if not head.startswith(_TAR) and head[_USTAR] != b"ustar":
+        return found
+    async with stage("build.context"):
+        await snapshots.apply(state, key, plain(state, fetch.content(state, found)))
+    return None
+
+
+async def _cloned(
+    state: State, stack: AsyncExitStack, namespace: str, key: str, address: git_address.Address
+) -> None:
+    found = await git.repository(state, stack, address)
+    if not address.directory:
+        await found.unpack(key)
+        return
+    whole = await stack.enter_async_context(snapshots.writable(state, namespace, snapshots.SCRATCH))
+    await found.unpack(whole)
+    part = image_pb2.FileSelection(snapshot=whole, sources=[os.fsencode(address.directory)], literal=True)
+    await snapshots.copy(state, image_pb2.CopyFilesRequest(files=part, key=key, target=b"/"))
 
 
 def _head(found: fetch.Fetched) -> bytes:

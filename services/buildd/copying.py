@@ -9,9 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
-from buildd import fetch, snapshots
+from buildd import fetch, git, git_address, snapshots
 from buildd.build import Build
 from buildd.config import Config
 from buildd.configure import bad
@@ -25,8 +24,7 @@ from chassis.tar import Entry, clean_name
 from coordinator.dockerfile.errors import shown
 from pier.image.v1 import image_pb2 as pb
 
-_GIT: Final = ("git@", "git://", "ssh://")
-_REMOTE: Final = ("http://", "https://", *_GIT)
+_REMOTE: Final = ("http://", "https://")
 _FILE_MODE: Final = 0o644
 _MODE_DIGITS: Final = 8
 _MODE_MAX: Final = 0o7777
@@ -38,13 +36,16 @@ Find = Callable[[df.Instruction, str], Awaitable[str]]
 
 @dataclass(frozen=True)
 class Part:
-    """Sources of one kind: ``files`` of a snapshot, or ``content`` that is written into one first."""
+    """Sources of one kind: ``files`` of a snapshot, or what is written into one first: ``content``, what is at a URL,
+    or the ``directory`` of a git repository."""
 
     name: str
     digest: str
     files: pb.FileSelection | None = None
     content: tuple[Entry, bytes] | None = None
     remote: fetch.Remote | None = None
+    repository: git.Repository | None = None
+    directory: str = ""
     unpack: bool = False
 
 
@@ -120,17 +121,25 @@ def _written(heredoc: df.Heredoc) -> Part:
 
 
 async def _found(build: Build, step: df.Copy, source: str, snapshot: str) -> Part:
+    if isinstance(step, df.Add) and git_address.is_git(source):
+        return await _cloned(build, step, source)
     if isinstance(step, df.Add) and source.startswith(_REMOTE):
         return await _fetched(build, step, source)
     return await _source(build, step, source, snapshot)
 
 
 async def _fetched(build: Build, step: df.Add, source: str) -> Part:
-    if source.startswith(_GIT) or urlsplit(source).path.endswith(".git"):
-        raise Unimplemented(f"dockerfile line {step.location.first}: ADD of a git repository is not supported yet",
-                            reason="NOT_BUILT", field="ADD", expected="a file, a directory, a tar or a URL")
     remote = await fetch.remote(build.state, build.stack, source, step.checksum)
     return Part(source, remote.digest, remote=remote, unpack=bool(step.unpack))
+
+
+async def _cloned(build: Build, step: df.Add, source: str) -> Part:
+    if step.keep_git_dir:
+        raise Unimplemented(f"dockerfile line {step.location.first}: --keep-git-dir is not supported",
+                            reason="NOT_BUILT", field="--keep-git-dir", expected="the files without .git")
+    address = git_address.parse(source, "ADD")
+    found = await git.repository(build.state, build.stack, address, step.checksum)
+    return Part(source, f"git:{found.commit}:{address.directory}", repository=found, directory=address.directory)
 
 
 async def _source(build: Build, step: df.Copy, source: str, snapshot: str) -> Part:
@@ -170,7 +179,10 @@ async def carry_out(build: Build, key: str, ground: Ground, copying: Copying) ->
 async def _made(build: Build, stack: AsyncExitStack, part: Part) -> pb.FileSelection:
     """A snapshot that holds what does not come from one."""
     key = await stack.enter_async_context(snapshots.writable(build.state, build.namespace, snapshots.SCRATCH))
-    if part.remote is not None:
+    if part.repository is not None:
+        await part.repository.unpack(key)
+        name = _bytes(part.directory) or b"/"
+    elif part.remote is not None:
         fetched = await part.remote.fetched()
         name = fetched.name
         entry = Entry(name=name, mode=_FETCHED_MODE, size=fetched.size, mtime_ns=fetched.mtime_ns)

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-from buildd import records, running, secret_files, snapshots, steps
+from buildd import git, records, running, secret_files, snapshots, steps
 from buildd.state import State
 from chassis.errors import NotFound, PierError
 from chassis.logs import logger
@@ -25,6 +25,7 @@ _PAUSE: Final = 0.5
 async def sweep(state: State) -> None:
     """Until it is done once: peers may be away at first."""
     await state.files.run(lambda: secret_files.sweep(list(state.secrets.iterdir())))
+    await state.files.run(git.sweep, state)
     while True:
         try:
             await _sweep(state)

@@ -70,7 +70,11 @@ async def _wanted(build: Build, config: Config, run: df.Run, mount: df.Mount, fi
         return Wanted(mount, posixpath.join("/", config.working_dir or "/", target) if target
                       else f"{_SECRETS}/{_secret_id(mount)}")
     target = posixpath.normpath(posixpath.join("/", config.working_dir or "/", target))
-    if mount.type != "bind":
+    if mount.type == "cache" and mount.source and not mount.from_:
+        raise InvalidArgument(f"dockerfile line {run.location.first}: a cache that begins empty has no "
+                              f"source={mount.source[:80]!a}", reason="BAD_MOUNT", field="--mount",
+                              expected="from= beside it")
+    if mount.type == "tmpfs" or (mount.type == "cache" and not mount.from_):
         return Wanted(mount, target)
     source = mount.source or "/"
     snapshot = await find(run, mount.from_)
@@ -128,7 +132,8 @@ async def _made(build: Build, stack: AsyncExitStack, wanted: Wanted) -> types_pb
         case "secret":
             return await _secret(build, stack, wanted)
         case "cache":
-            path = await stack.enter_async_context(cache_mounts.held(build, mount, wanted.target))
+            path = await stack.enter_async_context(cache_mounts.held(
+                build, mount, wanted.target, wanted.files, wanted.digest))
             return _bind(path, read_only=bool(mount.read_only))
         case _:
             key = await stack.enter_async_context(
@@ -138,7 +143,7 @@ async def _made(build: Build, stack: AsyncExitStack, wanted: Wanted) -> types_pb
                 await snapshots.put_files(build.state, key, [(entry, wanted.program)])
             else:
                 await snapshots.copy(build.state, pb.CopyFilesRequest(
-                    files=wanted.files, key=key, target=b"/" + _NAME))
+                    files=wanted.files, key=key, target=b"/" + _NAME, keep_owners=True))
             return _bind(await snapshots.upper(build.state, key) + b"/" + _NAME, read_only=mount.read_only is not False)
 
 

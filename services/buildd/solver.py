@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from buildd import bases
+from buildd import bases, context, fetch, snapshots
 from buildd.build import Build, Image
 from buildd.config import Config, Document
 from buildd.configure import bad
@@ -19,13 +19,12 @@ from buildd.progress import StepProgress
 from buildd.scope import Scope
 from buildd.snapshots import SCRATCH
 from buildd.stage_run import StageRun
-from chassis.errors import InvalidArgument, PierError, Unimplemented
+from chassis.errors import InvalidArgument, PierError
 from chassis.stages import stage
 from coordinator.dockerfile.words import Work
 from pier.build.v1 import build_pb2 as pb
 from pier.image.v1 import image_pb2
 
-_IMAGE: Final = "docker-image://"
 _VARIABLES_MAX: Final = 64 << 20
 """Characters that variables bring in one build: what they hold is kept in histories, records and configurations."""
 
@@ -51,6 +50,8 @@ class _Solver:
         self._steps: dict[int, list[StepProgress]] = {}
         self._running: dict[int, asyncio.Task[Image]] = {}
         self._scopes: dict[int, Scope] = {}
+        self._contexts: dict[str, str] = {}
+        self._lock = asyncio.Lock()
         self._work = Work(_VARIABLES_MAX)
         self._count = 0
 
@@ -107,10 +108,10 @@ class _Solver:
         name = source.image
         if name in self._build.options.contexts:
             name = self._build.options.contexts[name]
-            if not name.startswith(_IMAGE):
-                raise Unimplemented(f"context {source.image!a}: {name[:80]!a} is not supported yet", reason="NOT_BUILT",
-                                    field="contexts", expected=f"{_IMAGE}REFERENCE")
-            name = name.removeprefix(_IMAGE)
+            if not name.startswith(bases.IMAGE):
+                raise InvalidArgument(f"context {source.image!a}: {name[:80]!a} is no image to build FROM",
+                                      reason="BAD_CONTEXT", field="contexts", expected=f"{bases.IMAGE}REFERENCE")
+            name = name.removeprefix(bases.IMAGE)
         elif name == graphs.SCRATCH:
             document = Document(platform.architecture, platform.os, variant=platform.variant, config=Config())
             return Image(SCRATCH, document)
@@ -139,6 +140,9 @@ class _Solver:
                 raise bad(step, "there is no build context to take files from", self._file)
             return self._build.context.snapshot
         source = self._graph.source(from_, index, step.location)
+        url = self._build.options.contexts.get(source.image, bases.IMAGE)
+        if source.stage is None and not url.startswith(bases.IMAGE):
+            return await self._named(source.image, url)
         if source.stage is not None:
             found = await self._running[source.stage]
         else:
@@ -147,6 +151,21 @@ class _Solver:
             raise InvalidArgument(f"{from_}: it has no files", reason="NO_SUCH_FILE",
                                   facts={"first_line": str(step.location.first)})
         return found.ground.snapshot
+
+
+    async def _named(self, name: str, url: str) -> str:
+        """The snapshot of a further context, which is brought once in a build."""
+        build = self._build
+        async with self._lock:
+            if name not in self._contexts:
+                key = await build.stack.enter_async_context(
+                    snapshots.writable(build.state, build.namespace, SCRATCH))
+                found = await context.brought(build.state, build.stack, build.namespace, key, url, "contexts")
+                if found is not None:
+                    raise InvalidArgument(f"context {name[:80]!a}: {fetch.shown(url)} is no archive",
+                                          reason="BAD_CONTEXT", field="contexts", expected="a tar or a git repository")
+                self._contexts[name] = key
+            return self._contexts[name]
 
 
 def without_triggers(document: Document) -> Document:

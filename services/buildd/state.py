@@ -12,6 +12,7 @@ from typing import Final
 from buildd.settings import BuilddSettings
 from chassis.blocking import Pool
 from chassis.errors import NotFound, PierError
+from chassis.instance import Instance
 from chassis.locks import NamedLocks
 from chassis.logs import logger
 from chassis.operations import Operations
@@ -38,6 +39,7 @@ class State:
     itself; ``busy`` words for the running builds. ``swept``: what an earlier life has left is gone.
     """
 
+    instance: Instance
     settings: BuilddSettings
     services: Services
     coordinator: Coordinator

@@ -30,6 +30,7 @@ from chassis.errors import (
 from chassis.ids import Digest
 from chassis.ids import digest as check_digest
 from chassis.logs import logger
+from chassis.proxies import is_loopback, proxy
 from chassis.version import VERSION
 from imaged import manifest, registry_tls
 from imaged.blobs import Ingest
@@ -37,7 +38,7 @@ from imaged.reference import DEFAULT_DOMAIN, Reference, check_tag
 from imaged.registry_auth import Authenticator, scope_of
 from imaged.registry_body import beginning
 from imaged.registry_hosts import Endpoint
-from imaged.registry_net import connect_reason, is_loopback, proxy, tls_reason
+from imaged.registry_net import connect_reason, tls_reason
 from pier.image.v1 import image_pb2 as pb
 
 _HUB: Final = "registry-1.docker.io"

@@ -44,6 +44,9 @@ async def copy(state: State, request: pb.CopyFilesRequest) -> pb.CopyFilesRespon
     if request.HasField("chmod") and request.chmod > _MODE_MAX:
         raise InvalidArgument(f"chmod: {request.chmod:o} is out of range", reason="BAD_MODE", field="chmod",
                               expected=f"0 to {_MODE_MAX:o} (octal)")
+    if request.keep_owners and request.chown:
+        raise InvalidArgument("chown: nothing may be given beside keep_owners", reason="BAD_OWNER", field="chown",
+                              expected="one of the two")
     settings = state.settings
 
     async def work() -> pb.CopyFilesResponse:
@@ -51,6 +54,7 @@ async def copy(state: State, request: pb.CopyFilesRequest) -> pb.CopyFilesRespon
             "source": await _source(state, source), "files": _files(request.files), "parents": request.parents,
             "path": os.fsdecode(request.target), "chown": request.chown, "unpack": request.unpack,
             "chmod": request.chmod if request.HasField("chmod") else None, "link": request.link,
+            "keep_owners": request.keep_owners,
             "reserve": settings.disk_reserve_bytes,
             "caps": [settings.layer_max_bytes, settings.layer_max_ratio], "limits": [1 << 20, 1 << 43,
                                                                                        settings.layer_max_entries],

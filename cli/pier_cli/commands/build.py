@@ -160,7 +160,7 @@ def _shown(options: Options, output: int) -> Shown:
 COMMAND = Command(_run, "[OPTIONS] PATH | URL | -", (
     Flag("add-host", "", "list", 'Add a custom host-to-IP mapping ("host:ip")'),
     Flag("build-arg", "", "list", "Set build-time variables"),
-    Flag("build-context", "", "map", 'Additional build contexts (e.g., "name=docker-image://image")'),
+    Flag("build-context", "", "map", 'Additional build contexts (e.g., "name=docker-image://image", a tar or git URL)'),
     Flag("cache-from", "", "strings", "Images to consider as cache sources"),
     Flag("cgroup-parent", "", "string", 'Set the parent cgroup for the "RUN" instructions during build'),
     Flag("check", "", "bool", "Check the Dockerfile, and build nothing"),

@@ -24,9 +24,10 @@ _MADE_MODE: Final = 0o755
 @dataclass(frozen=True)
 class Rules:
     """How things arrive: ``owner`` of everything, ``mode`` of files and directories (None: as they are); ``replace``:
-    what is in the way goes, links too, as a layer of its own would have it."""
+    what is in the way goes, links too, as a layer of its own would have it. Directories that are made for want of one
+    are root's where things keep their owners."""
 
-    owner: tuple[int, int] = (0, 0)
+    owner: tuple[int, int] | None = (0, 0)
     mode: int | None = None
     replace: bool = False
 
@@ -139,7 +140,7 @@ class Copier:
             if status is None:
                 parent, name = self._parent(here)
                 os.mkdir(name, _MADE_MODE, dir_fd=parent)
-                os.chown(name, *self._rules.owner, dir_fd=parent, follow_symlinks=False)
+                os.chown(name, *(self._rules.owner or (0, 0)), dir_fd=parent, follow_symlinks=False)
                 made = True
         return made
 
@@ -157,7 +158,7 @@ class Copier:
             os.mkdir(name, 0o700, dir_fd=parent)
         source, target = self._source.directory(origin), self._target.directory(place)
         try:
-            os.fchown(target, *self._rules.owner)
+            os.fchown(target, *self._owner(status))
             os.fchmod(target, self._mode(status))
             for key, value in attributes(source).items():
                 os.setxattr(target, key, value)
@@ -165,6 +166,9 @@ class Copier:
             os.close(source)
             os.close(target)
         self._times[place] = status.st_mtime_ns
+
+    def _owner(self, status: os.stat_result) -> tuple[int, int]:
+        return self._rules.owner or (status.st_uid, status.st_gid)
 
     def _mode(self, status: os.stat_result) -> int:
         return stat.S_IMODE(status.st_mode) if self._rules.mode is None else self._rules.mode
@@ -202,7 +206,7 @@ class Copier:
                 os.symlink(link, last, dir_fd=parent)
             else:
                 os.mknod(last, stat.S_IFMT(status.st_mode) | 0o600, status.st_rdev, dir_fd=parent)
-            os.chown(last, *self._rules.owner, dir_fd=parent, follow_symlinks=False)
+            os.chown(last, *self._owner(status), dir_fd=parent, follow_symlinks=False)
             if link is None:
                 os.chmod(last, self._mode(status), dir_fd=parent)
             os.utime(last, ns=(status.st_mtime_ns, status.st_mtime_ns), dir_fd=parent, follow_symlinks=False)
@@ -218,7 +222,7 @@ class Copier:
                 self._space.need(now.st_blocks * 512)
                 self.copied.bytes += copy_content(source, target, now)
                 # Owner, then mode (chown takes set-id bits away), then attributes (chown takes capabilities away).
-                os.fchown(target, *self._rules.owner)
+                os.fchown(target, *self._owner(now))
                 os.fchmod(target, self._mode(now))
                 for key, value in attributes(source).items():
                     os.setxattr(target, key, value)

@@ -123,7 +123,8 @@ def _hash(request: dict[str, Any], root: Root) -> dict[str, object]:
 
 
 def _copy(request: dict[str, Any], source: Root, target: Root) -> dict[str, object]:
-    rules = Rules(owners.resolve(target, request["chown"]), request["chmod"], request["link"])
+    owner = None if request["keep_owners"] else owners.resolve(target, request["chown"])
+    rules = Rules(owner, request["chmod"], request["link"])
     reserve = int(request["reserve"])
     archives = Archives(target.fd, Caps(*request["caps"]), Limits(*request["limits"]), reserve)
 

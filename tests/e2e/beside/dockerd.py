@@ -51,10 +51,11 @@ def _there(name: str) -> bool:
 
 
 class Dockerd:
-    """One dockerd. ``start`` and ``stop`` as often as wanted, on the same state."""
+    """One dockerd. ``start`` and ``stop`` as often as wanted, on the same state. ``storage`` is its storage driver:
+    overlay2 needs a directory that is on no overlay."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, storage: str = "vfs") -> None:
+        self._directory, self._storage = directory, storage
         self._process: subprocess.Popen[bytes] | None = None
         self.host = f"unix://{directory}/docker.sock"
         for name in ("etc", "work", "client"):
@@ -65,7 +66,7 @@ class Dockerd:
         place = self._directory
         daemon = [
             tools.program("dockerd"), "--data-root", f"{place}/data", "--exec-root", f"{place}/exec",
-            "--pidfile", f"{place}/pid", "-H", self.host, "--storage-driver", "vfs",
+            "--pidfile", f"{place}/pid", "-H", self.host, "--storage-driver", self._storage,
             "--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", f"/{_CGROUP}",
         ]
         with (place / "log").open("ab") as log:
@@ -141,12 +142,12 @@ class Dockerd:
 
 
 @contextmanager
-def running(directory: Path, *, on_host: bool = False) -> Iterator[Dockerd]:
+def running(directory: Path, *, on_host: bool = False, storage: str = "vfs") -> Iterator[Dockerd]:
     """A dockerd with the image busybox for as long as the block lasts.
 
     ``on_host``: the caller has seen that the host has no rules of its own that would go with dockerd's."""
     assert on_host or world.inside(), "a dockerd writes to the rules of the host's firewall: only in a world"
-    dockerd = Dockerd(directory)
+    dockerd = Dockerd(directory, storage)
     unregister = leaks.register_baseline(dockerd.kept)
     try:
         dockerd.start()

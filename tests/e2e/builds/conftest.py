@@ -19,6 +19,17 @@ def builder(engine, tmp_path):
     return Builder(engine, tmp_path / "context")
 
 
+@pytest.fixture
+def canary(tmp_path):
+    """A directory of the host's that no build may see or change."""
+    directory = tmp_path / "canary"
+    directory.mkdir()
+    (directory / "alive").write_text("canary")
+    yield directory
+    assert [path.name for path in directory.iterdir()] == ["alive"]
+    assert (directory / "alive").read_text() == "canary"
+
+
 class Builder:
     """A context directory, and the commands that build it."""
 

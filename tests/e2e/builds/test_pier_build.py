@@ -159,6 +159,14 @@ def test_checks_are_told_and_nothing_is_built(builder):
     assert pier_ok(builder, "--check", dockerfile="FROM busybox\n").stdout == "Check complete, no warnings found.\n"
 
 
+def test_a_variable_is_undefined_where_neither_the_file_nor_the_base_image_sets_it(builder):
+    builder.ok("-t", "base", dockerfile="FROM busybox\nENV KNOWN=1\n")
+    text = "FROM base\nENV A=$KNOWN B=$KNWON\n"
+    said = pier_ok(builder, "--check", dockerfile=text).stderr
+    assert "UndefinedVar: Usage of undefined variable '$KNWON' (did you mean $KNOWN?) (line 2)" in said
+    assert said.count("UndefinedVar") == 1
+
+
 def test_checks_fail_a_build_where_the_dockerfile_or_the_client_says_so(builder):
     text = "# check=error=true\nFROM busybox as x\n"
     failed = builder.docker(dockerfile=text)

@@ -10,6 +10,7 @@ from buildd.settings import BuilddSettings
 from buildd.state import State
 from chassis.blocking import Pool
 from chassis.errors import AlreadyExists, NotFound, Unavailable
+from chassis.instance import Instance
 from chassis.operations import Operations
 from chassis.store import Store
 from pier.image.v1 import image_pb2 as pb
@@ -73,7 +74,8 @@ async def opened(directory, imaged):
     coordinator: Any = None
     store = await Store.open(directory / "buildd.db", MIGRATIONS)
     return State(
-        settings=BuilddSettings(), services=services, coordinator=coordinator, store=store, operations=Operations(),
+        instance=Instance("test", directory, directory), settings=BuilddSettings(), services=services,
+        coordinator=coordinator, store=store, operations=Operations(),
         files=Pool("test-files", 1), directory=directory, secrets=directory)
 
 

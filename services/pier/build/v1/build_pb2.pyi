@@ -241,7 +241,7 @@ class BuildOptions(_message.Message):
 
     @_builtins.property
     def contexts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Further contexts by name: "docker-image://REFERENCE" for an image."""
+        """Further contexts by name: "docker-image://REFERENCE" for an image, or what `remote` may be but a Dockerfile."""
 
     def __init__(
         self,

@@ -2016,6 +2016,7 @@ class CopyFilesRequest(_message.Message):
     CHMOD_FIELD_NUMBER: _builtins.int
     UNPACK_FIELD_NUMBER: _builtins.int
     LINK_FIELD_NUMBER: _builtins.int
+    KEEP_OWNERS_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """Key of the writable snapshot."""
     target: _builtins.bytes
@@ -2034,6 +2035,8 @@ class CopyFilesRequest(_message.Message):
     """
     link: _builtins.bool
     """Symbolic links in `target` are not followed but replaced (COPY --link)."""
+    keep_owners: _builtins.bool
+    """What is copied stays its owner's; not together with `chown`."""
     @_builtins.property
     def files(self) -> Global___FileSelection: ...
     def __init__(
@@ -2047,10 +2050,11 @@ class CopyFilesRequest(_message.Message):
         chmod: _builtins.int | None = ...,
         unpack: _builtins.bool = ...,
         link: _builtins.bool = ...,
+        keep_owners: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_chmod", b"_chmod", "chmod", b"chmod", "files", b"files"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chmod", b"_chmod", "chmod", b"chmod", "chown", b"chown", "files", b"files", "key", b"key", "link", b"link", "parents", b"parents", "target", b"target", "unpack", b"unpack"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chmod", b"_chmod", "chmod", b"chmod", "chown", b"chown", "files", b"files", "keep_owners", b"keep_owners", "key", b"key", "link", b"link", "parents", b"parents", "target", b"target", "unpack", b"unpack"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__chmod: _TypeAlias = _typing.Literal["chmod"]  # noqa: Y015
     _WhichOneofArgType__chmod: _TypeAlias = _typing.Literal["_chmod", b"_chmod"]  # noqa: Y015
