@@ -11,11 +11,13 @@ from aiohttp import hdrs, web
 from prometheus_client import Counter, Gauge, Histogram
 
 from chassis import context
-from chassis.errors import Internal, NotFound
+from chassis.caller import Caller, caller
+from chassis.errors import Internal, NotFound, PermissionDenied, PierError
+from chassis.guard import Visit
 from chassis.logs import logger
 from gateway.engine import Engine
 from gateway.projection import stale_since
-from gateway.rest import errors, versions
+from gateway.rest import effects, errors, versions
 from gateway.rest.call import Call, Query, standing_headers
 from gateway.rest.protocol import Handler
 from gateway.rest.routes import Route, Routes, match
@@ -40,11 +42,19 @@ class Face(web.Server):
         self._routes: list[Route] = [route for table in tables for route in table.entries]
 
     def __call__(self) -> Handler:
-        return Handler(self, loop=self._loop, access_log=None, keepalive_timeout=_KEEP_ALIVE)
+        return self.handler_of(None)
+
+    def handler_of(self, who: Caller | None) -> Handler:
+        """For a connection of ``who``; None for whoever is found behind its unix socket."""
+        return Handler(self, who, loop=self._loop, access_log=None, keepalive_timeout=_KEEP_ALIVE)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         context.adopt(request.headers.get("X-Request-Id"), request.headers.get("traceparent"))
+        if isinstance(request.protocol, Handler):
+            caller.set(request.protocol.caller)
         began, label = time.perf_counter(), _UNKNOWN
+        visit: Visit | None = None
+        result = "CLIENT_LEFT"
         code = "499"  # the client went
         HTTP_IN_FLIGHT.inc()
         try:
@@ -60,20 +70,40 @@ class Face(web.Server):
                 label = route.pattern
                 call = Call(request, self._engine, version, variables, Query(request.rel_url.query))
                 stale_since.set(0.0)
+                visit = self._arrive(route, call)
                 response = await route.handler(call)
+                result = "OK"
             except Exception as error:  # noqa: BLE001 - the border: whatever it is becomes an answer
-                response = self._failed(request, error)
+                known = self._known(request, error)
+                response, result = errors.response(known), known.reason
             code = str(response.status)
             if not response.prepared:
                 response.headers.update(_standing(response))
-                if known := stale_since.get():
-                    response.headers["X-Pier-Stale-Since"] = datetime.fromtimestamp(known, UTC).isoformat()
+                if when := stale_since.get():
+                    response.headers["X-Pier-Stale-Since"] = datetime.fromtimestamp(when, UTC).isoformat()
             return response
         finally:
+            if visit is not None:
+                visit.ended(result)
             HTTP_IN_FLIGHT.dec()
             HTTP_SECONDS.labels(request.method, label, code).observe(time.perf_counter() - began)
 
-    def _failed(self, request: web.BaseRequest, error: Exception) -> web.StreamResponse:
+    def _arrive(self, route: Route, call: Call) -> Visit:
+        """Who may not make the call is refused, and that is told. PermissionDenied."""
+        visit = Visit(self._engine.runtime.guard, f"{route.method} {route.pattern}", caller.get(), told=True,
+                      arguments=effects.arguments(call.query))
+        if effects.is_open(route.pattern):
+            return visit
+        try:
+            visit.admit(changes=effects.changes(route.method, route.pattern, call.query),
+                        subject=effects.subject(call.path, call.query))
+        except PermissionDenied as error:
+            visit.ended(error.reason, refused=True)
+            raise
+        return visit
+
+    def _known(self, request: web.BaseRequest, error: Exception) -> PierError:
+        """What the client is told of ``error``."""
         known = errors.members(error)
         if not known:
             HTTP_FAILURES.inc()
@@ -85,7 +115,7 @@ class Face(web.Server):
         logger().info(
             "refused", method=request.method, path=request.path, reason=first.reason, error=first.message
         )
-        return errors.response(first)
+        return first
 
 
 def _standing(response: web.StreamResponse) -> dict[str, Any]:
