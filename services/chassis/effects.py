@@ -69,7 +69,8 @@ def subject(message: Any) -> str:
     """What the message is about: the first of its fields that names a thing, "" where none does."""
     fields = message.DESCRIPTOR.fields_by_name
     for head in _HEADS:
-        if head in fields and fields[head].message_type is not None and message.HasField(head):
+        known = fields.get(head)
+        if known is not None and known.message_type is not None and known.has_presence and message.HasField(head):
             return subject(getattr(message, head))
     for name in _SUBJECTS:
         if name in fields and isinstance(value := getattr(message, name), str) and value:
