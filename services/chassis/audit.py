@@ -35,7 +35,6 @@ class Audit:
     def __init__(self, path: Path, limit: int = LIMIT) -> None:
         self._path = path
         self._limit = limit
-        self._fd: int | None = None
 
     def tell(
         self, who: Caller, call: str, subject: str, result: str, seconds: float,
@@ -50,26 +49,22 @@ class Audit:
             line["arguments"] = dict(arguments)
         line |= {"result": result, "seconds": round(seconds, 6), "request_id": context.request_id.get()}
         try:
-            fd = self._open()
-            os.write(fd, msgspec.json.encode(line) + b"\n")
-            if os.fstat(fd).st_size >= self._limit:
+            if self._append(msgspec.json.encode(line) + b"\n") >= self._limit:
                 self._rotate()
         except OSError as error:
             _LOST.inc()
             logger().error("an audit line is lost", error=str(error), line=line)
 
-    def close(self) -> None:
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
-
-    def _open(self) -> int:
-        if self._fd is None:
-            self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        return self._fd
+    def _append(self, line: bytes) -> int:
+        """The file's size with it."""
+        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, line)
+            return os.fstat(fd).st_size
+        finally:
+            os.close(fd)
 
     def _rotate(self) -> None:
-        self.close()
         for number in range(_KEPT - 1, 0, -1):
             older = self._path.with_name(f"{self._path.name}.{number}")
             if older.exists():
