@@ -10,9 +10,9 @@ import grpc
 
 DEFAULT: Final = "unix:///run/pier/engine.sock"
 OPTIONS: Final = (
-    # A restarted engine is found again within these milliseconds.
+    # A restarted engine is found again within these milliseconds. (The least back-off stays as it is: gRPC takes it for
+    # the time that a connection may take, too.)
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
     ("grpc.max_receive_message_length", 8 << 20),
     ("grpc.max_send_message_length", 8 << 20),

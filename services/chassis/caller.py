@@ -83,7 +83,7 @@ class Callers:
         try:
             yield
         finally:
-            del self.known[peer]
+            self.known.pop(peer, None)
 
 
 caller: ContextVar[Caller] = ContextVar("caller", default=Caller())  # noqa: B039 - it is frozen
