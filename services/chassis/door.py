@@ -52,17 +52,24 @@ class Doors:
         self._tls = tls_files
         self._adopt = adopt
         self._operations = Operations()
+        self._accepting: list[asyncio.Task[object]] = []
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """Accept until the block ends."""
         for each in self._listeners:
-            self._operations.spawn(f"accept:{each.address}", partial(self._accept, each))
+            task = self._operations.spawn(f"accept:{each.address}", partial(self._accept, each))
+            self._accepting.append(task)
         try:
             yield
         finally:
             await self._operations.close()
             listening.close(self._listeners)
+
+    def accept_no_more(self) -> None:
+        """Who is in goes on; who comes waits for the next server at a passed socket."""
+        for task in self._accepting:
+            task.cancel()
 
     async def _accept(self, listener: Listener) -> None:
         loop = asyncio.get_running_loop()

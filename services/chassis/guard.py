@@ -31,7 +31,6 @@ class Visit:
     guard: Guard
     call: str
     who: Caller
-    told: bool
     changes: bool = False
     subject: str = ""
     arguments: Mapping[str, str] = field(default_factory=dict)
@@ -45,17 +44,17 @@ class Visit:
 
     def ended(self, result: str, *, refused: bool = False) -> None:
         """It was answered with ``result``: "OK", or an error's reason."""
-        if self.told and (self.changes or refused):
+        if self.changes or refused:
             seconds = time.perf_counter() - self.began
             self.guard.audit.tell(self.who, self.call, self.subject, result, seconds, self.arguments)
 
 
-def visit(guard: Guard, method: str, peer: str) -> Visit:
-    """A gRPC call of ``method`` ("pier.x.v1.Service/Method") arrives. Unauthenticated where nobody knows from whom."""
-    found = guard.callers.of(peer)
-    who = found or Caller()
-    caller.set(who)
-    return Visit(guard, method, who, told=found is not None or guard.tells_own)
+def visit(guard: Guard, method: str, peer: str) -> Visit | None:
+    """A gRPC call of ``method`` ("pier.x.v1.Service/Method") arrives; None for one that is neither judged nor told of.
+    Unauthenticated where nobody knows from whom."""
+    who = guard.callers.of(peer)
+    caller.set(who or Caller())
+    return Visit(guard, method, who or Caller()) if who is not None or guard.tells_own else None
 
 
 def admit(visit: Visit, message: Any) -> None:

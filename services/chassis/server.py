@@ -68,6 +68,8 @@ class _Call:
         if self._guard is None:
             return request
         self._visit = guard.visit(self._guard, self.method, context_.peer())
+        if self._visit is None:
+            return request
         if hasattr(request, "__aiter__"):
             return guard.admitted(self._visit, request)
         guard.admit(self._visit, request)

@@ -150,12 +150,14 @@ async def _serve(service: str, loaded: config.Loaded[S], build: Build[S]) -> Non
         )
         async with build(runtime):
             await runtime.server.start(instance.socket(service))
-            async with _doors(runtime).serving():
+            doors = _doors(runtime)
+            async with doors.serving():
                 await runtime.server.ready()
                 logger().info("serving", version=VERSION, socket=str(instance.socket(service)))
                 _notify_ready()
                 await runtime.stopping.wait()
                 logger().info("stopping")
+                doors.accept_no_more()
                 await runtime.server.stop(_GRACE)
     finally:
         os.close(lock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -28,6 +29,8 @@ _GRACE: Final = 0.5
 @contextlib.asynccontextmanager
 async def build(runtime: Runtime[GatewaySettings]) -> AsyncIterator[None]:
     """Serve both faces, and reconcile."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a client takes up to five descriptors
     services = Services.connect(runtime.instance, manager="gateway")
     coordinator, files = Coordinator(services), Pool("gateway-files", 4)
     buildd = Peer("buildd", runtime.instance.socket("buildd"))

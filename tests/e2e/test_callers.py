@@ -7,9 +7,11 @@ import subprocess
 import sys
 import threading
 
+import grpc
 import pytest
 
-from pier_client import Pier, PierError, Tls
+from pier.system.v1 import system_pb2, system_pb2_grpc
+from pier_client import Pier, PierError, Tls, channels
 from tests import certificates, world
 from tests.engine import running, sh, wait_until
 
@@ -32,8 +34,8 @@ def unused_port():
 class Far:
     """An engine on TCP, and certificates of its authority: "ops", "reader", "nobody"."""
 
-    def __init__(self, engine, directory, rest, rpc):
-        self.engine, self.directory, self.rest, self.rpc = engine, directory, rest, rpc
+    def __init__(self, engine, directory, rest, rpc, alone):
+        self.engine, self.directory, self.rest, self.rpc, self.alone = engine, directory, rest, rpc, alone
 
     def docker(self, name, *arguments, **options):
         flags = [f"--tlscacert={self.directory}/authority.pem", f"--tlscert={self.directory}/{name}.pem",
@@ -41,9 +43,11 @@ class Far:
         return self.engine.run(
             [*self.engine.argv("docker"), "-H", self.rest, "--tlsverify", *flags, *arguments], **options)
 
+    def tls(self, name):
+        return Tls(*(self.directory / each for each in ("authority.pem", f"{name}.pem", f"{name}-key.pem")))
+
     def pier(self, name):
-        ca, own, key = (self.directory / each for each in ("authority.pem", f"{name}.pem", f"{name}-key.pem"))
-        return Pier(self.rpc, tls=Tls(ca, own, key))
+        return Pier(self.rpc, tls=self.tls(name))
 
     def audit(self):
         lines = (self.engine.instance.state("gateway") / "audit.log").read_text().splitlines()
@@ -58,14 +62,18 @@ def far(tmp_path_factory):
         certificates.issue(directory, authority, name, world.ADDRESS, unit)
     (directory / "roles.toml").write_text(ROLES)
     rest, rpc = (f"tcp://{world.ADDRESS}:{unused_port()}" for _ in range(2))
-    with running("callers", tmp_path_factory.mktemp("engine"), PIER_GATEWAY_LISTEN=rest, PIER_GATEWAY_ENGINE_LISTEN=rpc,
-                 PIER_GATEWAY_TLS_CA=str(authority.certificate), PIER_GATEWAY_TLS_CERT=f"{directory}/server.pem",
-                 PIER_GATEWAY_TLS_KEY=f"{directory}/server-key.pem",
-                 PIER_GATEWAY_ROLES=f"{directory}/roles.toml") as engine:
+    alone = {name: f"tcp://{world.ADDRESS}:{unused_port()}" for name in ("netd", "execd", "buildd")}
+    with running(
+        "callers", tmp_path_factory.mktemp("engine"), PIER_GATEWAY_LISTEN=rest, PIER_GATEWAY_ENGINE_LISTEN=rpc,
+        PIER_NETD_LISTEN=alone["netd"], PIER_EXECD_LISTEN=alone["execd"], PIER_BUILDD_LISTEN=alone["buildd"],
+        PIER_TLS_CA=str(authority.certificate), PIER_TLS_CERT=f"{directory}/server.pem",
+        PIER_TLS_KEY=f"{directory}/server-key.pem", PIER_ROLES=f"{directory}/roles.toml",
+    ) as engine:
         engine.load_busybox()
-        with Far(engine, directory, rest, rpc).pier("ops") as pier:
+        made = Far(engine, directory, rest, rpc, alone)
+        with made.pier("ops") as pier:
             pier.info()  # what gRPC opens once for a process is open before any test
-        yield Far(engine, directory, rest, rpc)
+        yield made
 
 
 @pytest.fixture(autouse=True)
@@ -131,6 +139,28 @@ def test_each_change_is_in_the_audit_log_with_who_made_it(far):
     read = {each["result"] for (call, _), each in calls.items() if call.startswith(("GET", "HEAD"))}
     assert read <= {"NO_ROLE"}
     assert "very-secret" not in str(far.audit())
+
+
+@pytest.mark.parametrize("service", ["netd", "execd", "buildd"])
+def test_each_service_is_driven_alone_from_afar_also_over_its_death(far, service):
+    for name, allowed in (("ops", True), ("reader", False)):
+        with channels.channel(far.alone[service], far.tls(name)) as channel:
+            stub = system_pb2_grpc.SystemServiceStub(channel)
+            assert stub.Info(system_pb2.InfoRequest(), timeout=20).service == service
+            if allowed:
+                stub.Fsck(system_pb2.FsckRequest(repair=True), timeout=20)
+                continue
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.Fsck(system_pb2.FsckRequest(repair=True), timeout=20)
+            assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED
+    far.engine.kill(service)
+    with channels.channel(far.alone[service], far.tls("ops")) as channel:
+        stub = system_pb2_grpc.SystemServiceStub(channel)
+        assert stub.Info(system_pb2.InfoRequest(), timeout=20, wait_for_ready=True).service == service
+    lines = (far.engine.instance.state(service) / "audit.log").read_text().splitlines()
+    told = [(each["call"], each["result"]) for each in map(json.loads, lines)]
+    assert told == [("pier.system.v1.SystemService/Fsck", "OK"), ("pier.system.v1.SystemService/Fsck", "READ_ONLY")]
+    far.engine.wait_supervised()
 
 
 def test_connections_wait_while_the_gateway_is_started_again(far):

@@ -90,13 +90,14 @@ class Face(web.Server):
 
     def _arrive(self, route: Route, call: Call) -> Visit:
         """Who may not make the call is refused, and that is told. PermissionDenied."""
-        visit = Visit(self._engine.runtime.guard, f"{route.method} {route.pattern}", caller.get(), told=True,
-                      arguments=effects.arguments(call.query))
+        visit = Visit(self._engine.runtime.guard, f"{route.method} {route.pattern}", caller.get())
         if effects.is_open(route.pattern):
             return visit
+        changes = effects.changes(route.method, route.pattern, call.query)
+        if changes:
+            visit.arguments = effects.arguments(call.query)
         try:
-            visit.admit(changes=effects.changes(route.method, route.pattern, call.query),
-                        subject=effects.subject(call.path, call.query))
+            visit.admit(changes=changes, subject=effects.subject(call.path, call.query))
         except PermissionDenied as error:
             visit.ended(error.reason, refused=True)
             raise

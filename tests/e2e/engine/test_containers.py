@@ -29,9 +29,11 @@ def test_a_command_runs_to_its_end_and_leaves_nothing(pier, engine):
 
 
 def test_both_faces_show_the_same_container(pier, engine):
-    id_ = sleeper(pier, "web", labels={"a": "b"}, environment={"KEY": "value"}, ports=["0:80"], memory=64 << 20)
+    id_ = sleeper(pier, "web", labels={"a": "b"}, environment={"KEY": "value"}, ports=["0:80"], memory=64 << 20,
+                  binds=["/etc:/host:ro"], volumes=["kept:/kept"])
     shown = engine.inspect("web")
-    assert (shown["Id"], shown["Config"]["Labels"]["a"]) == (id_, "b")
+    assert (shown["Id"], shown["Config"]["Labels"]["a"], shown["HostConfig"]["Memory"]) == (id_, "b", 64 << 20)
+    assert shown["HostConfig"]["Binds"] == ["/etc:/host:ro", "kept:/kept"]
     assert "KEY=value" in shown["Config"]["Env"]
     found = pier.containers.get("web").container
     assert found.record.spec.resources.memory == 64 << 20
@@ -41,7 +43,8 @@ def test_both_faces_show_the_same_container(pier, engine):
     assert str(found.endpoints[0].ports[0].host_port) == port
     assert not found.record.extensions
     assert [each.record.name for each in pier.containers.list(labels={"a": "b"})] == ["web"]
-    assert pier.containers.list(states=[exec_pb2.CONTAINER_STATE_EXITED]) == []
+    pier.containers.remove("web", force=True)
+    pier.volumes.remove("kept")
 
 
 def test_what_a_docker_made_is_driven_and_the_reverse(pier, engine):

@@ -1,6 +1,8 @@
 """pier.engine.v1: images, networks, volumes, events, information; and that it describes itself."""
 
 import asyncio
+import base64
+import json
 
 import grpc
 import pytest
@@ -62,6 +64,13 @@ def test_volumes_are_used_and_kept_while_they_are(pier):
     assert caught.value.code == "NOT_FOUND"
 
 
+def _of_another_life(cursor):
+    """The cursor with another epoch of execd's: as if its database had been lost since."""
+    places = json.loads(base64.urlsafe_b64decode(cursor))
+    places["execd"] = ["0" * 32, places["execd"][1]]
+    return base64.urlsafe_b64encode(json.dumps(places).encode()).decode()
+
+
 def test_events_go_on_exactly_behind_a_cursor_over_a_killed_gateway(asyncly, engine):
     async def work(apier):
         async def until(events, action):
@@ -89,9 +98,11 @@ def test_events_go_on_exactly_behind_a_cursor_over_a_killed_gateway(asyncly, eng
         await again.aclose()
         assert [each for each in seen if each in ("create", "start", "die", "destroy")] == [
             "create", "start", "die", "destroy"]
-        with pytest.raises(PierError) as caught:
-            await anext(apier.events("nonsense"))
-        assert caught.value.reason == "BAD_CURSOR"
+        for after, why in (("nonsense", "BAD_CURSOR"), (_of_another_life(cursor), "EVENTS_GAP")):
+            with pytest.raises(PierError) as caught:
+                async for _ in apier.events(after):
+                    pass
+            assert caught.value.reason == why
 
     asyncly(work)
 

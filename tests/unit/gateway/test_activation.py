@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -32,7 +33,7 @@ def gateway(directory: Path, passed: Sequence[tuple[str, socket.socket]], *flags
             str(directory / "run"), "--metrics-port", "0", *flags]
     reading, writing = os.pipe()
     high = [(fd, 200 + place) for place, fd in enumerate(each.fileno() for _, each in passed)]
-    actions = [(os.POSIX_SPAWN_DUP2, fd, place) for fd, place in high]
+    actions: list[tuple[int, ...]] = [(os.POSIX_SPAWN_DUP2, fd, place) for fd, place in high]
     actions += [(os.POSIX_SPAWN_DUP2, place, 3 + number) for number, (_, place) in enumerate(high)]
     actions += [(os.POSIX_SPAWN_CLOSE, place) for _, place in high]
     actions += [(os.POSIX_SPAWN_DUP2, writing, 2)]
@@ -54,7 +55,7 @@ def gateway(directory: Path, passed: Sequence[tuple[str, socket.socket]], *flags
             os.waitpid(pid, 0)
 
 
-def ping(family: socket.AddressFamily, address: object) -> int:
+def ping(family: socket.AddressFamily, address: Any) -> int:
     client = http.client.HTTPConnection("engine", timeout=20)
     client.sock = socket.socket(family)
     client.sock.connect(address)
