@@ -35,7 +35,7 @@ async def build(runtime: Runtime[GatewaySettings]) -> AsyncIterator[None]:
     coordinator, files = Coordinator(services), Pool("gateway-files", 4)
     buildd = Peer("buildd", runtime.instance.socket("buildd"))
     engine = Engine(runtime, services, coordinator, Projection(runtime.settings.read_timeout), files, buildd)
-    face = Face(engine, TABLES)
+    face = Face(engine, TABLES, runtime.guard)
     rpc.add(runtime.server, engine)
     listeners, tls_files = doors.rest_listeners(runtime), TlsFiles.of(runtime.settings)
     runtime.addresses = doors.engine_addresses(runtime)

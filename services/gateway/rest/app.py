@@ -13,7 +13,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from chassis import context
 from chassis.caller import Caller, caller
 from chassis.errors import Internal, NotFound, PermissionDenied, PierError
-from chassis.guard import Visit
+from chassis.guard import Guard, Visit
 from chassis.logs import logger
 from gateway.engine import Engine
 from gateway.projection import stale_since
@@ -33,12 +33,14 @@ HTTP_FAILURES: Final = Counter("pier_http_failures_total", "Requests that failed
 
 
 class Face(web.Server):
-    """Serves ``tables`` over one engine. Give it to a ``web.ServerRunner``."""
+    """Serves ``tables`` over one engine. Give it to a ``web.ServerRunner``. Without a guard whoever reaches it may do
+    everything, and nothing is told of it."""
 
-    def __init__(self, engine: Engine, tables: Iterable[Routes]) -> None:
+    def __init__(self, engine: Engine, tables: Iterable[Routes], guard: Guard | None = None) -> None:
         # A handler whose client went is cancelled; what changes anything is the coordinator's operation and goes on.
         super().__init__(self._serve, handler_cancellation=True)
         self._engine = engine
+        self._guard = guard
         self._routes: list[Route] = [route for table in tables for route in table.entries]
 
     def __call__(self) -> Handler:
@@ -70,7 +72,7 @@ class Face(web.Server):
                 label = route.pattern
                 call = Call(request, self._engine, version, variables, Query(request.rel_url.query))
                 stale_since.set(0.0)
-                visit = self._arrive(route, call)
+                visit = None if self._guard is None else _arrive(self._guard, route, call)
                 response = await route.handler(call)
                 result = "OK"
             except Exception as error:  # noqa: BLE001 - the border: whatever it is becomes an answer
@@ -87,21 +89,6 @@ class Face(web.Server):
                 visit.ended(result)
             HTTP_IN_FLIGHT.dec()
             HTTP_SECONDS.labels(request.method, label, code).observe(time.perf_counter() - began)
-
-    def _arrive(self, route: Route, call: Call) -> Visit:
-        """Who may not make the call is refused, and that is told. PermissionDenied."""
-        visit = Visit(self._engine.runtime.guard, f"{route.method} {route.pattern}", caller.get())
-        if effects.is_open(route.pattern):
-            return visit
-        changes = effects.changes(route.method, route.pattern, call.query)
-        if changes:
-            visit.arguments = effects.arguments(call.query)
-        try:
-            visit.admit(changes=changes, subject=effects.subject(call.path, call.query))
-        except PermissionDenied as error:
-            visit.ended(error.reason, refused=True)
-            raise
-        return visit
 
     def _known(self, request: web.BaseRequest, error: Exception) -> PierError:
         """What the client is told of ``error``."""
@@ -121,3 +108,19 @@ class Face(web.Server):
 
 def _standing(response: web.StreamResponse) -> dict[str, Any]:
     return {key: value for key, value in standing_headers().items() if key not in response.headers}
+
+
+def _arrive(guard: Guard, route: Route, call: Call) -> Visit:
+    """Who may not make the call is refused, and that is told. PermissionDenied."""
+    visit = Visit(guard, f"{route.method} {route.pattern}", caller.get())
+    if effects.is_open(route.pattern):
+        return visit
+    changes = effects.changes(route.method, route.pattern, call.query)
+    if changes:
+        visit.arguments = effects.arguments(call.query)
+    try:
+        visit.admit(changes=changes, subject=effects.subject(call.path, call.query))
+    except PermissionDenied as error:
+        visit.ended(error.reason, refused=True)
+        raise
+    return visit
