@@ -176,16 +176,25 @@ class Containers:
             self._stub.ListProcesses, container_pb2.ListProcessesRequest(container=container))
         return answer.processes
 
-    def attach(self, container: str, *, stdin: bool = False) -> Session:
+    def attach(self, container: str, *, stdin: bool = False, detach_keys: str = "") -> Session:
         """Its terminal or pipes, also before its start; nothing is missed from then on."""
-        opening = container_pb2.AttachRequest(open=container_pb2.AttachOpen(container=container, stdin=stdin))
-        return Session(self._stub.Attach, opening, container_pb2.AttachRequest)
+        asked = container_pb2.AttachOpen(container=container, stdin=stdin, detach_keys=detach_keys)
+        return Session(self._stub.Attach, container_pb2.AttachRequest(open=asked), container_pb2.AttachRequest)
 
-    def open_exec(self, container: str, command: Sequence[Word], **options: Any) -> Session:
+    def open_exec(
+        self, container: str, command: Sequence[Word], *, detach_keys: str = "", operation_id: str = "", **options: Any
+    ) -> Session:
         """A further process, attached. ``options`` are those of ``pier_client.requests.process``."""
         asked = container_pb2.ExecOpen(
-            container=container, process=requests.process(command, **options), attach=True)
+            operation_id=operation_id, container=container, process=requests.process(command, **options), attach=True,
+            detach_keys=detach_keys)
         return Session(self._stub.Exec, container_pb2.ExecRequest(open=asked), container_pb2.ExecRequest)
+
+    def exec_of(self, exec_id: str) -> exec_pb2.Exec:
+        """A further process that was begun: whether it runs, and how it ended."""
+        answer: container_pb2.GetExecResponse = self._calls.call(
+            self._stub.GetExec, container_pb2.GetExecRequest(exec_id=exec_id))
+        return answer.exec
 
     def exec(
         self, container: str, command: Sequence[Word], *, input: bytes | None = None, **options: Any  # noqa: A002

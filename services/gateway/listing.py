@@ -20,7 +20,7 @@ from pier.image.v1 import image_pb2
 from pier.network.v1 import network_pb2
 
 __all__ = ["CONTAINERS", "container", "containers", "get_network", "get_volume", "image", "images", "network",
-           "networks", "seen_containers", "uses", "volumes"]
+           "networks", "seen_containers", "uses", "volume", "volumes"]
 
 _PAGE: Final = 100
 _NETWORKS_PAGE: Final = 200
@@ -103,10 +103,16 @@ async def volumes(engine: Engine) -> list[image_pb2.Volume]:
     return await engine.projection.read("volumes", lambda deadline: _volumes(engine.services, deadline))
 
 
-async def get_volume(services: Services, name: str) -> image_pb2.Volume:
+async def volume(engine: Engine, name: str) -> image_pb2.Volume:
+    """One of them, for a client to read. NotFound."""
+    return await engine.projection.read(
+        f"volume:{name}", lambda deadline: get_volume(engine.services, name, deadline))
+
+
+async def get_volume(services: Services, name: str, deadline: float = CALL_TIMEOUT) -> image_pb2.Volume:
     """The volume as imaged knows it now. NotFound."""
     answer: image_pb2.GetVolumeResponse = await services.imaged.call(
-        services.volumes.GetVolume, image_pb2.GetVolumeRequest(namespace=NAMESPACE, name=name))
+        services.volumes.GetVolume, image_pb2.GetVolumeRequest(namespace=NAMESPACE, name=name), deadline)
     return answer.volume
 
 

@@ -1,7 +1,7 @@
 """Mutating calls by their ``operation_id``: the same again joins the one that runs, or gets what that one answered.
 
-Answers, errors among them, are remembered while the gateway lives, the last 4,096. Unavailable and DeadlineExceeded are
-not: such a call is repeated because it may go better.
+Answers, errors among them, are remembered while the gateway lives, the last 4,096 or 16 MiB of them. Unavailable and
+DeadlineExceeded are not: such a call is repeated because it may go better.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from chassis.operations import Operations
 T = TypeVar("T", bound=Message)
 
 _KEPT: Final = 4096
+_KEPT_BYTES: Final = 16 << 20
 
 
 class Answers:
@@ -28,6 +29,7 @@ class Answers:
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
         self._known: dict[str, tuple[bytes, Message | PierError]] = {}
+        self._bytes = 0
         self._calls = itertools.count()
 
     async def once(self, verb: str, request: Any, work: Callable[[], Awaitable[T]]) -> T:
@@ -56,8 +58,14 @@ class Answers:
 
     def _remember(self, word: str, fingerprint: bytes, answer: Message | PierError) -> None:
         self._known[word] = (fingerprint, answer)
-        if len(self._known) > _KEPT:
-            del self._known[next(iter(self._known))]
+        self._bytes += _size(answer)
+        while len(self._known) > _KEPT or self._bytes > _KEPT_BYTES:
+            _, oldest = self._known.pop(next(iter(self._known)))
+            self._bytes -= _size(oldest)
+
+
+def _size(answer: Message | PierError) -> int:
+    return len(answer.message) if isinstance(answer, PierError) else answer.ByteSize()
 
 
 def _again(word: str, fingerprint: bytes, known: bytes, answer: Message | PierError) -> Message:

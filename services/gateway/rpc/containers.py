@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-from chassis.errors import InvalidArgument, NotModified, PierError
+from chassis.errors import InvalidArgument, PierError
 from chassis.ids import exec_id
 from coordinator import execs, waiting
 from coordinator.coordinator import is_alive
@@ -41,8 +41,6 @@ class Containers(container_pb2_grpc.ContainerServiceServicer):
     async def StopContainer(self, request: pb.StopContainerRequest, context: Any) -> pb.StopContainerResponse:
         async def work() -> pb.StopContainerResponse:
             found = await self._coordinator.get(request.container)
-            if not is_alive(found):
-                raise NotModified(f"container {found.id} is not running")
             await self._coordinator.stop(found.id, seconds=_seconds(request), signal=request.signal)
             return pb.StopContainerResponse()
 

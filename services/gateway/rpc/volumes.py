@@ -36,7 +36,9 @@ class Volumes(volume_pb2_grpc.VolumeServiceServicer):
         return await self._once("CreateVolume", request, work)
 
     async def GetVolume(self, request: pb.GetVolumeRequest, context: Any) -> pb.GetVolumeResponse:
-        return pb.GetVolumeResponse(volume=await listing.get_volume(self._services, request.volume))
+        stale_since.set(0.0)
+        return pb.GetVolumeResponse(
+            volume=await listing.volume(self._engine, request.volume), stale_since=shown.stale())
 
     async def ListVolumes(self, request: pb.ListVolumesRequest, context: Any) -> AsyncIterator[pb.ListVolumesResponse]:
         stale_since.set(0.0)

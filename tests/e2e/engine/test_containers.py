@@ -103,6 +103,11 @@ def test_an_exec_has_streams_an_exit_and_a_record(pier):
         stdout, _ = session.read()
     assert b"33 77" in stdout
     assert session.exit.code == 7
+    assert pier.containers.exec("box", ["sh", "-c", "exit 9"], operation_id="exec-1").code == 9
+    with pytest.raises(PierError) as caught:
+        pier.containers.exec("box", ["sh", "-c", "exit 9"], operation_id="exec-1")
+    assert caught.value.reason == "ALREADY_RUN"
+    assert pier.containers.exec_of(caught.value.facts["exec_id"]).exit.code == 9
     assert reason(pier.containers.exec, "box", ["/no/such"]) == "COMMAND_NOT_FOUND"
     assert reason(pier.containers.exec, "box", []) == "NO_COMMAND"
 

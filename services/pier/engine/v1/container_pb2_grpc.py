@@ -247,7 +247,9 @@ class ContainerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Exec(self, request_iterator, context):
-        """Runs a further process in a running container. The answers end with its exit; without `attach` with its start.
+        """Runs a further process in a running container. The answers end with its exit; without `attach` with its start. Under
+        an `operation_id` that has run one already: FAILED_PRECONDITION, reason ALREADY_RUN, and the ErrorInfo's metadata has
+        "exec_id", which GetExec tells the exit of.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -71,7 +71,10 @@ class ContainerServiceStub:
     that it wrote is sent, or by the detach keys.
     """
     Exec: _grpc.StreamStreamMultiCallable[_container_pb2.ExecRequest, _container_pb2.ExecResponse]
-    """Runs a further process in a running container. The answers end with its exit; without `attach` with its start."""
+    """Runs a further process in a running container. The answers end with its exit; without `attach` with its start. Under
+    an `operation_id` that has run one already: FAILED_PRECONDITION, reason ALREADY_RUN, and the ErrorInfo's metadata has
+    "exec_id", which GetExec tells the exit of.
+    """
     GetExec: _grpc.UnaryUnaryMultiCallable[_container_pb2.GetExecRequest, _container_pb2.GetExecResponse]
     ResizeTerminal: _grpc.UnaryUnaryMultiCallable[_container_pb2.ResizeTerminalRequest, _container_pb2.ResizeTerminalResponse]
     """The size of a terminal; of a first process or an exec whose stream another client has."""
@@ -115,7 +118,10 @@ class ContainerServiceAsyncStub(ContainerServiceStub):
     that it wrote is sent, or by the detach keys.
     """
     Exec: _aio.StreamStreamMultiCallable[_container_pb2.ExecRequest, _container_pb2.ExecResponse]  # type: ignore[assignment]
-    """Runs a further process in a running container. The answers end with its exit; without `attach` with its start."""
+    """Runs a further process in a running container. The answers end with its exit; without `attach` with its start. Under
+    an `operation_id` that has run one already: FAILED_PRECONDITION, reason ALREADY_RUN, and the ErrorInfo's metadata has
+    "exec_id", which GetExec tells the exit of.
+    """
     GetExec: _aio.UnaryUnaryMultiCallable[_container_pb2.GetExecRequest, _container_pb2.GetExecResponse]  # type: ignore[assignment]
     ResizeTerminal: _aio.UnaryUnaryMultiCallable[_container_pb2.ResizeTerminalRequest, _container_pb2.ResizeTerminalResponse]  # type: ignore[assignment]
     """The size of a terminal; of a first process or an exec whose stream another client has."""
@@ -258,7 +264,10 @@ class ContainerServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_container_pb2.ExecRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_container_pb2.ExecResponse], _abc.AsyncIterator[_container_pb2.ExecResponse]]:
-        """Runs a further process in a running container. The answers end with its exit; without `attach` with its start."""
+        """Runs a further process in a running container. The answers end with its exit; without `attach` with its start. Under
+        an `operation_id` that has run one already: FAILED_PRECONDITION, reason ALREADY_RUN, and the ErrorInfo's metadata has
+        "exec_id", which GetExec tells the exit of.
+        """
 
     @_abc_1.abstractmethod
     def GetExec(

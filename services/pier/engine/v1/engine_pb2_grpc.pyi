@@ -14,10 +14,10 @@ Names. `container`, `image` and `network` take an id, a name, or a unique prefix
 
 Idempotency. A mutating request may carry an `operation_id`, a word of at most 128 characters that the caller makes for
 each thing it means. The same request under the same word joins the call that runs, or answers what that one answered,
-for as long as the gateway lives and remembers (4,096 answers): so one whose answer was lost is repeated safely. Another
-request under it is ALREADY_EXISTS, reason SPEC_DIFFERS. CreateContainer and Exec derive the id of what they make from
-it, so that they may be repeated after the gateway was killed, too. A call whose client left goes on to its end; pull,
-push and streams end with their client.
+for as long as the gateway lives and remembers (4,096 answers, 16 MiB): so one whose answer was lost is repeated safely.
+Another request under it is ALREADY_EXISTS, reason SPEC_DIFFERS. The Create verbs and Exec derive the id of what they
+make from it, so that they may be repeated after the gateway was killed, too. A call whose client left goes on to its
+end; pull, push and streams end with their client.
 
 Reads ask the owner for 0.3 s; then what was last known is answered, with `stale_since`. Lists are streams of batches
 that show one moment; the first batch comes always, empty where there is nothing.

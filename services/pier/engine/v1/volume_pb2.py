@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from pier.image.v1 import image_pb2 as pier_dot_image_dot_v1_dot_image__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpier/engine/v1/volume.proto\x12\x0epier.engine.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19pier/image/v1/image.proto\"\xac\x02\n\x13\x43reateVolumeRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x64river\x18\x03 \x01(\t\x12\x41\n\x07options\x18\x04 \x03(\x0b\x32\x30.pier.engine.v1.CreateVolumeRequest.OptionsEntry\x12?\n\x06labels\x18\x05 \x03(\x0b\x32/.pier.engine.v1.CreateVolumeRequest.LabelsEntry\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"=\n\x14\x43reateVolumeResponse\x12%\n\x06volume\x18\x01 \x01(\x0b\x32\x15.pier.image.v1.Volume\"\"\n\x10GetVolumeRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\":\n\x11GetVolumeResponse\x12%\n\x06volume\x18\x01 \x01(\x0b\x32\x15.pier.image.v1.Volume\"\x14\n\x12ListVolumesRequest\"\x83\x01\n\x13ListVolumesResponse\x12&\n\x07volumes\x18\x01 \x03(\x0b\x32\x15.pier.image.v1.Volume\x12\x34\n\x0bstale_since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x42\x0e\n\x0c_stale_since\";\n\x13RemoveVolumeRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x0e\n\x06volume\x18\x02 \x01(\t\"+\n\x14RemoveVolumeResponse\x12\x13\n\x0b\x66reed_bytes\x18\x01 \x01(\x04\x32\xf1\x02\n\rVolumeService\x12Y\n\x0c\x43reateVolume\x12#.pier.engine.v1.CreateVolumeRequest\x1a$.pier.engine.v1.CreateVolumeResponse\x12P\n\tGetVolume\x12 .pier.engine.v1.GetVolumeRequest\x1a!.pier.engine.v1.GetVolumeResponse\x12X\n\x0bListVolumes\x12\".pier.engine.v1.ListVolumesRequest\x1a#.pier.engine.v1.ListVolumesResponse0\x01\x12Y\n\x0cRemoveVolume\x12#.pier.engine.v1.RemoveVolumeRequest\x1a$.pier.engine.v1.RemoveVolumeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpier/engine/v1/volume.proto\x12\x0epier.engine.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19pier/image/v1/image.proto\"\xac\x02\n\x13\x43reateVolumeRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x64river\x18\x03 \x01(\t\x12\x41\n\x07options\x18\x04 \x03(\x0b\x32\x30.pier.engine.v1.CreateVolumeRequest.OptionsEntry\x12?\n\x06labels\x18\x05 \x03(\x0b\x32/.pier.engine.v1.CreateVolumeRequest.LabelsEntry\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"=\n\x14\x43reateVolumeResponse\x12%\n\x06volume\x18\x01 \x01(\x0b\x32\x15.pier.image.v1.Volume\"\"\n\x10GetVolumeRequest\x12\x0e\n\x06volume\x18\x01 \x01(\t\"\x80\x01\n\x11GetVolumeResponse\x12%\n\x06volume\x18\x01 \x01(\x0b\x32\x15.pier.image.v1.Volume\x12\x34\n\x0bstale_since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x42\x0e\n\x0c_stale_since\"\x14\n\x12ListVolumesRequest\"\x83\x01\n\x13ListVolumesResponse\x12&\n\x07volumes\x18\x01 \x03(\x0b\x32\x15.pier.image.v1.Volume\x12\x34\n\x0bstale_since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x42\x0e\n\x0c_stale_since\";\n\x13RemoveVolumeRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x0e\n\x06volume\x18\x02 \x01(\t\"+\n\x14RemoveVolumeResponse\x12\x13\n\x0b\x66reed_bytes\x18\x01 \x01(\x04\x32\xf1\x02\n\rVolumeService\x12Y\n\x0c\x43reateVolume\x12#.pier.engine.v1.CreateVolumeRequest\x1a$.pier.engine.v1.CreateVolumeResponse\x12P\n\tGetVolume\x12 .pier.engine.v1.GetVolumeRequest\x1a!.pier.engine.v1.GetVolumeResponse\x12X\n\x0bListVolumes\x12\".pier.engine.v1.ListVolumesRequest\x1a#.pier.engine.v1.ListVolumesResponse0\x01\x12Y\n\x0cRemoveVolume\x12#.pier.engine.v1.RemoveVolumeRequest\x1a$.pier.engine.v1.RemoveVolumeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,16 +47,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEVOLUMERESPONSE']._serialized_end=471
   _globals['_GETVOLUMEREQUEST']._serialized_start=473
   _globals['_GETVOLUMEREQUEST']._serialized_end=507
-  _globals['_GETVOLUMERESPONSE']._serialized_start=509
-  _globals['_GETVOLUMERESPONSE']._serialized_end=567
-  _globals['_LISTVOLUMESREQUEST']._serialized_start=569
-  _globals['_LISTVOLUMESREQUEST']._serialized_end=589
-  _globals['_LISTVOLUMESRESPONSE']._serialized_start=592
-  _globals['_LISTVOLUMESRESPONSE']._serialized_end=723
-  _globals['_REMOVEVOLUMEREQUEST']._serialized_start=725
-  _globals['_REMOVEVOLUMEREQUEST']._serialized_end=784
-  _globals['_REMOVEVOLUMERESPONSE']._serialized_start=786
-  _globals['_REMOVEVOLUMERESPONSE']._serialized_end=829
-  _globals['_VOLUMESERVICE']._serialized_start=832
-  _globals['_VOLUMESERVICE']._serialized_end=1201
+  _globals['_GETVOLUMERESPONSE']._serialized_start=510
+  _globals['_GETVOLUMERESPONSE']._serialized_end=638
+  _globals['_LISTVOLUMESREQUEST']._serialized_start=640
+  _globals['_LISTVOLUMESREQUEST']._serialized_end=660
+  _globals['_LISTVOLUMESRESPONSE']._serialized_start=663
+  _globals['_LISTVOLUMESRESPONSE']._serialized_end=794
+  _globals['_REMOVEVOLUMEREQUEST']._serialized_start=796
+  _globals['_REMOVEVOLUMEREQUEST']._serialized_end=855
+  _globals['_REMOVEVOLUMERESPONSE']._serialized_start=857
+  _globals['_REMOVEVOLUMERESPONSE']._serialized_end=900
+  _globals['_VOLUMESERVICE']._serialized_start=903
+  _globals['_VOLUMESERVICE']._serialized_end=1272
 # @@protoc_insertion_point(module_scope)

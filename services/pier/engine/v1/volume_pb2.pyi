@@ -139,18 +139,24 @@ class GetVolumeResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     VOLUME_FIELD_NUMBER: _builtins.int
+    STALE_SINCE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def volume(self) -> _image_pb2.Volume: ...
+    @_builtins.property
+    def stale_since(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
         volume: _image_pb2.Volume | None = ...,
+        stale_since: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["volume", b"volume"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_stale_since", b"_stale_since", "stale_since", b"stale_since", "volume", b"volume"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["volume", b"volume"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stale_since", b"_stale_since", "stale_since", b"stale_since", "volume", b"volume"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__stale_since: _TypeAlias = _typing.Literal["stale_since"]  # noqa: Y015
+    _WhichOneofArgType__stale_since: _TypeAlias = _typing.Literal["_stale_since", b"_stale_since"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stale_since) -> _WhichOneofReturnType__stale_since | None: ...
 
 Global___GetVolumeResponse: _TypeAlias = GetVolumeResponse  # noqa: Y015
 
