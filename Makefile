@@ -12,7 +12,7 @@ PY := $(VENV)/bin/python
 STAMPS := build/stamps
 GENERATED := services/pier
 PROTOS := $(sort $(shell find proto -name '*.proto' 2>/dev/null))
-SOURCES := $(wildcard services cli deploy tests)
+SOURCES := $(wildcard services cli client examples deploy tests)
 # Programs unpacked from Debian's packages come first, so that the tests use what the lists name.
 export PATH := $(CURDIR)/build/debian/usr/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
@@ -97,7 +97,7 @@ $(STAMPS)/unpacked: deploy/packages/unpack.txt deploy/packages/unpack
 $(STAMPS)/venv: $(STAMPS)/packages-run
 	@$(PYTHON) -m venv --clear $(VENV)
 	@site=$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
-		printf '%s\n' ../../../../services ../../../../cli >"$$site/pier.pth"
+		printf '%s\n' ../../../../services ../../../../cli ../../../../client >"$$site/pier.pth"
 	@touch $@
 
 $(STAMPS)/run: requirements.txt $(STAMPS)/venv

@@ -28,9 +28,9 @@ _TRUE: Final = {"1", "true", "yes", "on"}
 _FALSE: Final = {"0", "false", "no", "off"}
 
 
-def option(default: Any, text: str) -> Any:
-    """A setting with its default and its line of ``--help``."""
-    return field(default=default, metadata={"help": text})
+def option(default: Any, text: str, flags: tuple[str, ...] = ()) -> Any:
+    """A setting with its default and its line of ``--help``; ``flags`` are further spellings of its flag."""
+    return field(default=default, metadata={"help": text, "flags": flags})
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,13 @@ class Settings:
     run: Path | None = option(None, "run directory (default /run/pier…)")
     log_level: str = option("info", "debug, info, warning or error")
     metrics_port: int = option(-1, "loopback TCP port of /metrics; 0 for none, -1 for the instance's own")
+    listen: tuple[str, ...] = option(
+        (), "further addresses: tcp://ADDRESS:PORT (without tls_* on loopback alone), unix:///PATH, fd:// for all "
+        "sockets that were passed", flags=("-H",))
+    tls_ca: str = option("", "PEM file of the authority whose certificates clients on TCP must show")
+    tls_cert: str = option("", "PEM file of the service's own certificate")
+    tls_key: str = option("", "PEM file of its key")
+    roles: str = option("", "TOML file that says which certificate may do what; without it all may do everything")
 
 
 S = TypeVar("S", bound=Settings)
@@ -64,15 +71,21 @@ class Loaded(Generic[S]):
 
 
 def load(
-    service: str, cls: type[S], argv: Sequence[str], environ: Mapping[str, str] = os.environ, text: str = ""
+    service: str, cls: type[S], argv: Sequence[str], environ: Mapping[str, str] = os.environ, text: str = "",
+    *, strict: bool = True,
 ) -> Loaded[S]:
-    """Settings of ``service`` from all sources. InvalidArgument names a bad key or value and its source."""
+    """Settings of ``service`` from all sources. InvalidArgument names a bad key or value and its source; a key of the
+    service's table that ``cls`` does not know is one where this is ``strict``."""
     hints = typing.get_type_hints(cls)
     fields = {item.name: item for item in dataclasses.fields(cls)}
     parser = argparse.ArgumentParser(prog=service, description=text, allow_abbrev=False)
     parser.add_argument("--config", metavar="FILE", help="configuration file (TOML)")
     for name, item in fields.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", metavar=name.upper(), help=item.metadata.get("help", ""))
+        several = typing.get_origin(hints[name]) is tuple
+        parser.add_argument(
+            *item.metadata.get("flags", ()), f"--{name.replace('_', '-')}", metavar=name.upper(),
+            help=item.metadata.get("help", ""), action="append" if several else "store",
+        )
     flags = vars(parser.parse_args(argv))
 
     values: dict[str, Any] = {name: item.default for name, item in fields.items()}
@@ -89,13 +102,14 @@ def load(
 
     def from_flags(name: str) -> None:
         if flags[name] is not None:
-            put(name, flags[name], f"flag --{name.replace('_', '-')}")
+            given = flags[name]
+            put(name, ",".join(given) if isinstance(given, list) else given, f"flag --{name.replace('_', '-')}")
 
     from_environment("instance")
     from_flags("instance")
     for section, name, raw, path in _file(flags["config"], environ, values["instance"], service):
         if name not in fields:
-            if section == _COMMON:
+            if section == _COMMON or not strict:
                 continue  # another service's key
             raise InvalidArgument(f"{path}: [{section}] has no key {name!r}", reason="BAD_CONFIG", field=name)
         put(name, raw, f"file {path}")

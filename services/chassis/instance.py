@@ -78,6 +78,11 @@ class Instance:
         return self.run / "pier.sock"
 
     @property
+    def engine_socket(self) -> Path:
+        """The socket of pier.engine.v1 (mode 0660)."""
+        return self.run / "engine.sock"
+
+    @property
     def zygote_socket(self) -> Path:
         return self.run / "zygote.sock"
 

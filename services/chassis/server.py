@@ -24,8 +24,16 @@ from grpc_health.v1 import _async as health_aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from chassis import context, stages
-from chassis.errors import Internal, InvalidArgument, PierError, ResourceExhausted, Unimplemented
+from chassis import context, guard, stages
+from chassis.errors import (
+    Internal,
+    InvalidArgument,
+    PermissionDenied,
+    PierError,
+    ResourceExhausted,
+    Unimplemented,
+)
+from chassis.guard import Guard, Visit
 from chassis.logs import logger
 from chassis.metrics import RPC_IN_FLIGHT, RPC_SECONDS
 from chassis.status import to_status
@@ -49,9 +57,28 @@ Context = Any  # grpc.aio.ServicerContext: generic in the stub, not in the libra
 class _Call:
     """One call being served: its method, outcome and trace."""
 
-    def __init__(self, method: str) -> None:
+    def __init__(self, method: str, guard_: Guard | None) -> None:
         self.method = method
         self.code = "OK"
+        self._guard = guard_
+        self._visit: Visit | None = None
+
+    def admitted(self, request: Any, context_: Context) -> Any:
+        """The request, or a stream of them, as far as its caller may make it. PermissionDenied, Unauthenticated."""
+        if self._guard is None:
+            return request
+        self._visit = guard.visit(self._guard, self.method, context_.peer())
+        if self._visit is None:
+            return request
+        if hasattr(request, "__aiter__"):
+            return guard.admitted(self._visit, request)
+        guard.admit(self._visit, request)
+        return request
+
+    def ended(self, result: str = "OK", *, refused: bool = False) -> None:
+        """Its outcome is known, and is about to be told."""
+        if self._visit is not None:
+            self._visit.ended(result, refused=refused)
 
     async def fail(self, context_: Context, error: BaseException, trailer: bytes | None) -> None:
         """End the call with the status that ``error`` stands for; what is no PierError is a fault of ours."""
@@ -61,6 +88,7 @@ class _Call:
             logger().error("call failed", method=self.method, exc_info=error)
             error = full_disk(error) or Internal(f"{self.method}: {type(error).__name__}: {error}")
         self.code = error.grpc_code
+        self.ended(error.reason, refused=isinstance(error, PermissionDenied))
         code, message, metadata = to_status(error)
         if trailer:
             metadata = (*metadata, (stages.TRACE_KEY, trailer))
@@ -79,6 +107,9 @@ def full_disk(error: BaseException) -> ResourceExhausted | None:
 class _Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # the stub is generic, the class is not
     """Wraps each handler in the same scope, whatever its kind."""
 
+    def __init__(self, guard_: Guard | None) -> None:
+        self._guard = guard_
+
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
@@ -91,12 +122,12 @@ class _Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # the
         inner: Any = handler.unary_unary or handler.stream_unary or handler.unary_stream or handler.stream_stream
         make: Any
         if handler.response_streaming:
-            wrapped: Any = _streaming(method, inner)
+            wrapped: Any = _streaming(method, inner, self._guard)
             make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else (
                 grpc.unary_stream_rpc_method_handler
             )
         else:
-            wrapped = _unary(method, inner)
+            wrapped = _unary(method, inner, self._guard)
             make = grpc.stream_unary_rpc_method_handler if handler.request_streaming else (
                 grpc.unary_unary_rpc_method_handler
             )
@@ -121,19 +152,20 @@ def _observed(call: _Call, context_: Context) -> Any:
         RPC_SECONDS.labels(call.method, call.code).observe(time.perf_counter() - began)
 
 
-def _unary(method: str, inner: Any) -> Any:
+def _unary(method: str, inner: Any, guard_: Guard | None) -> Any:
     name = method.rpartition("/")[2]
 
     async def handle(request: Any, context_: Context) -> Any:
-        call = _Call(method)
+        call = _Call(method, guard_)
         with _observed(call, context_):
             failure: BaseException | None = None
             answer = None
             with stages.trace(name) as root:
                 try:
-                    result = inner(request, context_)
+                    result = inner(call.admitted(request, context_), context_)
                     answer = await result if inspect.isawaitable(result) else result
                 except asyncio.CancelledError:
+                    call.ended("CLIENT_LEFT")
                     raise
                 except Exception as error:  # noqa: BLE001 - the border: whatever it is becomes a status
                     failure = error
@@ -142,6 +174,7 @@ def _unary(method: str, inner: Any) -> Any:
             if failure is not None:
                 await _drain(request)
                 await call.fail(context_, failure, trailer)
+            call.ended()
             if trailer:
                 context_.set_trailing_metadata(((stages.TRACE_KEY, trailer),))
             return answer
@@ -149,21 +182,22 @@ def _unary(method: str, inner: Any) -> Any:
     return handle
 
 
-def _streaming(method: str, inner: Any) -> Any:
+def _streaming(method: str, inner: Any, guard_: Guard | None) -> Any:
     name = method.rpartition("/")[2]
 
     async def handle(request: Any, context_: Context) -> AsyncIterator[Any]:
-        call = _Call(method)
+        call = _Call(method, guard_)
         with _observed(call, context_):
             failure: BaseException | None = None
             with stages.trace(name) as root:
                 try:
-                    responses = inner(request, context_)
+                    responses = inner(call.admitted(request, context_), context_)
                     if inspect.isawaitable(responses):
                         responses = await responses
                     async for response in responses:
                         yield response
                 except (asyncio.CancelledError, GeneratorExit):
+                    call.ended("CLIENT_LEFT")
                     raise
                 except Exception as error:  # noqa: BLE001 - the border
                     failure = error
@@ -171,7 +205,8 @@ def _streaming(method: str, inner: Any) -> Any:
             if failure is not None:
                 await _drain(request)
                 await call.fail(context_, failure, trailer)
-            elif trailer:
+            call.ended()
+            if trailer:
                 context_.set_trailing_metadata(((stages.TRACE_KEY, trailer),))
 
     return handle
@@ -195,8 +230,9 @@ async def _drain(request: Any) -> None:
 class Server:
     """A service's gRPC server on a unix socket. Add servicers, ``start``, ``ready``; ``stop`` when it ends."""
 
-    def __init__(self) -> None:
-        self.grpc = grpc.aio.server(interceptors=(_Interceptor(),), options=OPTIONS)
+    def __init__(self, guard_: Guard | None = None) -> None:
+        """Without a guard whoever reaches it may do everything."""
+        self.grpc = grpc.aio.server(interceptors=(_Interceptor(guard_),), options=OPTIONS)
         self._health = health_aio.HealthServicer()
         self._names: list[str] = []
         self._path: Path | None = None

@@ -20,12 +20,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Generic, NoReturn
 
-from chassis import config, context, host, logs, metrics, stages
+from chassis import config, context, door, host, listening, logs, metrics, stages
+from chassis.audit import Audit
 from chassis.config import S
-from chassis.errors import PierError, Unavailable, Unimplemented
+from chassis.errors import InvalidArgument, PierError, Unavailable, Unimplemented
+from chassis.guard import Guard
 from chassis.instance import Instance, make_private
+from chassis.listening import Listener
 from chassis.logs import logger
+from chassis.roles import Roles
 from chassis.server import Server
+from chassis.tls_files import TlsFiles
 from chassis.version import VERSION
 from pier.system.v1 import system_pb2, system_pb2_grpc
 
@@ -34,9 +39,16 @@ _GRACE: Final = 5.0
 Fsck = Callable[[bool], Awaitable[list[system_pb2.Finding]]]
 
 
+_HTTP2: Final = ("h2",)
+
+
 @dataclass
 class Runtime(Generic[S]):
-    """What a service is built with. ``epoch``, ``facts`` and ``fsck`` are set by ``build``."""
+    """What a service is built with. ``epoch``, ``facts`` and ``fsck`` are set by ``build``.
+
+    ``addresses`` are where its gRPC server is reached besides its own socket, ``passed`` the sockets that it was
+    started with: those that ``build`` leaves there lead to that server, too.
+    """
 
     service: str
     settings: S
@@ -47,6 +59,9 @@ class Runtime(Generic[S]):
     node_id: str
     boot_id: str
     server: Server
+    guard: Guard
+    addresses: tuple[str, ...]
+    passed: list[Listener]
     started_ns: int = field(default_factory=time.time_ns)
     epoch: str = ""
     facts: dict[str, str] = field(default_factory=dict)
@@ -113,10 +128,17 @@ async def _serve(service: str, loaded: config.Loaded[S], build: Build[S]) -> Non
     try:
         port = loaded.settings.metrics_port
         metrics.serve(service, instance.name, instance.metrics_port(service) if port < 0 else port)
+        settings = loaded.settings
+        if settings.roles and not settings.tls_ca:
+            raise InvalidArgument("roles: certificates are shown by TLS alone", reason="BAD_SETTING", field="roles",
+                                  expected="tls_ca, tls_cert and tls_key, too")
+        audit = Audit(instance.state(service) / "audit.log")
+        guard = Guard(Roles(settings.roles), audit, tells_own=service == "gateway")
         runtime = Runtime(
-            service=service, settings=loaded.settings, instance=instance, values=loaded.values,
+            service=service, settings=settings, instance=instance, values=loaded.values,
             state=instance.state(service), run=instance.runtime(service), node_id=host.node_id(instance.state(service)),
-            boot_id=host.boot_id(), server=Server(),
+            boot_id=host.boot_id(), server=Server(guard), guard=guard, addresses=settings.listen,
+            passed=listening.passed(),
         )
         metrics.gauge("pier_state_free_bytes", "Bytes that may still be written where the service keeps its state.",
                       lambda: _free_bytes(runtime.state))
@@ -128,14 +150,25 @@ async def _serve(service: str, loaded: config.Loaded[S], build: Build[S]) -> Non
         )
         async with build(runtime):
             await runtime.server.start(instance.socket(service))
-            await runtime.server.ready()
-            logger().info("serving", version=VERSION, socket=str(instance.socket(service)))
-            _notify_ready()
-            await runtime.stopping.wait()
-            logger().info("stopping")
-            await runtime.server.stop(_GRACE)
+            doors = _doors(runtime)
+            async with doors.serving():
+                await runtime.server.ready()
+                logger().info("serving", version=VERSION, socket=str(instance.socket(service)))
+                _notify_ready()
+                await runtime.stopping.wait()
+                logger().info("stopping")
+                doors.accept_no_more()
+                await runtime.server.stop(_GRACE)
     finally:
         os.close(lock)
+
+
+def _doors(runtime: Runtime[Any]) -> door.Doors:
+    """Where the gRPC server is reached besides its own socket."""
+    tls_files = TlsFiles.of(runtime.settings, _HTTP2)
+    listeners = listening.opened(runtime.addresses, runtime.passed)
+    adopt = door.to_grpc(runtime.instance.socket(runtime.service), runtime.guard.callers)
+    return door.Doors(listeners, tls_files, adopt)
 
 
 def _free_bytes(state: Path) -> int:

@@ -18,7 +18,7 @@ import select
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 _BLOCK: Final = 64 << 10
 _HELD: Final = 256 << 10
@@ -58,6 +58,11 @@ class Pump:
         self._plain_silent = False
         self._plain_ended = False
         self._told_plain = False
+
+    @property
+    def certificate(self) -> dict[str, Any]:
+        """The peer's, as ``ssl.SSLObject.getpeercert`` gives it; empty where it showed none. After the handshake."""
+        return self._tls.getpeercert() or {}
 
     @property
     def done(self) -> bool:

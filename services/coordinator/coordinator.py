@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Final, TypeVar
 
 from chassis import stages
-from chassis.errors import PierError
+from chassis.errors import AlreadyExists, PierError
 from chassis.logs import logger
 from chassis.operations import Operations
-from coordinator import names, networks
+from coordinator import generated_names, names, networks
 from coordinator.commit import NewImage, commit, is_frozen, thaw
 from coordinator.create import Created, NewContainer, create
 from coordinator.remove import remove
@@ -30,7 +32,9 @@ from pier.network.v1 import network_pb2
 T = TypeVar("T")
 
 _STOP_MARGIN: Final = 30.0
+_KILL_TIMEOUT: Final = 60.0
 _NO_LIMIT: Final = 365 * 86400.0
+_NAMES_TRIED: Final = 6
 _SERVERS_FAULT: Final = 500
 """From this HTTP status on an error is not the caller's: a service was away, or too slow."""
 _HALF_DONE: Final = (
@@ -48,7 +52,15 @@ class Coordinator:
         self._calls = itertools.count()
 
     async def create(self, new: NewContainer) -> Created:
-        return await self._run("create", new.id, lambda: create(self.services, new))
+        """Where ``new`` has no name one is made up, and another one where that is taken."""
+        for attempt in range(_NAMES_TRIED):
+            named = new if new.name else replace(new, name=generated_names.generate(attempt))
+            try:
+                return await self._run("create", new.id, partial(create, self.services, named))
+            except AlreadyExists as error:
+                if new.name or error.reason != "NAME_TAKEN" or attempt + 1 == _NAMES_TRIED:
+                    raise
+        raise AssertionError("the loop returns or raises")
 
     async def start(self, id_: str, known: exec_pb2.Container | None = None) -> exec_pb2.Container:
         """Start container ``id_`` (a full id). Where that fails, one that was made to be removed is.
@@ -86,6 +98,27 @@ class Coordinator:
             await tell(self.services, id_, "restart")
 
         await self._run("restart", id_, work)
+
+    async def kill(self, id_: str, signal: str = "") -> None:
+        """Send it a signal, KILL where none is named. Conflict (NOT_RUNNING). It waits for no other verb."""
+        await self.services.execd.call(
+            self.services.containers.KillContainer, exec_pb2.KillContainerRequest(id=id_, signal=signal),
+            timeout=_KILL_TIMEOUT)
+
+    async def pause(self, id_: str) -> None:
+        """Freeze its processes."""
+        await self.services.execd.call(
+            self.services.containers.PauseContainer, exec_pb2.PauseContainerRequest(id=id_))
+
+    async def unpause(self, id_: str) -> None:
+        await self.services.execd.call(
+            self.services.containers.UnpauseContainer, exec_pb2.UnpauseContainerRequest(id=id_))
+
+    async def resize(self, id_: str, height: int, width: int, exec_id: str = "") -> None:
+        """Tell the terminal of its first process, or of one of its execs, how large it is. Characters."""
+        await self.services.execd.call(
+            self.services.containers.ResizeTerminal,
+            exec_pb2.ResizeTerminalRequest(id=id_, exec_id=exec_id, height=height, width=width))
 
     async def remove(self, id_: str, *, force: bool = False, with_volumes: bool = False) -> None:
         """``with_volumes``: those that were made for it alone go too."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from chassis.client import CALL_TIMEOUT
 from coordinator.services import NAMESPACE, Services
 from pier.exec.v1 import exec_pb2
 from pier.image.v1 import image_pb2
@@ -15,6 +16,20 @@ from pier.network.v1 import network_pb2
 def containers(services: Services) -> AsyncIterator[exec_pb2.Container]:
     call = partial(services.execd.call, services.containers.ListContainers)
     return _listed(services, services.namespace, call, exec_pb2.ListContainersRequest, "containers")
+
+
+async def everyones_containers(services: Services, deadline: float = CALL_TIMEOUT) -> list[exec_pb2.Container]:
+    """All containers of the namespace, whoever manages them. ``deadline`` in seconds, for each page."""
+    found: list[exec_pb2.Container] = []
+    token = ""
+    while True:
+        page: exec_pb2.ListContainersResponse = await services.execd.call(
+            services.containers.ListContainers,
+            exec_pb2.ListContainersRequest(namespace=NAMESPACE, page_token=token), deadline)
+        found += page.containers
+        token = page.next_page_token
+        if not token:
+            return found
 
 
 def sandboxes(services: Services) -> AsyncIterator[network_pb2.Sandbox]:

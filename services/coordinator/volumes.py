@@ -5,10 +5,10 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 
-from chassis.errors import InvalidArgument, NotFound
+from chassis.errors import Conflict, InvalidArgument, NotFound
 from chassis.ids import new_id
 from chassis.stages import stage
-from coordinator.listing import containers
+from coordinator.listing import containers, everyones_containers
 from coordinator.plans import plan_of
 from coordinator.services import NAMESPACE, Services
 from pier.engine.v1 import engine_pb2
@@ -77,6 +77,18 @@ def users(volume: image_pb2.Volume, among: Iterable[exec_pb2.Container]) -> list
         if any((mount.source.rstrip(b"/") + b"/").startswith(inside) for mount in container.spec.mounts)
         or volume.name in _planned(container)
     ]
+
+
+async def remove_unused(services: Services, name: str) -> int:
+    """Remove the volume; the bytes that this freed. NotFound; Conflict (IN_USE) where a container has it."""
+    found: image_pb2.GetVolumeResponse = await services.imaged.call(
+        services.volumes.GetVolume, image_pb2.GetVolumeRequest(namespace=NAMESPACE, name=name))
+    everything = await everyones_containers(services)
+    if ids := users(found.volume, everything):
+        raise Conflict(f"remove {name}: volume is in use - [{', '.join(ids)}]", reason="IN_USE", field="name")
+    removed: image_pb2.RemoveVolumeResponse = await services.imaged.call(
+        services.volumes.RemoveVolume, image_pb2.RemoveVolumeRequest(namespace=NAMESPACE, name=name))
+    return removed.freed_bytes
 
 
 def _planned(container: exec_pb2.Container) -> set[str]:

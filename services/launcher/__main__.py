@@ -10,7 +10,7 @@ from pathlib import Path
 
 from chassis.errors import PierError
 from chassis.instance import DEFAULT, instance, make_private
-from launcher.listener import listen, open_to_group
+from launcher.listeners import Listeners, open_to_group
 from launcher.programs import programs
 from launcher.supervisor import Supervisor
 
@@ -40,9 +40,10 @@ def main() -> int:
         return 1
     os.truncate(lock, 0)
     os.write(lock, f"{os.getpid()}\n".encode())
-    with listen(own.api_socket) as listener:
-        Supervisor(own, programs(own, flags.config), listener.fileno()).run()
-    own.api_socket.unlink(missing_ok=True)
+    listeners = Listeners(own, flags.config)
+    listeners.of("gateway")
+    Supervisor(own, programs(own, flags.config), listeners).run()
+    listeners.close()
     (own.run / "launcher.pid").unlink(missing_ok=True)
     return 0
 

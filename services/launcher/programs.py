@@ -21,8 +21,8 @@ _SOURCES: Final = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Program:
-    """A program of the instance. ``listens``: it is handed the Engine API's listening socket as descriptor 3.
-    ``stays``: told to stop, it may go on, and its successor sends it away."""
+    """A program of the instance. ``listens``: it is handed its listening sockets, from descriptor 3 on. ``stays``: told
+    to stop, it may go on, and its successor sends it away."""
 
     name: str
     argv: tuple[str, ...]
@@ -47,7 +47,7 @@ def programs(instance: Instance, config: str | None) -> tuple[Program, ...]:
         "--socket", str(instance.resolver_socket), "--counters", str(instance.resolver_counters), "--stays",
     )
     services = [
-        Program(name, (sys.executable, "-m", name, *common), listens=name == "gateway")
+        Program(name, (sys.executable, "-m", name, *common), listens=True)
         for name in ("imaged", "netd", "execd", "buildd", "gateway")
     ]
     return (Program("zygote", zygote), Program("resolver", resolver, stays=True), *services)

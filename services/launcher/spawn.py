@@ -1,24 +1,25 @@
-"""Starting one program: its log file, its end with the launcher's, the listening socket it is handed."""
+"""Starting one program: its log file, its end with the launcher's, the listening sockets it is handed."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from chassis import kernel
+from chassis import kernel, listening
 from launcher.programs import Program
 
-_LISTEN_FD: Final = 3
+_FIRST: Final = 3
 
 
-def spawn(program: Program, environment: Mapping[str, str], log: Path, listener: int | None) -> int:
+def spawn(program: Program, environment: Mapping[str, str], log: Path, listeners: Mapping[str, int]) -> int:
     """Fork and exec ``program``; its pid. It is told to stop (SIGTERM) when the launcher dies, by whatever cause.
 
-    ``listener`` goes along as systemd would pass it (sd_listen_fds(3)), so that a restart of the gateway refuses no
-    connection. The launcher has one thread: a fork is safe.
+    ``listeners``, descriptors by their labels, go along as systemd would pass them (sd_listen_fds(3)), so that a
+    restart refuses no connection. The launcher has one thread: a fork is safe.
     """
     ours = os.getpid()
     pid = os.fork()
@@ -32,13 +33,14 @@ def spawn(program: Program, environment: Mapping[str, str], log: Path, listener:
         os.dup2(output, 2)
         keep = [0, 1, 2]
         variables = dict(environment)
-        if program.listens and listener is not None:
-            if listener == _LISTEN_FD:
-                os.set_inheritable(listener, True)
-            else:
-                os.dup2(listener, _LISTEN_FD)
-            keep.append(_LISTEN_FD)
-            variables |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
+        if listeners:
+            end = _FIRST + len(listeners)
+            # First out of the way of one another, then each to its place.
+            high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, end) for fd in listeners.values()]
+            for place, fd in enumerate(high, _FIRST):
+                os.dup2(fd, place)
+            keep += range(_FIRST, end)
+            variables |= listening.variables(list(listeners), os.getpid())
         kernel.close_all_but(keep)
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP):

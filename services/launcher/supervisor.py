@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from chassis.instance import Instance, make_private
+from launcher.listeners import Listeners
 from launcher.programs import Program, environment
 from launcher.spawn import spawn
 
@@ -40,9 +41,9 @@ class _Child:
 class Supervisor:
     """Runs the programs of one instance. ``run`` returns when all have stopped."""
 
-    def __init__(self, instance: Instance, programs: tuple[Program, ...], listener: int | None) -> None:
+    def __init__(self, instance: Instance, programs: tuple[Program, ...], listeners: Listeners) -> None:
         self._instance = instance
-        self._listener = listener
+        self._listeners = listeners
         self._children = [_Child(program) for program in programs]
         self._logs = instance.root / "log"
         self._stopping = False
@@ -69,7 +70,8 @@ class Supervisor:
         self._stop_all()
 
     def _start(self, child: _Child) -> None:
-        child.pid = spawn(child.program, environment(), self._log(child), self._listener)
+        listeners = self._listeners.of(child.program.name) if child.program.listens else {}
+        child.pid = spawn(child.program, environment(), self._log(child), listeners)
         child.started = time.monotonic()
         self._pid_file(child).write_text(f"{child.pid}\n")
         _say(f"{child.program.name} started, pid {child.pid}")

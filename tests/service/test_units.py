@@ -31,3 +31,10 @@ def test_a_helper_can_lock_itself_into_a_file_tree_with_what_the_unit_allows(ser
     numbers = [str(NUMBERS[name]) for name in allowed.split()]
     done = subprocess.run([sys.executable, "-c", CONFINED, *numbers], capture_output=True, text=True, check=False)
     assert done.stdout == "True\n", done.stderr
+
+
+@pytest.mark.parametrize("service", ["gateway", "imaged", "netd", "execd", "buildd"])
+def test_a_unit_lets_its_service_listen_on_tcp_for_metrics_and_agents(service: str) -> None:
+    unit = (UNITS / f"pier-{service}.service").read_text()
+    (allowed,) = re.findall(r"^RestrictAddressFamilies=(.*)$", unit, re.MULTILINE)
+    assert {"AF_UNIX", "AF_INET", "AF_INET6"} <= set(allowed.split())

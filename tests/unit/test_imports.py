@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 PROJECT: Final = Path(__file__).parents[2]
-ROOTS: Final = (PROJECT / "services", PROJECT / "cli")
+ROOTS: Final = (PROJECT / "services", PROJECT / "cli", PROJECT / "client")
 
 ALLOWED: Final[dict[str, frozenset[str]]] = {
     "pier": frozenset(),
@@ -26,6 +26,7 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "launcher": frozenset({"chassis"}),
     "pier_client": frozenset({"pier"}),
     "pier_cli": frozenset({"launcher", "chassis", "pier"}),
+    "wheel_backend": frozenset(),
 }
 """Package → the project's packages that it may import, besides itself."""
 

@@ -11,11 +11,13 @@ from aiohttp import hdrs, web
 from prometheus_client import Counter, Gauge, Histogram
 
 from chassis import context
-from chassis.errors import Internal, NotFound
+from chassis.caller import Caller, caller
+from chassis.errors import Internal, NotFound, PermissionDenied, PierError
+from chassis.guard import Guard, Visit
 from chassis.logs import logger
 from gateway.engine import Engine
 from gateway.projection import stale_since
-from gateway.rest import errors, versions
+from gateway.rest import effects, errors, versions
 from gateway.rest.call import Call, Query, standing_headers
 from gateway.rest.protocol import Handler
 from gateway.rest.routes import Route, Routes, match
@@ -31,20 +33,30 @@ HTTP_FAILURES: Final = Counter("pier_http_failures_total", "Requests that failed
 
 
 class Face(web.Server):
-    """Serves ``tables`` over one engine. Give it to a ``web.ServerRunner``."""
+    """Serves ``tables`` over one engine. Give it to a ``web.ServerRunner``. Without a guard whoever reaches it may do
+    everything, and nothing is told of it."""
 
-    def __init__(self, engine: Engine, tables: Iterable[Routes]) -> None:
+    def __init__(self, engine: Engine, tables: Iterable[Routes], guard: Guard | None = None) -> None:
         # A handler whose client went is cancelled; what changes anything is the coordinator's operation and goes on.
         super().__init__(self._serve, handler_cancellation=True)
         self._engine = engine
+        self._guard = guard
         self._routes: list[Route] = [route for table in tables for route in table.entries]
 
     def __call__(self) -> Handler:
-        return Handler(self, loop=self._loop, access_log=None, keepalive_timeout=_KEEP_ALIVE)
+        return self.handler_of(None)
+
+    def handler_of(self, who: Caller | None) -> Handler:
+        """For a connection of ``who``; None for whoever is found behind its unix socket."""
+        return Handler(self, who, loop=self._loop, access_log=None, keepalive_timeout=_KEEP_ALIVE)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         context.adopt(request.headers.get("X-Request-Id"), request.headers.get("traceparent"))
+        if isinstance(request.protocol, Handler):
+            caller.set(request.protocol.caller)
         began, label = time.perf_counter(), _UNKNOWN
+        visit: Visit | None = None
+        result = "CLIENT_LEFT"
         code = "499"  # the client went
         HTTP_IN_FLIGHT.inc()
         try:
@@ -60,20 +72,26 @@ class Face(web.Server):
                 label = route.pattern
                 call = Call(request, self._engine, version, variables, Query(request.rel_url.query))
                 stale_since.set(0.0)
+                visit = None if self._guard is None else _arrive(self._guard, route, call)
                 response = await route.handler(call)
+                result = "OK"
             except Exception as error:  # noqa: BLE001 - the border: whatever it is becomes an answer
-                response = self._failed(request, error)
+                known = self._known(request, error)
+                response, result = errors.response(known), known.reason
             code = str(response.status)
             if not response.prepared:
                 response.headers.update(_standing(response))
-                if known := stale_since.get():
-                    response.headers["X-Pier-Stale-Since"] = datetime.fromtimestamp(known, UTC).isoformat()
+                if when := stale_since.get():
+                    response.headers["X-Pier-Stale-Since"] = datetime.fromtimestamp(when, UTC).isoformat()
             return response
         finally:
+            if visit is not None:
+                visit.ended(result)
             HTTP_IN_FLIGHT.dec()
             HTTP_SECONDS.labels(request.method, label, code).observe(time.perf_counter() - began)
 
-    def _failed(self, request: web.BaseRequest, error: Exception) -> web.StreamResponse:
+    def _known(self, request: web.BaseRequest, error: Exception) -> PierError:
+        """What the client is told of ``error``."""
         known = errors.members(error)
         if not known:
             HTTP_FAILURES.inc()
@@ -85,8 +103,24 @@ class Face(web.Server):
         logger().info(
             "refused", method=request.method, path=request.path, reason=first.reason, error=first.message
         )
-        return errors.response(first)
+        return first
 
 
 def _standing(response: web.StreamResponse) -> dict[str, Any]:
     return {key: value for key, value in standing_headers().items() if key not in response.headers}
+
+
+def _arrive(guard: Guard, route: Route, call: Call) -> Visit:
+    """Who may not make the call is refused, and that is told. PermissionDenied."""
+    visit = Visit(guard, f"{route.method} {route.pattern}", caller.get())
+    if effects.is_open(route.pattern):
+        return visit
+    changes = effects.changes(route.method, route.pattern, call.query)
+    if changes:
+        visit.arguments = effects.arguments(call.query)
+    try:
+        visit.admit(changes=changes, subject=effects.subject(call.path, call.query))
+    except PermissionDenied as error:
+        visit.ended(error.reason, refused=True)
+        raise
+    return visit

@@ -29,6 +29,9 @@ class Query:
     def __contains__(self, key: str) -> bool:
         return key in self._values
 
+    def keys(self) -> list[str]:
+        return [str(key) for key in self._values]
+
     def text(self, key: str, default: str = "") -> str:
         return str(self._values.get(key, default))
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from chassis.errors import NotFound
+from gateway import listing
 from gateway.engine import Engine
-from gateway.rest import listing
 from pier.exec.v1 import exec_pb2
 from pier.image.v1 import image_pb2
 

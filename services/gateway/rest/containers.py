@@ -94,12 +94,8 @@ async def kill(call: Call) -> web.StreamResponse:
     """204; 409 where it does not run; 400 for what is no signal."""
     given = call.path["name"]
     container = await find_container(call, given)
-    services = call.engine.services
     try:
-        await services.execd.call(
-            services.containers.KillContainer,
-            exec_pb2.KillContainerRequest(id=container.id, signal=call.query.text("signal")), timeout=60,
-        )
+        await call.engine.coordinator.kill(container.id, call.query.text("signal"))
     except Conflict as error:
         if error.reason == "NOT_RUNNING":
             error.message = f"cannot kill container: {given}: container {container.id} is not running"
@@ -153,16 +149,14 @@ async def rename(call: Call) -> web.StreamResponse:
 @routes.post("/containers/{name}/pause")
 async def pause(call: Call) -> web.StreamResponse:
     container = await find_container(call, call.path["name"])
-    services = call.engine.services
-    await services.execd.call(services.containers.PauseContainer, exec_pb2.PauseContainerRequest(id=container.id))
+    await call.engine.coordinator.pause(container.id)
     return call.empty()
 
 
 @routes.post("/containers/{name}/unpause")
 async def unpause(call: Call) -> web.StreamResponse:
     container = await find_container(call, call.path["name"])
-    services = call.engine.services
-    await services.execd.call(services.containers.UnpauseContainer, exec_pb2.UnpauseContainerRequest(id=container.id))
+    await call.engine.coordinator.unpause(container.id)
     return call.empty()
 
 
@@ -172,11 +166,7 @@ async def resize(call: Call) -> web.StreamResponse:
     container = await find_container(call, call.path["name"])
     if not is_alive(container):
         raise Conflict(f"Container {container.id} is not running", reason="NOT_RUNNING")
-    services = call.engine.services
-    await services.execd.call(
-        services.containers.ResizeTerminal,
-        exec_pb2.ResizeTerminalRequest(id=container.id, height=height, width=width),
-    )
+    await call.engine.coordinator.resize(container.id, height, width)
     return call.empty(200)
 
 

@@ -11,7 +11,7 @@ from google.protobuf import any_pb2, wrappers_pb2
 from chassis import ids
 from chassis.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, Unimplemented
 from coordinator.create import Created, NewContainer, find_image
-from gateway.rest import container_names, inherited, networking, settings, wire
+from gateway.rest import inherited, networking, settings, wire
 from gateway.rest.body import Fields
 from gateway.rest.call import Call
 from gateway.rest.errors import bad
@@ -22,7 +22,6 @@ from pier.exec.v1 import exec_pb2
 
 REQUEST: Final = "docker.engine.create"
 """Extension key of the request's body as it came (JSON in a BytesValue); inspect gives back what it holds."""
-_ATTEMPTS: Final = 6
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 routes = Routes()
@@ -49,11 +48,11 @@ async def create(call: Call) -> web.StreamResponse:
     plan = await networking.plan(call, draft)
     draft.spec.image = draft.image
     new = NewContainer(
-        id=ids.new_id(), name=given or container_names.generate(), image=draft.image, spec=draft.spec, plan=plan,
+        id=ids.new_id(), name=given, image=draft.image, spec=draft.spec, plan=plan,
         entrypoint=_words(draft.entrypoint), command=_words(draft.command), extensions={REQUEST: kept(fields)},
         volume_labels={ANONYMOUS: ""},
     )
-    created = await _create(call, new, chosen=bool(given))
+    created = await _create(call, new)
     return call.json({"Id": created.container.id, "Warnings": list(created.warnings)}, 201)
 
 
@@ -67,26 +66,21 @@ async def _find_joined(call: Call, spec: exec_pb2.ContainerSpec) -> None:
                 raise Conflict(error.message, reason=error.reason, field="HostConfig") from error
 
 
-async def _create(call: Call, new: NewContainer, *, chosen: bool) -> Created:
-    """A generated name that is taken is generated anew."""
-    for attempt in range(_ATTEMPTS):
-        try:
-            return await call.engine.coordinator.create(new)
-        except NotFound as error:  # by a "not found" of anything but the image the command would pull the image
-            if error.reason != "NO_DRIVER":
-                raise
-            raise InvalidArgument(error.message, reason=error.reason, field="HostConfig.Mounts") from error
-        except AlreadyExists as error:
-            if error.reason != "NAME_TAKEN" or (not chosen and attempt + 1 == _ATTEMPTS):
-                raise
-            if chosen:
-                raise AlreadyExists(
-                    f'Conflict. The container name "/{new.name}" is already in use by container '
-                    f'"{error.facts.get("holder", "")}". You have to remove (or rename) that container to be able to '
-                    "reuse that name.", reason=error.reason, field="name", facts=error.facts,
-                ) from error
-            new = NewContainer(**{**vars(new), "name": container_names.generate(attempt + 1)})
-    raise AssertionError("the loop returns or raises")
+async def _create(call: Call, new: NewContainer) -> Created:
+    try:
+        return await call.engine.coordinator.create(new)
+    except NotFound as error:  # by a "not found" of anything but the image the command would pull the image
+        if error.reason != "NO_DRIVER":
+            raise
+        raise InvalidArgument(error.message, reason=error.reason, field="HostConfig.Mounts") from error
+    except AlreadyExists as error:
+        if error.reason != "NAME_TAKEN" or not new.name:
+            raise
+        raise AlreadyExists(
+            f'Conflict. The container name "/{new.name}" is already in use by container '
+            f'"{error.facts.get("holder", "")}". You have to remove (or rename) that container to be able to '
+            "reuse that name.", reason=error.reason, field="name", facts=error.facts,
+        ) from error
 
 
 def _name(text: str) -> str:

@@ -8,8 +8,9 @@ from aiohttp import web
 
 from chassis.errors import PierError
 from coordinator import image_config
+from gateway import listing
 from gateway.rest import container_view as view
-from gateway.rest import host_config, listing, wire
+from gateway.rest import host_config, wire
 from gateway.rest.body import Fields
 from gateway.rest.call import Call
 from gateway.rest.decoders import HEALTH_TIMES

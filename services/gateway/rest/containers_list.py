@@ -10,7 +10,8 @@ from aiohttp import web
 
 from chassis.errors import NotFound, PierError
 from coordinator.services import NAMESPACE
-from gateway.rest import container_sizes, listing
+from gateway import listing
+from gateway.rest import container_sizes
 from gateway.rest import container_view as view
 from gateway.rest.call import Call
 from gateway.rest.errors import bad

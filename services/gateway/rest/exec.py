@@ -12,7 +12,7 @@ from google.protobuf import any_pb2, wrappers_pb2
 
 from chassis import attach, ids
 from chassis.errors import Conflict, InvalidArgument, NotFound, PierError
-from coordinator import attaching
+from coordinator import attaching, execs
 from gateway.rest import hijack, wire
 from gateway.rest.body import Fields, as_integer, decode
 from gateway.rest.call import Call
@@ -24,7 +24,6 @@ from pier.exec.v1 import exec_pb2
 
 REQUEST: Final = "docker.engine.exec"
 """Extension key of the request's body as it came."""
-_START_TIMEOUT: Final = 60.0
 
 routes = Routes()
 
@@ -39,13 +38,6 @@ async def create(call: Call) -> web.StreamResponse:
     if keys := fields.text("DetachKeys"):
         attach.parse_detach_keys(keys)
     container = await find_container(call, call.path["name"])
-    if container.status.state == exec_pb2.CONTAINER_STATE_PAUSED:
-        raise Conflict(f"container {container.id} is paused, unpause the container before exec", reason="PAUSED")
-    if container.status.state == exec_pb2.CONTAINER_STATE_RESTARTING:
-        raise Conflict(f"Container {container.id} is restarting, wait until the container is running",
-                       reason="RESTARTING")
-    if container.status.state != exec_pb2.CONTAINER_STATE_RUNNING:
-        raise Conflict(f"container {container.id} is not running", reason="NOT_RUNNING")
     process = exec_pb2.Process(
         args=[_bytes(word) for word in command], env=[_bytes(entry) for entry in fields.strings("Env")],
         cwd=_bytes(fields.text("WorkingDir")), user=fields.text("User"), terminal=fields.boolean("Tty"),
@@ -55,11 +47,7 @@ async def create(call: Call) -> web.StreamResponse:
     packed = any_pb2.Any()
     packed.Pack(wrappers_pb2.BytesValue(value=wire.encode(dict(fields.document))))
     id_ = ids.new_id()
-    services = call.engine.services
-    await services.execd.call(
-        services.containers.ExecCreate,
-        exec_pb2.ExecCreateRequest(id=id_, container_id=container.id, process=process, extensions={REQUEST: packed}),
-    )
+    await execs.make(call.engine.services, container, id_, process, {REQUEST: packed})
     return call.json({"Id": id_}, 201)
 
 
@@ -78,7 +66,7 @@ async def start(call: Call) -> web.StreamResponse:
     services = call.engine.services
     if fields.boolean("Detach"):
         try:
-            await services.execd.call(services.containers.ExecStart, request, timeout=_START_TIMEOUT)
+            await execs.start(services, request)
         except Conflict as error:
             raise InvalidArgument(_told(error, made), reason=error.reason) from error
         return call.empty(200)
@@ -96,7 +84,7 @@ async def start(call: Call) -> web.StreamResponse:
         taken, response = await hijack.upgrade(call, terminal=terminal)
         with taken.socket as client:
             try:
-                await services.execd.call(services.containers.ExecStart, request, timeout=_START_TIMEOUT)
+                await execs.start(services, request)
             except PierError as error:
                 text = f"{_told(error, made)}\r\n".encode()
                 head = attach.frame(attach.STDOUT, len(text)) if opened.framed else b""
@@ -134,24 +122,16 @@ async def inspect(call: Call) -> web.StreamResponse:
 async def resize(call: Call) -> web.StreamResponse:
     height, width = window(call)
     made = await _find(call)
-    services = call.engine.services
-    await services.execd.call(
-        services.containers.ResizeTerminal,
-        exec_pb2.ResizeTerminalRequest(id=made.container_id, exec_id=made.id, height=height, width=width),
-    )
+    await call.engine.coordinator.resize(made.container_id, height, width, made.id)
     return call.empty(200)
 
 
 async def _find(call: Call) -> exec_pb2.Exec:
     id_ = call.path["id"]
-    services = call.engine.services
     try:
-        found: exec_pb2.GetExecResponse = await services.execd.call(
-            services.containers.GetExec, exec_pb2.GetExecRequest(id=id_), timeout=5
-        )
+        return await execs.get(call.engine.services, id_)
     except NotFound as error:
         raise NotFound(f"No such exec instance: {id_}", reason="NO_SUCH_EXEC") from error
-    return found.exec
 
 
 def _kept(made: exec_pb2.Exec) -> Fields:

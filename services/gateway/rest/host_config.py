@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gateway.rest import container_view as view
+from gateway.rest import recorded
 from gateway.rest.body import Fields
 from gateway.rest.draft import Draft
 from gateway.rest.port_settings import port_bindings
@@ -43,7 +44,7 @@ def of(container: exec_pb2.Container, fields: Fields) -> dict[str, Any]:
     """The container's, from the request kept with it."""
     given = fields.object("HostConfig")
     shown: dict[str, Any] = {}
-    for name, default in DEFAULTS.items():
+    for name, default in (DEFAULTS | recorded.host_config(container, fields)).items():
         value = given.raw(name)
         if value is None or (not value and name in _KEEP_DEFAULT_FOR_EMPTY):
             value = default

@@ -26,7 +26,8 @@ from chassis.errors import (
 from chassis.stages import stage
 from coordinator.dockerfile import config as dockerfile
 from coordinator.services import NAMESPACE
-from gateway.rest import listing, names, progress, registry_auth, wire
+from gateway import listing
+from gateway.rest import names, progress, registry_auth, wire
 from gateway.rest.call import Call
 from gateway.rest.errors import bad
 from gateway.rest.progress import Message

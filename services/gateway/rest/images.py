@@ -10,7 +10,8 @@ from aiohttp import web
 from chassis.client import READ_TIMEOUT
 from chassis.errors import PierError, Unimplemented
 from coordinator.services import NAMESPACE
-from gateway.rest import image_filters, image_json, listing, names
+from gateway import listing
+from gateway.rest import image_filters, image_json, names
 from gateway.rest.call import Call
 from gateway.rest.errors import bad
 from gateway.rest.routes import Routes

@@ -1,7 +1,4 @@
-"""What Docker has and Pier does not have yet: refused by name, so that nobody takes it for a wrong path.
-
-Swarm is another matter: no node of Pier is a swarm's manager, which Docker's own answer says best.
-"""
+"""What Docker has and Pier has not. No node of Pier is a swarm's manager, which Docker's own answer says best."""
 
 from __future__ import annotations
 
@@ -9,15 +6,12 @@ from typing import Final
 
 from aiohttp import web
 
-from chassis.errors import Unavailable, Unimplemented
+from chassis.errors import Unavailable
 from gateway.rest.call import Call
-from gateway.rest.routes import Handler, Routes
+from gateway.rest.routes import Routes
 
 routes: Final = Routes()
 
-_LATER: Final = (
-    ("GET", "/images/search", "search"),
-)
 _SWARM: Final = (
     "GET /swarm", "POST /swarm/init", "POST /swarm/join", "POST /swarm/leave", "POST /swarm/update",
     "GET /swarm/unlockkey", "POST /swarm/unlock",
@@ -34,18 +28,9 @@ _NO_MANAGER: Final = (
 )
 
 
-def _not_built(what: str) -> Handler:
-    async def refuse(_: Call) -> web.StreamResponse:
-        raise Unimplemented(f"{what}: not supported yet", reason="NOT_BUILT")
-
-    return refuse
-
-
 async def _no_manager(_: Call) -> web.StreamResponse:
     raise Unavailable(_NO_MANAGER, reason="NO_SWARM")
 
 
-for _method, _pattern, _what in _LATER:
-    routes.add(_method, _pattern)(_not_built(_what))
 for _method, _, _pattern in (entry.partition(" ") for entry in _SWARM):
     routes.add(_method, _pattern)(_no_manager)

@@ -6,11 +6,12 @@ from typing import Final
 
 from aiohttp import web
 
-from chassis.errors import Conflict, Internal, InvalidArgument, NotFound, PermissionDenied, PierError
+from chassis.errors import Conflict, Internal, NotFound, PermissionDenied, PierError
 from chassis.ids import new_id
 from coordinator.services import NAMESPACE
+from gateway import listing
 from gateway.engine import Engine
-from gateway.rest import listing, network_json, network_spec
+from gateway.rest import network_json, network_spec
 from gateway.rest.body import Fields
 from gateway.rest.call import Call
 from gateway.rest.draft import Draft
@@ -25,13 +26,12 @@ from pier.network.v1 import network_pb2 as pb
 routes: Final = Routes()
 
 _FILTERS: Final = ("dangling", "driver", "id", "label", "name", "scope", "type")
-_PAGE: Final = 200
 
 
 @routes.get("/networks")
 async def list_(call: Call) -> web.StreamResponse:
     filters = call.filters(*_FILTERS)
-    found = await everything(call.engine)
+    found = await listing.networks(call.engine)
     return call.json([network_json.summary(network) for network in found if passes(network, filters)])
 
 
@@ -79,7 +79,7 @@ async def disconnect(call: Call) -> web.StreamResponse:
 
 
 async def _both(call: Call, body: Fields) -> tuple[pb.Network, exec_pb2.Container]:
-    found = await _get(call.engine, call.path["name"])
+    found = await listing.get_network(call.engine.services, call.path["name"])
     if not body.text("Container"):
         raise bad("no container is named", field="Container")
     return found.network, await find_container(call, body.text("Container"))
@@ -90,14 +90,14 @@ async def inspect(call: Call) -> web.StreamResponse:
     if call.query.text("scope") not in ("", "local"):
         raise NotFound(f"network {call.path['name']} not found", reason="NO_NETWORK", field="scope")
     name = call.path["name"]
-    found = await call.engine.projection.read(f"network:{name}", lambda deadline: _get(call.engine, name, deadline))
+    found = await listing.network(call.engine, name)
     return call.json(network_json.inspected(found.network, found.endpoints, await _names(call.engine)))
 
 
 @routes.delete("/networks/{name:.*}")
 async def delete(call: Call) -> web.StreamResponse:
     engine, services = call.engine, call.engine.services
-    found = await _get(engine, call.path["name"])
+    found = await listing.get_network(services, call.path["name"])
     name = found.network.name
     if found.network.predefined:
         raise PermissionDenied(f"{name} is a pre-defined network and cannot be removed", reason="PREDEFINED")
@@ -112,11 +112,6 @@ async def delete(call: Call) -> web.StreamResponse:
             f"error while removing network: network {name} has active endpoints ({users})", reason=error.reason,
         ) from error
     return call.empty()
-
-
-async def everything(engine: Engine) -> list[pb.Network]:
-    """All networks, for a client to read."""
-    return await engine.projection.read("networks", lambda deadline: _all(engine, deadline))
 
 
 def passes(network: pb.Network, filters: Filters) -> bool:
@@ -134,28 +129,6 @@ def passes(network: pb.Network, filters: Filters) -> bool:
         and filters.labels(network.spec.labels)
         and (dangling is None or dangling == (not network.endpoint_count and not network.predefined))
     )
-
-
-async def _all(engine: Engine, deadline: float) -> list[pb.Network]:
-    found: list[pb.Network] = []
-    token = ""
-    while True:
-        page: pb.ListNetworksResponse = await engine.services.netd.call(
-            engine.services.networks.ListNetworks,
-            pb.ListNetworksRequest(namespace=NAMESPACE, page_size=_PAGE, page_token=token), deadline)
-        found += page.networks
-        token = page.next_page_token
-        if not token:
-            return sorted(found, key=lambda network: network.name)
-
-
-async def _get(engine: Engine, name: str, deadline: float = 5.0) -> pb.GetNetworkResponse:
-    try:
-        answer: pb.GetNetworkResponse = await engine.services.netd.call(
-            engine.services.networks.GetNetwork, pb.GetNetworkRequest(namespace=NAMESPACE, network=name), deadline)
-    except Conflict as error:  # the beginning of several ids, which Docker counts as a wrong argument
-        raise InvalidArgument(error.message, reason=error.reason, field=error.field) from error
-    return answer
 
 
 async def _names(engine: Engine) -> dict[str, str]:

@@ -18,6 +18,8 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.streams import StreamReader
 
+from chassis.caller import Caller, of_process
+
 _HEAD_MAX: Final = 64 << 10
 _EARLY_MAX: Final = 256 << 10
 _END: Final = b"\r\n\r\n"
@@ -38,10 +40,13 @@ class Taken:
 
 
 class Handler(web.RequestHandler):
-    """One client's connection. ``upgrade``: the request being served asks for 101."""
+    """One client's connection. ``upgrade``: the request being served asks for 101. ``caller`` is told by the door that
+    the client came through; who comes by a unix socket is asked of the kernel."""
 
-    def __init__(self, manager: Any, **options: Any) -> None:
+    def __init__(self, manager: Any, who: Caller | None = None, **options: Any) -> None:
         super().__init__(manager, **options)
+        self.caller = who or Caller()
+        self._knows_caller = who is not None
         self.upgrade = False
         self._head = b""
         self._busy = False
@@ -50,6 +55,12 @@ class Handler(web.RequestHandler):
         self._body_left = 0
         self._ended = False
         self._taken = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        own = transport.get_extra_info("socket")
+        if not self._knows_caller and own is not None and own.family == socket.AF_UNIX:
+            self.caller = of_process(own)
 
     def data_received(self, data: bytes) -> None:
         if self._upgraded:  # a websocket's own

@@ -11,7 +11,8 @@ from chassis.errors import Conflict, NotFound
 from chassis.ids import NetworkId
 from coordinator.services import NAMESPACE
 from coordinator.volumes import users
-from gateway.rest import container_sizes, image_filters, image_json, listing, networks, volumes
+from gateway import listing
+from gateway.rest import container_sizes, image_filters, image_json
 from gateway.rest.call import Call
 from gateway.rest.filters import Filters
 from gateway.rest.mount_settings import ANONYMOUS
@@ -55,7 +56,7 @@ async def prune_networks(call: Call) -> web.StreamResponse:
     filters = call.filters("label", "label!", "until")
     services = call.engine.services
     deleted = []
-    for each in await networks.everything(call.engine):
+    for each in await listing.networks(call.engine):
         if each.predefined or each.endpoint_count:
             continue
         if not _passes(filters, each.spec.labels, each.created_at.seconds):
@@ -79,7 +80,7 @@ async def prune_volumes(call: Call) -> web.StreamResponse:
     named_too = filters.boolean("all", call.version < _ANONYMOUS_ALONE_SINCE)
     containers = await listing.containers(services)
     deleted, freed = [], 0
-    for each in await volumes.everything(call.engine):
+    for each in await listing.volumes(call.engine):
         if users(each, containers) or not (named_too or ANONYMOUS in each.labels):
             continue
         if not _passes(filters, each.labels, 0):

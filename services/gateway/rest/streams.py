@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
 
 from aiohttp import web
 
 from chassis import attach
-from chassis.errors import Conflict, NotFound, PierError, Unavailable, Unimplemented
+from chassis.errors import Conflict, NotFound, PierError, Unimplemented
 from chassis.events import timestamp
 from coordinator import attaching
 from coordinator.services import NAMESPACE
+from coordinator.waiting import exits
 from gateway.rest import hijack, wire
 from gateway.rest.call import MULTIPLEXED, RAW, Call
 from gateway.rest.errors import bad
@@ -30,7 +28,6 @@ _CONDITIONS: Final = {
     "removed": exec_pb2.WAIT_CONDITION_REMOVED,
 }
 _UNKNOWN_EXIT: Final = 255
-_REDIAL: Final = 0.1
 _MULTIPLEXED_SINCE: Final = Version(1, 42)
 
 routes = Routes()
@@ -42,59 +39,19 @@ async def wait(call: Call) -> web.StreamResponse:
     text = call.query.text("condition")
     if text not in _CONDITIONS:
         raise bad(f'invalid condition: "{text[:80]}"', field="condition", expected=", ".join(filter(None, _CONDITIONS)))
-    async with aclosing(_exits(call, call.path["name"], _CONDITIONS[text])) as exits:
+    async with aclosing(exits(call.engine.coordinator, call.path["name"], _CONDITIONS[text])) as found:
         try:
-            assert await anext(exits) is None
+            await anext(found)
         except NotFound as error:
             raise no_such(call.path["name"]) from error
         response = await call.stream()
-        exit_ = await anext(exits)
-    assert exit_ is not None
+        exit_ = await anext(found)
+    assert isinstance(exit_, exec_pb2.Exit)
     answer: dict[str, object] = {"StatusCode": exit_.code if exit_.HasField("code") else _UNKNOWN_EXIT}
     if not exit_.HasField("code"):
         answer["Error"] = {"Message": "the exit status is unknown: nobody could see how the process ended"}
     await response.write(wire.encode(answer))
     return response
-
-
-async def _exits(
-    call: Call, name: str, condition: exec_pb2.WaitCondition.ValueType
-) -> AsyncGenerator[exec_pb2.Exit | None, None]:
-    """None when the wait is in place, then the exit. execd may go and come back meanwhile."""
-    services = call.engine.services
-    request = exec_pb2.WaitRequest(namespace=NAMESPACE, id=name, condition=condition)
-    since = time.time_ns()
-    registered = False
-    while True:
-        try:
-            async for answer in services.execd.stream(services.containers.Wait, request):
-                if answer.HasField("exit"):
-                    yield answer.exit
-                    return
-                if not registered:
-                    registered = True
-                    request = exec_pb2.WaitRequest(id=answer.id, condition=condition)
-                    yield None
-                elif missed := await _missed(call, request.id, condition, since):
-                    yield missed
-                    return
-        except Unavailable:
-            if not registered:
-                raise
-            await asyncio.sleep(_REDIAL)
-
-
-async def _missed(
-    call: Call, id_: str, condition: exec_pb2.WaitCondition.ValueType, since: int
-) -> exec_pb2.Exit | None:
-    """An end that came while nobody could tell of it. ``since``: nanoseconds of the epoch at which the wait began."""
-    if condition != exec_pb2.WAIT_CONDITION_NEXT_EXIT:
-        return None
-    try:
-        now = (await call.engine.coordinator.get(id_)).status
-    except NotFound:
-        return None  # its tombstone answers the wait
-    return now.exit if now.HasField("exit") and now.exit.time.ToNanoseconds() > since else None
 
 
 @routes.post("/containers/{name}/attach")

@@ -18,6 +18,7 @@ from gateway.rest import (
     containers_use,
     events,
     exec,  # noqa: A004 - Docker's name for it
+    image_search,
     image_transfer,
     images,
     later,
@@ -38,6 +39,6 @@ TABLES: Final[tuple[Routes, ...]] = (
     containers_archive.routes, containers_diff.routes, containers.routes, containers_update.routes,
     containers_ports.routes, port_explain.routes, streams.routes, websocket.routes, exec.routes, traces.routes,
     events.routes,
-    image_transfer.routes, images.routes, registries.routes, system.routes, prune.routes, networks.routes,
-    volumes.routes, build.routes, build_cache.routes, later.routes,
+    image_search.routes, image_transfer.routes, images.routes, registries.routes, system.routes, prune.routes,
+    networks.routes, volumes.routes, build.routes, build_cache.routes, later.routes,
 )

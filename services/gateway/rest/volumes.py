@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from chassis.errors import Conflict, InvalidArgument, NotFound, Unimplemented
+from chassis.errors import InvalidArgument, NotFound, Unimplemented
 from chassis.ids import new_id
-from coordinator.services import NAMESPACE
-from coordinator.volumes import users
+from coordinator.volumes import remove_unused, users
+from gateway import listing
 from gateway.engine import Engine
-from gateway.rest import listing, wire
+from gateway.rest import wire
 from gateway.rest.call import Call
 from gateway.rest.mount_settings import ANONYMOUS, volume_name
 from gateway.rest.routes import Routes
@@ -29,7 +29,7 @@ async def list_(call: Call) -> web.StreamResponse:
     containers = [] if dangling is None else await listing.seen_containers(call.engine)
     return call.json({
         "Volumes": [
-            as_json(volume) for volume in await everything(call.engine)
+            as_json(volume) for volume in await listing.volumes(call.engine)
             if filters.pattern("name", volume.name) and filters.exact("driver", volume.driver)
             and filters.labels(volume.labels) and (dangling is None or dangling != bool(users(volume, containers)))
         ],
@@ -60,23 +60,14 @@ async def inspect(call: Call) -> web.StreamResponse:
 
 @routes.delete("/volumes/{name}")
 async def delete(call: Call) -> web.StreamResponse:
-    services, name = call.engine.services, call.path["name"]
+    name = call.path["name"]
     try:
-        volume = await _get(call.engine, name)
+        await _get(call.engine, name)
+        await remove_unused(call.engine.services, name)
     except NotFound:
         if not call.query.boolean("force"):
             raise
-        return call.empty()
-    if ids := users(volume, await listing.containers(services)):
-        raise Conflict(f"remove {name}: volume is in use - [{', '.join(ids)}]", reason="IN_USE", field="name")
-    await services.imaged.call(
-        services.volumes.RemoveVolume, pb.RemoveVolumeRequest(namespace=NAMESPACE, name=name))
     return call.empty()
-
-
-async def everything(engine: Engine) -> list[pb.Volume]:
-    """All volumes, for a client to read."""
-    return await engine.projection.read("volumes", lambda deadline: _all(engine, deadline))
 
 
 def as_json(volume: pb.Volume) -> dict[str, Any]:
@@ -89,22 +80,7 @@ def as_json(volume: pb.Volume) -> dict[str, Any]:
 
 
 async def _get(engine: Engine, name: str) -> pb.Volume:
-    services = engine.services
     try:
-        answer: pb.GetVolumeResponse = await services.imaged.call(
-            services.volumes.GetVolume, pb.GetVolumeRequest(namespace=NAMESPACE, name=name))
+        return await listing.get_volume(engine.services, name)
     except InvalidArgument as error:  # no name of a volume, so there is none: `docker inspect` asks here for anything
         raise NotFound(f"get {name}: no such volume", reason="NO_VOLUME", field="name") from error
-    return answer.volume
-
-
-async def _all(engine: Engine, deadline: float) -> list[pb.Volume]:
-    found: list[pb.Volume] = []
-    token = ""
-    while True:
-        page: pb.ListVolumesResponse = await engine.services.imaged.call(
-            engine.services.volumes.ListVolumes, pb.ListVolumesRequest(namespace=NAMESPACE, page_token=token), deadline)
-        found += page.volumes
-        token = page.next_page_token
-        if not token:
-            return found

@@ -136,7 +136,14 @@ def test_an_unknown_image_is_not_found(api, path):
     assert (status, body["message"]) == (404, f"No such image: {name if ':v' in name else name + ':latest'}")
 
 
-def test_a_search_is_refused_by_name(api):
-    status, body = api("GET", "/v1.45/images/search?term=x")
-    assert status == 501
-    assert "not supported yet" in body["message"]
+@pytest.mark.parametrize("query, status, words", [
+    ("term=x", 500, "docker.io has no index that this engine can ask"),
+    ("term=registry.example/x", 500, "registry.example has no index"),
+    ("term=x&limit=0", 500, "no index"), ("term=x&limit=101", 400, "limit 101 is outside the range of [1, 100]"),
+    ("term=x&limit=few", 400, "not an integer"), ("term=https://x/y", 400, "must not have a scheme"),
+    ("term=x&filters={%22is-official%22:[%22maybe%22]}", 400, "is-official"),
+    ("term=x&filters={%22color%22:[%22red%22]}", 400, "color"),
+])
+def test_a_search_says_that_there_is_no_index_or_what_is_wrong_with_it(api, query, status, words):
+    answered, body = api("GET", f"/v1.45/images/search?{query}")
+    assert (answered, words in body["message"]) == (status, True), body

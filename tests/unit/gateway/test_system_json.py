@@ -60,7 +60,7 @@ def test_a_platform_is_read_as_docker_writes_it(text, platform):
 
 
 def test_what_docker_has_and_we_do_not_is_a_route_all_the_same():
-    for method, path in (("GET", "/images/search"), ("GET", "/swarm"), ("POST", "/services/x/update")):
+    for method, path in (("GET", "/swarm"), ("POST", "/services/x/update")):
         assert match(later.routes.entries, method, path)
 
 

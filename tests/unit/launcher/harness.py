@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from chassis.instance import instance, make_private
-from launcher.listener import listen
+from launcher.listeners import Listeners
 from launcher.programs import Program
 from launcher.supervisor import Supervisor
 
@@ -18,8 +18,7 @@ def main() -> None:
         Program(name, ("/bin/sh", "-c", command), listens=name == "gateway")
         for name, _, command in (argument.partition("=") for argument in sys.argv[2:])
     )
-    with listen(own.api_socket) as listener:
-        Supervisor(own, programs, listener.fileno()).run()
+    Supervisor(own, programs, Listeners(own, None)).run()
 
 
 if __name__ == "__main__":

@@ -117,8 +117,8 @@ def test_the_gateway_is_handed_the_listening_socket_and_others_are_not(tree, tmp
     (tmp_path / "ready").read_text()
     assert stat.S_IMODE((running.run / "pier.sock").stat().st_mode) == 0o660
     text = (running.logs / "gateway.log").read_text()
-    assert text.startswith("1 1\n")
-    assert text.count("socket:") == 1
+    assert text.startswith("2 1\n")
+    assert text.count("socket:") == 2
     assert "socket:" not in (running.logs / "other.log").read_text()
 
 
@@ -130,4 +130,5 @@ def test_services_get_a_clean_environment():
 def test_the_zygote_starts_first_and_the_gateway_last():
     names = [program.name for program in programs(instance("unit"), None)]
     assert names == ["zygote", "resolver", "imaged", "netd", "execd", "buildd", "gateway"]
-    assert [program.name for program in programs(instance("unit"), None) if program.listens] == ["gateway"]
+    listening = [program.name for program in programs(instance("unit"), None) if program.listens]
+    assert listening == ["imaged", "netd", "execd", "buildd", "gateway"]

@@ -22,10 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from pier.network.v1 import network_pb2 as pier_dot_network_dot_v1_dot_network__pb2
+from pier.system.v1 import system_pb2 as pier_dot_system_dot_v1_dot_system__pb2
+from pier.types.v1 import types_pb2 as pier_dot_types_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpier/engine/v1/engine.proto\x12\x0epier.engine.v1\x1a\x1dpier/network/v1/network.proto\"\x96\x02\n\rContainerPlan\x12\x14\n\x0cnetwork_mode\x18\x01 \x01(\t\x12\x30\n\x0b\x61ttachments\x18\x02 \x03(\x0b\x32\x1b.pier.network.v1.Attachment\x12\x0b\n\x03\x64ns\x18\x03 \x03(\t\x12\x12\n\ndns_search\x18\x04 \x03(\t\x12\x13\n\x0b\x64ns_options\x18\x05 \x03(\t\x12\x13\n\x0b\x65xtra_hosts\x18\x06 \x03(\t\x12,\n\x07volumes\x18\x07 \x03(\x0b\x32\x1b.pier.engine.v1.VolumeMount\x12\x15\n\rexposed_ports\x18\x08 \x03(\t\x12-\n\x05ports\x18\t \x03(\x0b\x32\x1e.pier.network.v1.PublishedPort\"\xd6\x02\n\x0bVolumeMount\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\x0c\x12\x11\n\tread_only\x18\x03 \x01(\x08\x12\x11\n\tanonymous\x18\x04 \x01(\x08\x12\x0f\n\x07no_copy\x18\x05 \x01(\x08\x12\x0e\n\x06\x64river\x18\x06 \x01(\t\x12\x39\n\x07options\x18\x07 \x03(\x0b\x32(.pier.engine.v1.VolumeMount.OptionsEntry\x12\x37\n\x06labels\x18\x08 \x03(\x0b\x32\'.pier.engine.v1.VolumeMount.LabelsEntry\x12\x0f\n\x07subpath\x18\t \x01(\x0c\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpier/engine/v1/engine.proto\x12\x0epier.engine.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpier/network/v1/network.proto\x1a\x1bpier/system/v1/system.proto\x1a\x19pier/types/v1/types.proto\"\x10\n\x0eGetInfoRequest\"u\n\x0fGetInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08instance\x18\x02 \x01(\t\x12\x0f\n\x07node_id\x18\x03 \x01(\t\x12.\n\x08services\x18\x04 \x03(\x0b\x32\x1c.pier.engine.v1.ServiceState\"e\n\x0cServiceState\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x04info\x18\x02 \x01(\x0b\x32\x1c.pier.system.v1.InfoResponseH\x00\x88\x01\x01\x12\r\n\x05\x65rror\x18\x03 \x01(\tB\x07\n\x05_info\"\xbf\x01\n\rEventsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\t\x12.\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12.\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\r\n\x05types\x18\x04 \x03(\t\x12\x0f\n\x07\x61\x63tions\x18\x05 \x03(\t\x12\x0b\n\x03ids\x18\x06 \x03(\tB\x08\n\x06_sinceB\x08\n\x06_until\"T\n\x0e\x45ventsResponse\x12(\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x14.pier.types.v1.EventH\x00\x88\x01\x01\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\tB\x08\n\x06_event\"\x96\x02\n\rContainerPlan\x12\x14\n\x0cnetwork_mode\x18\x01 \x01(\t\x12\x30\n\x0b\x61ttachments\x18\x02 \x03(\x0b\x32\x1b.pier.network.v1.Attachment\x12\x0b\n\x03\x64ns\x18\x03 \x03(\t\x12\x12\n\ndns_search\x18\x04 \x03(\t\x12\x13\n\x0b\x64ns_options\x18\x05 \x03(\t\x12\x13\n\x0b\x65xtra_hosts\x18\x06 \x03(\t\x12,\n\x07volumes\x18\x07 \x03(\x0b\x32\x1b.pier.engine.v1.VolumeMount\x12\x15\n\rexposed_ports\x18\x08 \x03(\t\x12-\n\x05ports\x18\t \x03(\x0b\x32\x1e.pier.network.v1.PublishedPort\"\xd6\x02\n\x0bVolumeMount\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\x0c\x12\x11\n\tread_only\x18\x03 \x01(\x08\x12\x11\n\tanonymous\x18\x04 \x01(\x08\x12\x0f\n\x07no_copy\x18\x05 \x01(\x08\x12\x0e\n\x06\x64river\x18\x06 \x01(\t\x12\x39\n\x07options\x18\x07 \x03(\x0b\x32(.pier.engine.v1.VolumeMount.OptionsEntry\x12\x37\n\x06labels\x18\x08 \x03(\x0b\x32\'.pier.engine.v1.VolumeMount.LabelsEntry\x12\x0f\n\x07subpath\x18\t \x01(\x0c\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x32\xa6\x01\n\rEngineService\x12J\n\x07GetInfo\x12\x1e.pier.engine.v1.GetInfoRequest\x1a\x1f.pier.engine.v1.GetInfoResponse\x12I\n\x06\x45vents\x12\x1d.pier.engine.v1.EventsRequest\x1a\x1e.pier.engine.v1.EventsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,12 +39,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VOLUMEMOUNT_OPTIONSENTRY']._serialized_options = b'8\001'
   _globals['_VOLUMEMOUNT_LABELSENTRY']._loaded_options = None
   _globals['_VOLUMEMOUNT_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_CONTAINERPLAN']._serialized_start=79
-  _globals['_CONTAINERPLAN']._serialized_end=357
-  _globals['_VOLUMEMOUNT']._serialized_start=360
-  _globals['_VOLUMEMOUNT']._serialized_end=702
-  _globals['_VOLUMEMOUNT_OPTIONSENTRY']._serialized_start=609
-  _globals['_VOLUMEMOUNT_OPTIONSENTRY']._serialized_end=655
-  _globals['_VOLUMEMOUNT_LABELSENTRY']._serialized_start=657
-  _globals['_VOLUMEMOUNT_LABELSENTRY']._serialized_end=702
+  _globals['_GETINFOREQUEST']._serialized_start=167
+  _globals['_GETINFOREQUEST']._serialized_end=183
+  _globals['_GETINFORESPONSE']._serialized_start=185
+  _globals['_GETINFORESPONSE']._serialized_end=302
+  _globals['_SERVICESTATE']._serialized_start=304
+  _globals['_SERVICESTATE']._serialized_end=405
+  _globals['_EVENTSREQUEST']._serialized_start=408
+  _globals['_EVENTSREQUEST']._serialized_end=599
+  _globals['_EVENTSRESPONSE']._serialized_start=601
+  _globals['_EVENTSRESPONSE']._serialized_end=685
+  _globals['_CONTAINERPLAN']._serialized_start=688
+  _globals['_CONTAINERPLAN']._serialized_end=966
+  _globals['_VOLUMEMOUNT']._serialized_start=969
+  _globals['_VOLUMEMOUNT']._serialized_end=1311
+  _globals['_VOLUMEMOUNT_OPTIONSENTRY']._serialized_start=1218
+  _globals['_VOLUMEMOUNT_OPTIONSENTRY']._serialized_end=1264
+  _globals['_VOLUMEMOUNT_LABELSENTRY']._serialized_start=1266
+  _globals['_VOLUMEMOUNT_LABELSENTRY']._serialized_end=1311
+  _globals['_ENGINESERVICE']._serialized_start=1314
+  _globals['_ENGINESERVICE']._serialized_end=1480
 # @@protoc_insertion_point(module_scope)

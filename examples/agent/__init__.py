@@ -1,0 +1,1 @@
+"""An agent over the images of several nodes: README.md says what it does."""
