@@ -69,8 +69,8 @@ async def build(runtime: Runtime[ImagedSettings]) -> AsyncIterator[None]:
         if sweeper is not None:
             sweeper.cancel()
         await state.operations.close()
-        unpacker.close()
-        state.helpers.close()
+        await unpacker.close()
+        await state.helpers.close()
         await store.close()
         files.close()
         streams.close()
