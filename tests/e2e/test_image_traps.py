@@ -61,3 +61,24 @@ def test_29_labels_of_an_image_steer_nothing_of_the_engine(engine, loaded):
     engine.ok("rm", "-v", "trapped")
     assert engine.ok("volume", "ls", "-q") == "kept"
     assert not json.loads(engine.ok("volume", "inspect", "kept"))[0]["Labels"]
+
+
+GROUPS = {
+    "": "0 10", "root": "0 10", "0": "0 10", "alice": "1000 10 999", "1000": "1000 10 999", "bob": "1001 999",
+    "alice:wheel": "10", "alice:999": "999", "1000:1000": "1000", "4242": "0", "4242:4343": "4343",
+}
+
+
+def test_32_a_process_has_the_groups_that_its_user_is_in(engine, loaded):
+    """CVE-2023-25173: as Docker's rules are, in a container's first process and in those that come later."""
+    users = "root:x:0:0::/:/bin/sh\nalice:x:1000:1000::/:/bin/sh\nbob:x:1001:1001::/:/bin/sh\n"
+    members = "root:x:0:\nbin:x:2:\nwheel:x:10:root,alice\nalice:x:1000:\nbob:x:1001:\ndocker:x:999:alice,bob\n"
+    loaded([File("etc/passwd", data=users.encode()), File("etc/group", data=members.encode())], {})
+    container = engine.ok("run", "-d", "trap:1", "sleep", "1000")
+    for user, expected in GROUPS.items():
+        asked = ["-u", user] if user else []
+        assert engine.ok("run", "--rm", *asked, "trap:1", "busybox", "id", "-G") == expected, user
+        assert engine.ok("exec", *asked, container, "busybox", "id", "-G") == expected, user
+    added = engine.ok("run", "--rm", "-u", "alice", "--group-add", "77", "--group-add", "bin", "trap:1",
+                      "busybox", "id", "-G")
+    assert set(added.split()) == {"1000", "10", "999", "77", "2"}
