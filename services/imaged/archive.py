@@ -6,7 +6,7 @@ path. What the archive's own tables (manifest.json, index.json) then say about n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -180,12 +180,17 @@ def layer_descriptor(blobs: BlobStore, digest: Digest) -> manifest.Descriptor:
 
 def write_manifest(blobs: BlobStore, config: Digest, layers: list[manifest.Descriptor]) -> manifest.Descriptor:
     """Store an OCI manifest of a config and its layers."""
-    raw = msgspec.json.encode({
+    raw = manifest_of(config, blobs.size(config), layers)
+    return manifest.Descriptor(manifest.OCI_MANIFEST, blobs.put(raw), len(raw))
+
+
+def manifest_of(config: Digest, size: int, layers: Sequence[manifest.Descriptor]) -> bytes:
+    """The OCI manifest of a config of ``size`` bytes and its layers: always the same bytes for the same blobs."""
+    return msgspec.json.encode({
         "schemaVersion": 2, "mediaType": manifest.OCI_MANIFEST,
-        "config": {"mediaType": manifest.OCI_CONFIG, "digest": config, "size": blobs.size(config)},
+        "config": {"mediaType": manifest.OCI_CONFIG, "digest": config, "size": size},
         "layers": [{"mediaType": one.media_type, "digest": one.digest, "size": one.size} for one in layers],
     })
-    return manifest.Descriptor(manifest.OCI_MANIFEST, blobs.put(raw), len(raw))
 
 
 def _oci(blobs: BlobStore, contents: Contents, descriptor: manifest.Descriptor) -> LoadedImage:
