@@ -18,6 +18,7 @@ from chassis.ids import Digest
 from chassis.stages import stage
 from imaged import catalog
 from imaged.blobs import Ingest
+from imaged.early import Ready
 from imaged.layers import Filling
 from imaged.state import State
 from imaged.unbroken import acquire, cancelled, unbroken
@@ -37,7 +38,8 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Wanted:
-    """A layer to put in place. ``parent`` is the chain id below it, "" at the bottom."""
+    """A layer to put in place. ``parent`` is the chain id below it, "" at the bottom. ``early`` gives what its blob is
+    unpacked in already, if it is."""
 
     chain_id: Digest
     parent: str
@@ -45,17 +47,19 @@ class Wanted:
     blob: Digest
     blob_size: int
     source: Source | None = None
+    early: Callable[[Digest], Awaitable[Ready | None]] | None = None
 
 
 def wanted_layers(
     diff_ids: Sequence[Digest], chain: Sequence[Digest], blobs: Sequence[tuple[Digest, int]],
     source: Callable[[Digest, int], Source] | None = None,
+    early: Callable[[Digest], Awaitable[Ready | None]] | None = None,
 ) -> list[Wanted]:
     """Layers bottom first, from parallel lists."""
     return [
         Wanted(
             chain[index], chain[index - 1] if index else "", diff_id, blob, size,
-            source(blob, size) if source is not None else None,
+            source(blob, size) if source is not None else None, early,
         )
         for index, (diff_id, (blob, size)) in enumerate(zip(diff_ids, blobs, strict=True))
     ]
@@ -154,10 +158,13 @@ async def is_installed(state: State, chain_id: Digest) -> bool:
 
 
 async def _fill(state: State, verb: str, wanted: Wanted, tell: Callable[..., None]) -> None:
-    filling = await acquire(state.files, state.layers.begin, state.layers.discard)
+    ready = await wanted.early(wanted.blob) if wanted.early is not None else None
+    filling = ready.filling if ready else await acquire(state.files, state.layers.begin, state.layers.discard)
     published = False
     try:
-        if await state.files.run(state.blobs.has, wanted.blob):
+        if ready is not None:
+            unpacked = ready.unpacked
+        elif await state.files.run(state.blobs.has, wanted.blob):
             unpacked = await _unpack_stored(state, verb, wanted, filling.fd, tell)
         else:
             unpacked = await _unpack_coming(state, verb, wanted, filling.fd, tell)
