@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
+from contextlib import aclosing, closing
 
 from chassis.compression import Caps
 from chassis.errors import Aborted
@@ -33,11 +33,15 @@ async def load(
         async with stage("load.archive"):
             caps = Caps(output=state.settings.layer_max_bytes, ratio=state.settings.layer_max_ratio)
             # The stream fails for the thread as well when its call is gone; it is seen to end even so.
-            contents = await unbroken(state.streams.run(
-                archive.store, state.blobs, from_thread(loop, data), caps, early.offer))
+            contents = await unbroken(state.streams.run(_stored, state, from_thread(loop, data), caps, early))
         async with aclosing(_installed(state, namespace, contents, early)) as messages:
             async for message in messages:
                 yield message
+
+
+def _stored(state: State, chunks: Generator[bytes, None, None], caps: Caps, early: Early) -> Contents:
+    with closing(chunks):
+        return archive.store(state.blobs, chunks, caps, early.offer)
 
 
 async def _installed(
