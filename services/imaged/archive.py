@@ -83,12 +83,12 @@ class LoadedImage:
 
 
 def store(blobs: BlobStore, chunks: Iterable[bytes], caps: Caps, layer: Callable[[Digest], None]) -> Contents:
-    """Read an archive (plain, gzip or zstd) and store its files. Blocks; cut short, it leaves blobs for the sweep.
+    """Read an archive (plain or compressed) and store its files. Blocks; cut short, it leaves blobs for the sweep.
 
     ``layer`` is told of each that was not here and looks as a layer does, as soon as it is stored.
     """
     contents = Contents()
-    reader = Reader(iter(Decompressor(chunks, caps)), Limits(entries=_ENTRIES))
+    reader = Reader(iter(Decompressor(chunks, caps, every_kind=True, hashed=False)), Limits(entries=_ENTRIES))
     for entry in reader:
         name = clean_name(entry.name)
         if entry.kind in (Kind.SYMLINK, Kind.LINK):
