@@ -1,6 +1,7 @@
 """Images that set traps for what the engine makes in their root file systems."""
 
 import json
+import tarfile
 
 import pytest
 
@@ -61,6 +62,23 @@ def test_29_labels_of_an_image_steer_nothing_of_the_engine(engine, loaded):
     engine.ok("rm", "-v", "trapped")
     assert engine.ok("volume", "ls", "-q") == "kept"
     assert not json.loads(engine.ok("volume", "inspect", "kept"))[0]["Labels"]
+
+
+@pytest.mark.parametrize("trap", ["pipe", "link", "loop", "huge", "directory"])
+def test_31_a_users_file_that_is_a_trap_is_told_and_holds_nothing_up(engine, loaded, tmp_path, trap):
+    """CVE-2026-47262, CVE-2024-9676: it is read by the engine, before the container is."""
+    canary = tmp_path / "canary"
+    canary.write_text("root:x:0:0::/:/bin/sh\nhost:x:0:0::/:/bin/sh\n")
+    made = {
+        "pipe": File("etc/passwd", tarfile.FIFOTYPE), "link": symlink("etc/passwd", f"../../../../../..{canary}"),
+        "loop": symlink("etc/passwd", "passwd"), "huge": File("etc/passwd", data=b"x" * (12 << 20)),
+        "directory": directory("etc/passwd"),
+    }[trap]
+    loaded([made], {})
+    refused = engine.docker("run", "--rm", "-u", "host", "trap:1", "busybox", "id")
+    assert refused.returncode == 125
+    assert ("user host" if trap == "link" else "etc/passwd in the image") in refused.stderr
+    assert engine.ok("run", "--rm", "busybox", "id", "-u") == "0"
 
 
 GROUPS = {

@@ -10,8 +10,8 @@ import pytest
 from chassis import stages
 from chassis.errors import InvalidArgument
 from deploy.busybox_image import docker_archive
-from tests.images import layered
-from tests.service.imaged.served import LAYERED, Served, shown, stage_names
+from tests.images import Entry, Image, layer, layered
+from tests.service.imaged.served import LAYERED, Served, inside, shown, stage_names
 
 _NOTHING = bytes(10240)
 _WRONG = b'[{"Config": "nowhere.json", "Layers": ["a.tar"]}]'
@@ -56,3 +56,11 @@ async def test_an_archive_whose_tables_are_wrong_leaves_nothing_of_its_layers(sn
         await snapshots.load(joined_with({"manifest.json": _WRONG, "a.tar": layered().layers[1]}, _NOTHING))
     assert snapshots.directories()["l"] == []
     assert snapshots.directories()["blobs/sha256"] == []
+
+
+async def test_an_image_of_two_hundred_layers_is_loaded_and_shown(snapshots: Served) -> None:
+    """More than mount(2) takes in its page of options, and than Docker's 127."""
+    await snapshots.load(docker_archive({"deep:1": Image([
+        layer([Entry(f"f{number}", data=b"x"), Entry("top", data=str(number).encode())]) for number in range(200)])}))
+    snapshot = await snapshots.prepare("deep", "deep:1")
+    assert inside(snapshot, "cat top; ls | wc -l") == "199201\n"
