@@ -30,6 +30,8 @@ _ISAL_ERROR: Final = cast("type[Exception]", igzip_lib.error)
 _XZ: Final = b"\xfd7zXZ\x00"
 _BZIP2: Final = b"BZh"
 _XZ_MEMORY: Final = 256 << 20
+NOT_LAYERS: Final = (_XZ, _BZIP2)
+"""How a stream begins that layers do not come as, and archives may."""
 
 
 @dataclass(frozen=True)
@@ -112,20 +114,23 @@ class Decompressor:
     """The plain bytes of ``chunks``, as an iterator; afterwards ``diff_id`` is their digest, ``total`` their number.
 
     Raises InvalidArgument: BAD_COMPRESSION for what is damaged or cut short, TOO_LARGE at a cap. bzip2 and xz are
-    Unimplemented unless ``every_kind``: layers do not come so.
+    Unimplemented unless ``every_kind``: layers do not come so. Without ``hashed`` there is no ``diff_id``.
     """
 
-    def __init__(self, chunks: Iterable[bytes], caps: Caps | None = None, *, every_kind: bool = False) -> None:
+    def __init__(
+        self, chunks: Iterable[bytes], caps: Caps | None = None, *, every_kind: bool = False, hashed: bool = True
+    ) -> None:
         self._source = _Counted(chunks)
         self._caps = caps or Caps()
         self._every_kind = every_kind
-        self._hash: Digesting = hashlib.sha256()
+        self._hash: Digesting | None = hashlib.sha256() if hashed else None
         self.total = 0
         self.name = ""
         """gzip, zstd, bzip2, xz or none, once the first piece has come."""
 
     @property
     def diff_id(self) -> str:
+        assert self._hash is not None
         return "sha256:" + self._hash.hexdigest()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -135,7 +140,8 @@ class Decompressor:
                 raise InvalidArgument(f"a layer is larger than {self._caps.output} bytes", reason="TOO_LARGE")
             if self.total > self._caps.ratio_free and self.total > self._caps.ratio * max(self._source.total, 1):
                 raise InvalidArgument(f"a layer grew more than {self._caps.ratio}-fold", reason="TOO_LARGE")
-            self._hash.update(piece)
+            if self._hash is not None:
+                self._hash.update(piece)
             yield piece
 
     def _pieces(self) -> Iterator[bytes]:

@@ -27,14 +27,15 @@ def of_os(error: OSError) -> PierError:
 
 
 def main(
-    text: str, work: Callable[[dict[str, Any]], None], of_os: Callable[[OSError], PierError] = of_os
+    text: str, work: Callable[[dict[str, Any]], None], of_os: Callable[[OSError], PierError] = of_os,
+    parent: int = 0,
 ) -> int:
     """Do ``work`` on the request in ``text``. The exit status: 0, or 1 with the error as the last line of standard
-    error. It ends with whoever started it: nobody else knows of it."""
+    error. It ends with whoever started it, ``parent`` or the one that the request names: nobody else knows of it."""
     try:
         request = json.loads(_text_of(text))
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != request[PARENT]:
+        if os.getppid() != (parent or request[PARENT]):
             return 1
         work(request)
     except PierError as error:

@@ -143,3 +143,18 @@ def usage(parent: int, name: bytes) -> Usage:
         blocks += status.st_blocks
         inodes += 1
     return Usage(blocks * 512, inodes)
+
+
+def content(parent: int, name: bytes) -> int:
+    """Sum of the sizes of the regular files below the directory ``name``; one with several names counts once."""
+    total = 0
+    seen: set[tuple[int, int]] = set()
+    for _, status in walk(parent, name):
+        if not stat.S_ISREG(status.st_mode):
+            continue
+        if status.st_nlink > 1:
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+        total += status.st_size
+    return total

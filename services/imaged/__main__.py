@@ -19,6 +19,7 @@ from chassis.store import Store
 from chassis.tar import Limits
 from imaged import catalog, gc, recover, snapshotter
 from imaged.blobs import BlobStore
+from imaged.fsck import Fsck
 from imaged.gate import Gate
 from imaged.helpers.helpers import Helpers
 from imaged.layers import LayerStore
@@ -56,8 +57,8 @@ async def build(runtime: Runtime[ImagedSettings]) -> AsyncIterator[None]:
         await recover.recover(state)
         runtime.epoch = store.epoch
         statistics = Statistics()
-        statistics.publish()
-        runtime.fsck = lambda repair: recover.check(state, repair=repair)
+        statistics.publish(state)
+        runtime.fsck = Fsck(state).check
         add = runtime.server.add
         add(rpc.add_ImageServiceServicer_to_server, Images(state), "pier.image.v1.ImageService")
         add(rpc.add_SnapshotServiceServicer_to_server, Snapshots(state), "pier.image.v1.SnapshotService")
@@ -69,8 +70,8 @@ async def build(runtime: Runtime[ImagedSettings]) -> AsyncIterator[None]:
         if sweeper is not None:
             sweeper.cancel()
         await state.operations.close()
-        unpacker.close()
-        state.helpers.close()
+        await unpacker.close()
+        await state.helpers.close()
         await store.close()
         files.close()
         streams.close()

@@ -6,7 +6,7 @@ path. What the archive's own tables (manifest.json, index.json) then say about n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -26,6 +26,10 @@ _LINKS: Final = 8
 _IMAGES: Final = 1000
 # Of docker-archive's first version: read by nobody since.
 _PASSED_OVER: Final = frozenset({b"VERSION", b"json", b"repositories", b"oci-layout"})
+_HEAD: Final = 512
+_USTAR: Final = 257
+"""Where a tar's header says that it is one (POSIX.1-2001, pax, "ustar Interchange Format")."""
+_PACKED: Final = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
 _COMPRESSED: Final = {"gzip": "+gzip", "zstd": "+zstd", "none": ""}
 
 T = TypeVar("T")
@@ -78,28 +82,34 @@ class LoadedImage:
     documents: list[Digest]
 
 
-def store(blobs: BlobStore, chunks: Iterable[bytes], caps: Caps) -> Contents:
-    """Read an archive (plain, gzip or zstd) and store its files. Blocks; cut short, it leaves blobs for the sweep."""
+def store(blobs: BlobStore, chunks: Iterable[bytes], caps: Caps, layer: Callable[[Digest], None]) -> Contents:
+    """Read an archive (plain or compressed) and store its files. Blocks; cut short, it leaves blobs for the sweep.
+
+    ``layer`` is told of each that was not here and looks as a layer does, as soon as it is stored.
+    """
     contents = Contents()
-    reader = Reader(iter(Decompressor(chunks, caps)), Limits(entries=_ENTRIES))
+    reader = Reader(iter(Decompressor(chunks, caps, every_kind=True, hashed=False)), Limits(entries=_ENTRIES))
     for entry in reader:
         name = clean_name(entry.name)
         if entry.kind in (Kind.SYMLINK, Kind.LINK):
             parent = name.rpartition(b"/")[0] if entry.kind is Kind.SYMLINK else b""
             contents.links[name] = clean_name(parent + b"/" + entry.link)
         elif entry.kind is Kind.FILE and name.rpartition(b"/")[2] not in _PASSED_OVER:
-            contents.files[name] = _store_file(blobs, reader, contents)
+            contents.files[name] = _store_file(blobs, reader, contents, layer)
     reader.drain()
     return contents
 
 
-def _store_file(blobs: BlobStore, reader: Reader, contents: Contents) -> Digest:
+def _store_file(blobs: BlobStore, reader: Reader, contents: Contents, layer: Callable[[Digest], None]) -> Digest:
     ingest = blobs.ingest(f"load-{new_id()}")
+    head = b""
     try:
         end = 0
         for offset, part in reader.data():
             if offset != end:
                 raise bad_archive("a sparse file in an image archive")
+            if len(head) < _HEAD:
+                head += bytes(part[: _HEAD - len(head)])
             ingest.write(part)
             end += len(part)
     except BaseException:
@@ -111,6 +121,8 @@ def _store_file(blobs: BlobStore, reader: Reader, contents: Contents) -> Digest:
         return digest
     digest = ingest.commit()
     contents.new.add(digest)
+    if head.startswith(_PACKED) or head[_USTAR:].startswith(b"ustar"):
+        layer(digest)
     return digest
 
 
@@ -180,12 +192,17 @@ def layer_descriptor(blobs: BlobStore, digest: Digest) -> manifest.Descriptor:
 
 def write_manifest(blobs: BlobStore, config: Digest, layers: list[manifest.Descriptor]) -> manifest.Descriptor:
     """Store an OCI manifest of a config and its layers."""
-    raw = msgspec.json.encode({
+    raw = manifest_of(config, blobs.size(config), layers)
+    return manifest.Descriptor(manifest.OCI_MANIFEST, blobs.put(raw), len(raw))
+
+
+def manifest_of(config: Digest, size: int, layers: Sequence[manifest.Descriptor]) -> bytes:
+    """The OCI manifest of a config of ``size`` bytes and its layers: always the same bytes for the same blobs."""
+    return msgspec.json.encode({
         "schemaVersion": 2, "mediaType": manifest.OCI_MANIFEST,
-        "config": {"mediaType": manifest.OCI_CONFIG, "digest": config, "size": blobs.size(config)},
+        "config": {"mediaType": manifest.OCI_CONFIG, "digest": config, "size": size},
         "layers": [{"mediaType": one.media_type, "digest": one.digest, "size": one.size} for one in layers],
     })
-    return manifest.Descriptor(manifest.OCI_MANIFEST, blobs.put(raw), len(raw))
 
 
 def _oci(blobs: BlobStore, contents: Contents, descriptor: manifest.Descriptor) -> LoadedImage:

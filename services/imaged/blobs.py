@@ -20,6 +20,7 @@ from chassis.errors import Aborted, DataLoss, InvalidArgument, NotFound
 from chassis.ids import Digest
 from chassis.ids import digest as check_digest
 from chassis.instance import make_private
+from imaged.quarantine import Quarantine
 
 _PIECE: Final = 1 << 20
 
@@ -78,6 +79,7 @@ class Ingest:
         os.fsync(self._fd)
         os.rename(self.path, self._store.path(digest))
         sync_directory(self._store.path(digest).parent)
+        self._store.quarantine.drop(digest)
         self.close()
         return digest
 
@@ -102,6 +104,8 @@ class BlobStore:
         self._ingests = root / "ingest"
         for directory in (root, root / "blobs", self._blobs, self._ingests):
             make_private(directory)
+        self.quarantine = Quarantine(root / "quarantine")
+        """What was not what its digest said; a blob that comes whole takes its place, and ends its stay there."""
         self._busy: set[str] = set()
         self._lock = threading.Lock()
 
@@ -188,16 +192,17 @@ class BlobStore:
         except FileNotFoundError:
             return float("inf")
 
-    def verify(self, digest: Digest) -> bool:
-        """Whether the bytes on disk still have their digest."""
-        hasher = hashlib.sha256()
-        fd = self.open(digest)
+    def set_aside(self, digest: Digest, inode: int, reason: str) -> bool:
+        """Move the file ``inode`` of the blob into quarantine; False where the blob is another file by now, or gone."""
+        path = self.path(digest)
         try:
-            while part := os.read(fd, _PIECE):
-                hasher.update(part)
-        finally:
-            os.close(fd)
-        return "sha256:" + hasher.hexdigest() == digest
+            if path.stat().st_ino != inode:
+                return False
+        except FileNotFoundError:
+            return False
+        self.quarantine.take(path, digest, reason)
+        sync_directory(path.parent)
+        return True
 
     def remove(self, digest: Digest) -> int:
         """Delete the blob; the bytes that this freed, 0 where it was not there."""

@@ -1,27 +1,40 @@
-"""Bytes of a call's request stream for code that runs in a thread, pulled one message at a time."""
+"""Bytes of a call's request stream for code that runs in a thread."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import queue
+from collections.abc import AsyncIterator, Generator
+from typing import Final
+
+_AHEAD: Final = 8
+"""Messages that are taken from the stream before they are asked for: while one is written the next ones come in."""
 
 
-def from_thread(loop: asyncio.AbstractEventLoop, stream: AsyncIterator[bytes]) -> Iterator[bytes]:
-    """The chunks of ``stream``, for a thread that may wait for them. What the stream raises is raised here."""
-    while True:
+def from_thread(loop: asyncio.AbstractEventLoop, stream: AsyncIterator[bytes]) -> Generator[bytes, None, None]:
+    """The chunks of ``stream``, for a thread that may wait for them. What the stream raises is raised here.
+
+    Nothing more is taken from the stream once this is closed.
+    """
+    coming: queue.SimpleQueue[bytes | BaseException | None] = queue.SimpleQueue()
+    room = asyncio.Semaphore(_AHEAD)
+
+    async def take() -> None:
         try:
-            yield asyncio.run_coroutine_threadsafe(_next(stream), loop).result()
-        except _End:
-            return
+            async for chunk in stream:
+                coming.put(chunk)
+                await room.acquire()
+        except BaseException as error:
+            coming.put(error)
+            raise
+        coming.put(None)
 
-
-class _End(Exception):
-    """A future cannot carry StopAsyncIteration."""
-
-
-async def _next(stream: AsyncIterator[bytes]) -> bytes:
+    taking = asyncio.run_coroutine_threadsafe(take(), loop)
     try:
-        return await anext(stream)
-    except StopAsyncIteration:
-        raise _End from None
-
+        while (chunk := coming.get()) is not None:
+            if isinstance(chunk, BaseException):
+                raise chunk
+            loop.call_soon_threadsafe(room.release)
+            yield chunk
+    finally:
+        taking.cancel()

@@ -107,4 +107,7 @@ async def _sweep_blobs(
                 continue
             freed += await state.files.run(state.blobs.remove, digest)
             count += 1
+        for digest in await state.files.run(lambda: list(state.blobs.quarantine)):
+            if digest not in marked and digest not in pinned:
+                freed += await state.files.run(state.blobs.quarantine.drop, digest)
     return count, freed

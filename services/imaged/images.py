@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from chassis.errors import Aborted, InvalidArgument, NotFound
+from chassis.errors import Aborted, DataLoss, InvalidArgument, NotFound
 from chassis.ids import Digest
 from chassis.ids import namespace as check_namespace
 from imaged import archive, catalog, manifest, reference
@@ -111,10 +111,7 @@ async def with_blobs_here(state: State, row: ImageRow) -> ImageRow:
     """The image upon blobs that are all here. A layer that was there before the pull is not fetched again; where it
     came as a blob that was compressed otherwise, that one takes the place of what the registry names, under a manifest
     of our own: else the image could be run, and neither pushed nor saved."""
-    def present() -> list[bool]:
-        return [state.blobs.has(layer.blob) for layer in row.body.layers]
-
-    if all(await state.files.run(present)):
+    if not await lost_layers(state, row):
         return row
     known = await state.store.read(lambda connection: [
         layer for image in catalog.all_images(connection) for layer in image.body.layers])
@@ -138,6 +135,12 @@ async def with_blobs_here(state: State, row: ImageRow) -> ImageRow:
                                   [*row.body.blobs, descriptor.checked]))
 
 
+async def lost_layers(state: State, row: ImageRow) -> frozenset[Digest]:
+    """The blobs of its layers that are not here."""
+    wanted = {layer.blob for layer in row.body.layers}
+    return frozenset(await state.files.run(lambda: [blob for blob in wanted if not state.blobs.has(blob)]))
+
+
 def created_ns(text: str | None) -> int:
     """An RFC 3339 time in nanoseconds, 0 for none or one that is malformed: it is the image maker's word."""
     match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)", text or "", re.ASCII)
@@ -156,8 +159,14 @@ async def message(state: State, row: ImageRow, *, with_config: bool = True) -> p
     rows = await state.store.read(
         lambda connection: [catalog.layer(connection, layer.chain_id) for layer in row.body.layers]
     )
-    raw = await state.files.run(state.blobs.read, row.id, manifest.CONFIG_MAX)
-    config = manifest.parse_config(raw)
+    try:
+        raw = await state.files.run(state.blobs.read, row.id, manifest.CONFIG_MAX)
+        config = manifest.parse_config(raw)
+    except (NotFound, InvalidArgument) as error:
+        # One image that is damaged takes the others out of no list.
+        if with_config:
+            raise lost(row.id, f"the configuration of image {row.id}") from error
+        raw, config = b"", manifest.ImageConfig()
     tags = [ref.reference for ref in refs if not ref.is_digest]
     sizes = [layer.size if layer else 0 for layer in rows]
     image = pb.Image(
@@ -206,6 +215,12 @@ async def tag(state: State, namespace: str, image: str, text: str) -> pb.Image:
         return row
 
     return await message(state, await state.store.write("tag.record", write))
+
+
+def lost(digest: Digest, what: str) -> DataLoss:
+    """The error where ``what`` had to be here and is not."""
+    return DataLoss(f"{what} is lost: the blob {digest} is not here; pull or load the image again, or see what "
+                    "`pier system fsck --repair` can bring", reason="NO_BLOB")
 
 
 def check_platform(platform: pb.Platform) -> platforms.Platform:

@@ -10,13 +10,15 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
+from chassis.compression import Caps, Decompressor
 from chassis.errors import DataLoss
 from chassis.ids import Digest
 from chassis.stages import stage
 from imaged import catalog
 from imaged.blobs import Ingest
+from imaged.early import Ready
 from imaged.layers import Filling
 from imaged.state import State
 from imaged.unbroken import acquire, cancelled, unbroken
@@ -25,6 +27,7 @@ from imaged.unpack.worker import Unpacked
 from pier.image.v1 import image_pb2 as pb
 
 Report = Callable[[pb.LayerProgress], None]
+_PIECE: Final = 512 << 10
 
 
 class Source(Protocol):
@@ -35,7 +38,8 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Wanted:
-    """A layer to put in place. ``parent`` is the chain id below it, "" at the bottom."""
+    """A layer to put in place. ``parent`` is the chain id below it, "" at the bottom. ``early`` gives what its blob is
+    unpacked in already, if it is."""
 
     chain_id: Digest
     parent: str
@@ -43,17 +47,19 @@ class Wanted:
     blob: Digest
     blob_size: int
     source: Source | None = None
+    early: Callable[[Digest], Awaitable[Ready | None]] | None = None
 
 
 def wanted_layers(
     diff_ids: Sequence[Digest], chain: Sequence[Digest], blobs: Sequence[tuple[Digest, int]],
     source: Callable[[Digest, int], Source] | None = None,
+    early: Callable[[Digest], Awaitable[Ready | None]] | None = None,
 ) -> list[Wanted]:
     """Layers bottom first, from parallel lists."""
     return [
         Wanted(
             chain[index], chain[index - 1] if index else "", diff_id, blob, size,
-            source(blob, size) if source is not None else None,
+            source(blob, size) if source is not None else None, early,
         )
         for index, (diff_id, (blob, size)) in enumerate(zip(diff_ids, blobs, strict=True))
     ]
@@ -73,10 +79,7 @@ async def install(state: State, verb: str, layers: Sequence[Wanted], report: Rep
 
 
 async def _layer(state: State, verb: str, wanted: Wanted, report: Report) -> bool:
-    def tell(phase: int, current: int = 0) -> None:
-        report(pb.LayerProgress(
-            digest=wanted.blob, phase=phase, current=current, total=wanted.blob_size))  # type: ignore[arg-type]
-
+    tell = _teller(wanted, report)
     # Waiting for who is about the same layer; a layer that is there answers at once.
     async with state.locks.hold(f"layer:{wanted.chain_id}"):
         if await is_installed(state, wanted.chain_id):
@@ -90,6 +93,64 @@ async def _layer(state: State, verb: str, wanted: Wanted, report: Report) -> boo
         return True
 
 
+async def bring_blobs(state: State, verb: str, layers: Sequence[Wanted], report: Report) -> None:
+    """See that the blobs of ``layers``, which are unpacked already, are here too. The caller has pinned them.
+
+    DataLoss where a blob is not what the manifest says, or is another layer's, or cannot be had.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            for wanted in layers:
+                group.create_task(_blob(state, verb, wanted, report))
+    except BaseExceptionGroup as group_error:
+        raise group_error.exceptions[0] from None
+
+
+async def _blob(state: State, verb: str, wanted: Wanted, report: Report) -> None:
+    tell = _teller(wanted, report)
+    async with state.locks.hold(f"blob:{wanted.blob}"):
+        if await state.files.run(state.blobs.has, wanted.blob):
+            return
+        if wanted.source is None:
+            raise _no_blob(wanted)
+        ingest = await acquire(state.files, lambda: state.blobs.ingest(wanted.blob), Ingest.close)
+        try:
+            await _download(state, verb, wanted, ingest, Feed(), _Phases(tell).downloaded)
+        finally:
+            await unbroken(state.files.run(ingest.close))
+        async with stage(f"{verb}.blob_check", blob=wanted.blob):
+            caps = Caps(state.settings.layer_max_bytes, state.settings.layer_max_ratio)
+            found = await unbroken(state.streams.run(_diff_id, state, wanted.blob, caps))
+        if found != wanted.diff_id:
+            raise _other_layer(wanted, found)
+    tell(pb.LAYER_PHASE_DONE)
+
+
+def _diff_id(state: State, blob: Digest, caps: Caps) -> str:
+    with open(state.blobs.open(blob), "rb", buffering=0) as file:
+        decompressor = Decompressor(iter(lambda: file.read(_PIECE), b""), caps)
+        for _ in decompressor:
+            pass
+    return decompressor.diff_id
+
+
+def _teller(wanted: Wanted, report: Report) -> Callable[..., None]:
+    def tell(phase: int, current: int = 0) -> None:
+        report(pb.LayerProgress(
+            digest=wanted.blob, phase=phase, current=current, total=wanted.blob_size))  # type: ignore[arg-type]
+
+    return tell
+
+
+def _no_blob(wanted: Wanted) -> DataLoss:
+    return DataLoss(f"layer {wanted.chain_id}: its blob {wanted.blob} is not here", reason="NO_BLOB")
+
+
+def _other_layer(wanted: Wanted, found: str) -> DataLoss:
+    return DataLoss(f"layer {wanted.blob}: it unpacks to {found}, the image says {wanted.diff_id}",
+                    reason="DIFF_ID_MISMATCH", expected=wanted.diff_id)
+
+
 async def is_installed(state: State, chain_id: Digest) -> bool:
     """Whether the layer is unpacked: recorded, and on disk."""
     row = await state.store.read(lambda connection: catalog.layer(connection, chain_id))
@@ -97,18 +158,18 @@ async def is_installed(state: State, chain_id: Digest) -> bool:
 
 
 async def _fill(state: State, verb: str, wanted: Wanted, tell: Callable[..., None]) -> None:
-    filling = await acquire(state.files, state.layers.begin, state.layers.discard)
+    ready = await wanted.early(wanted.blob) if wanted.early is not None else None
+    filling = ready.filling if ready else await acquire(state.files, state.layers.begin, state.layers.discard)
     published = False
     try:
-        if await state.files.run(state.blobs.has, wanted.blob):
+        if ready is not None:
+            unpacked = ready.unpacked
+        elif await state.files.run(state.blobs.has, wanted.blob):
             unpacked = await _unpack_stored(state, verb, wanted, filling.fd, tell)
         else:
             unpacked = await _unpack_coming(state, verb, wanted, filling.fd, tell)
         if unpacked.diff_id != wanted.diff_id:
-            raise DataLoss(
-                f"layer {wanted.blob}: it unpacks to {unpacked.diff_id}, the image says {wanted.diff_id}",
-                reason="DIFF_ID_MISMATCH", expected=wanted.diff_id,
-            )
+            raise _other_layer(wanted, unpacked.diff_id)
         published = True
         await unbroken(_publish(state, verb, wanted, filling, unpacked))
     finally:
@@ -142,7 +203,7 @@ async def _unpack_coming(
 ) -> Unpacked:
     """Download and unpack at once. A download that fails leaves its part for the next one to go on with."""
     if wanted.source is None:
-        raise DataLoss(f"layer {wanted.chain_id}: its blob {wanted.blob} is not here", reason="NO_BLOB")
+        raise _no_blob(wanted)
     ingest = await acquire(state.files, lambda: state.blobs.ingest(wanted.blob), Ingest.close)
     reader = ingest.open_for_reading()
     try:

@@ -142,3 +142,11 @@ class LayerStore:
             return trees.usage(here, os.fsencode(name_of(chain_id)))
         finally:
             os.close(here)
+
+    def content(self, chain_id: Digest) -> int:
+        """Sum of its files' sizes, as ``LayerRow.size`` has it. FileNotFoundError where the layer is not there."""
+        here = os.open(self._layers, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return trees.content(here, os.fsencode(name_of(chain_id)))
+        finally:
+            os.close(here)

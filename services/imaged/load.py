@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
+from contextlib import aclosing, closing
 
 from chassis.compression import Caps
 from chassis.errors import Aborted
@@ -14,6 +15,7 @@ from imaged import archive, catalog, images, manifest
 from imaged.archive import Contents, LoadedImage
 from imaged.bridge import from_thread
 from imaged.catalog import Ref
+from imaged.early import Early
 from imaged.install import install, wanted_layers
 from imaged.state import State
 from imaged.unbroken import cancelled, unbroken
@@ -26,9 +28,25 @@ async def load(
     """The messages of a load, as the contract says; what of the archive no image wants is dropped at its end."""
     namespace = check_namespace(namespace)
     loop = asyncio.get_running_loop()
-    async with stage("load.archive"):
-        caps = Caps(output=state.settings.layer_max_bytes, ratio=state.settings.layer_max_ratio)
-        contents = await _in_thread(state, loop, data, caps)
+    early = Early(state, loop)
+    async with aclosing(early):
+        async with stage("load.archive"):
+            caps = Caps(output=state.settings.layer_max_bytes, ratio=state.settings.layer_max_ratio)
+            # The stream fails for the thread as well when its call is gone; it is seen to end even so.
+            contents = await unbroken(state.streams.run(_stored, state, from_thread(loop, data), caps, early))
+        async with aclosing(_installed(state, namespace, contents, early)) as messages:
+            async for message in messages:
+                yield message
+
+
+def _stored(state: State, chunks: Generator[bytes, None, None], caps: Caps, early: Early) -> Contents:
+    with closing(chunks):
+        return archive.store(state.blobs, chunks, caps, early.offer)
+
+
+async def _installed(
+    state: State, namespace: str, contents: Contents, early: Early
+) -> AsyncGenerator[pb.LoadResponse]:
     kept: set[Digest] = set()
     try:
         async with state.gate.pinned(set(contents.files.values())):
@@ -39,7 +57,7 @@ async def load(
             async with state.gate.pinned([digest for one in found for digest in one.documents]):
                 for one in found:
                     messages: asyncio.Queue[pb.LoadResponse | None] = asyncio.Queue()
-                    task = asyncio.create_task(_install(state, namespace, one, messages))
+                    task = asyncio.create_task(_install(state, namespace, one, messages, early))
                     task.add_done_callback(_closer(messages))
                     try:
                         while (message := await messages.get()) is not None:
@@ -60,16 +78,8 @@ def _closer(messages: asyncio.Queue[pb.LoadResponse | None]) -> Callable[[object
     return lambda _: messages.put_nowait(None)
 
 
-async def _in_thread(
-    state: State, loop: asyncio.AbstractEventLoop, data: AsyncIterator[bytes], caps: Caps
-) -> Contents:
-    """Parse on a thread of its own, and see it end even where the caller is cancelled."""
-    # The stream fails for the thread as well when its call is gone.
-    return await unbroken(state.streams.run(archive.store, state.blobs, from_thread(loop, data), caps))
-
-
 async def _install(
-    state: State, namespace: str, one: LoadedImage, messages: asyncio.Queue[pb.LoadResponse | None]
+    state: State, namespace: str, one: LoadedImage, messages: asyncio.Queue[pb.LoadResponse | None], early: Early
 ) -> catalog.ImageRow:
     chain = manifest.chain_ids(one.config.diff_ids)
     blobs = [(layer.checked, layer.size) for layer in one.layers]
@@ -78,7 +88,7 @@ async def _install(
         messages.put_nowait(pb.LoadResponse(layer=progress))
 
     async with state.gate.pinned([*chain, *(digest for digest, _ in blobs), one.config_digest]):
-        await install(state, "load", wanted_layers(one.config.diff_ids, chain, blobs), report)
+        await install(state, "load", wanted_layers(one.config.diff_ids, chain, blobs, early=early.take), report)
         row = images.row_of(namespace, one.config, one.config_digest, one.descriptor, one.layers, one.documents)
         refs = [Ref(named.canonical, row.id, row.body.manifest) for named in one.references]
         name = one.references[0].familiar if one.references else row.id

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -19,11 +19,11 @@ from chassis.ids import key as check_key
 from chassis.ids import namespace as check_namespace
 from chassis.stages import stage
 from imaged import catalog, images, manifest, platform, reference, registries
-from imaged.blobs import Ingest
 from imaged.catalog import Ref
-from imaged.install import Source, install, wanted_layers
+from imaged.download import Downloads
+from imaged.install import bring_blobs, install, wanted_layers
 from imaged.state import State
-from imaged.unbroken import cancelled, unbroken
+from imaged.unbroken import cancelled
 from pier.image.v1 import image_pb2 as pb
 
 if TYPE_CHECKING:
@@ -98,9 +98,9 @@ class Pull:
         state = self._state
         chain = manifest.chain_ids(config.diff_ids)
         sizes = [(layer.checked, layer.size) for layer in target.manifest.layers]
-        semaphore = asyncio.Semaphore(state.settings.downloads)
+        turn = asyncio.Semaphore(state.settings.downloads)
         wanted = wanted_layers(
-            config.diff_ids, chain, sizes, lambda blob, size: self._source(client, semaphore, blob, size))
+            config.diff_ids, chain, sizes, Downloads(state, client, self._named, turn, self._report))
         async with state.gate.pinned(chain):
             fetched = await install(state, "pull", wanted, self._report)
             async with stage("pull.documents"):
@@ -113,6 +113,10 @@ class Pull:
                 refs.append(Ref(
                     replace(self._named, tag=None, digest=target.top.digest).canonical, row.id, target.top.digest))
             row = await images.with_blobs_here(state, row)
+            if lost := await images.lost_layers(state, row):
+                # Their layers were unpacked all the same, so that nothing of them was fetched above.
+                await bring_blobs(state, "pull", [one for one in wanted if one.blob in lost], self._report)
+                fetched = True
             async with state.gate.pinned(images.digests_of(row)):
                 up_to_date = await self._record(row, refs, list(chain), fetched)
         image = await images.message(state, row)
@@ -155,19 +159,6 @@ class Pull:
         if await state.files.run(state.blobs.put, raw) != digest:
             raise DataLoss(f"config {digest} changed on its way", reason="DIGEST_MISMATCH")
         return raw
-
-    def _source(self, client: Sources, semaphore: asyncio.Semaphore, blob: Digest, size: int) -> Source:
-        async def bring(ingest: Ingest, there: Callable[[int], None]) -> None:
-            async def write(piece: bytes) -> None:
-                await unbroken(self._state.files.run(ingest.write, piece))
-
-            def again() -> None:
-                self._report(pb.LayerProgress(digest=blob, phase=pb.LAYER_PHASE_RETRYING, total=size))
-
-            async with semaphore:
-                await client.blob(self._named, blob, size, ingest, write, there, again)
-
-        return bring
 
     def _report(self, progress: pb.LayerProgress) -> None:
         """Queue a layer's progress: each change of phase, and within one at most ten a second."""

@@ -84,6 +84,8 @@ class Push:
             except ExceptionGroup as failed:  # the first ended the others
                 raise failed.exceptions[0] from failed
         state = self._state
+        await self._need(row.id, "the configuration of")
+        await self._need(row.body.manifest, "the manifest of")
         async with stage("push.config", digest=row.id):
             size = (await state.files.run(state.blobs.path(row.id).stat)).st_size
             if not await client.has_blob(self._named, row.id):
@@ -106,9 +108,14 @@ class Push:
                 step.note(mounted=True)
                 self._tell(blob, pb.LAYER_PHASE_MOUNTED)
                 return
+            await self._need(blob, "a layer of")
             await client.put_blob(
                 self._named, blob, size, lambda offset, length: self._pieces(blob, size, offset, length))
         self._tell(blob, pb.LAYER_PHASE_DONE, size, size)
+
+    async def _need(self, digest: Digest, what: str) -> None:
+        if not await self._state.files.run(self._state.blobs.has, digest):
+            raise images.lost(digest, f"{what} {self._named.familiar}")
 
     def _elsewhere(self, connection: sqlite3.Connection, blob: Digest) -> list[str]:
         """Other repositories of the same registry that may have the blob: those that images here are called by."""

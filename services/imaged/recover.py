@@ -1,4 +1,4 @@
-"""After a crash, and for fsck: what the catalogue says against what is on disk, both ways.
+"""After a crash, and for fsck (fsck.py): what the catalogue says against the directories that there are, both ways.
 
 Every act of imaged ends with a rename or with a record, so an interruption leaves few things: a layer half filled, a
 layer or a snapshot's directories without a record, an ingest. None of them is ever what a caller was promised.
@@ -14,7 +14,7 @@ from typing import Final
 from chassis import store
 from chassis.logs import logger
 from chassis.stages import stage
-from imaged import catalog, commit_snapshot, gc, volumes
+from imaged import catalog, commit_snapshot, volumes
 from imaged.layers import name_of
 from imaged.state import State
 from pier.system.v1 import system_pb2
@@ -27,12 +27,11 @@ _UNDER_WAY: Final = ("prepare", "remove", "commit")
 class _Records:
     layers: list[catalog.LayerRow]
     snapshots: list[catalog.SnapshotRow]
-    blobs: set[str]
     volumes: set[tuple[str, str]]
 
 
 def _records(connection: sqlite3.Connection) -> _Records:
-    return _Records(catalog.layers(connection), catalog.snapshots(connection), gc.marked_blobs(connection),
+    return _Records(catalog.layers(connection), catalog.snapshots(connection),
                     {(row.namespace, row.name) for row in volumes.rows(connection)})
 
 
@@ -60,7 +59,6 @@ async def check(state: State, *, repair: bool) -> list[system_pb2.Finding]:
         return [
             *await _layers(state, records, pinned, repair),
             *await _snapshots(state, records, repair),
-            *await _blobs(state, records, pinned),
             *await _volumes(state, records, repair),
         ]
 
@@ -75,15 +73,13 @@ async def _layers(
     for name in sorted(there - set(known) - being_made):
         if repair:
             await state.files.run(state.layers.remove_named, name)
-        found.append(_finding("LAYER_WITHOUT_RECORD", name, "an unpacked layer that nothing knows", repair))
+        found.append(finding("LAYER_WITHOUT_RECORD", name, "an unpacked layer that nothing knows", repair))
     for name in sorted(set(known) - there):
         row = known[name]
         if repair:
             async with stage("recover.forget_layer", chain_id=row.chain_id):
                 await state.store.write("recover.record", _forget(row))
-        found.append(_finding(
-            "RECORD_WITHOUT_LAYER", row.chain_id, "a layer's directory is gone; pulling its image again brings it back",
-            repair))
+        found.append(finding("RECORD_WITHOUT_LAYER", row.chain_id, "a layer's directory is gone", repair))
     return found
 
 
@@ -100,32 +96,20 @@ async def _snapshots(state: State, records: _Records, repair: bool) -> list[syst
             continue
         if repair:
             await state.files.run(state.rootfs.bin, key)
-        found.append(_finding("DIRECTORY_WITHOUT_SNAPSHOT", key, "directories of a snapshot that is gone", repair))
+        found.append(finding("DIRECTORY_WITHOUT_SNAPSHOT", key, "directories of a snapshot that is gone", repair))
     for key, row in rows.items():
         if state.operations.is_running(f"commit:{key}"):
             continue
         if row.writable and not await state.files.run(state.rootfs.has, key):
             if repair:
                 await state.files.run(state.rootfs.make, key)
-            found.append(_finding(
+            found.append(finding(
                 "SNAPSHOT_WITHOUT_DIRECTORY", key, "a snapshot's writable directories are gone", repair, row))
     chains = {row.chain_id for row in records.layers}
     for key, row in rows.items():
         if row.parent and row.parent not in chains:
-            found.append(_finding("SNAPSHOT_WITHOUT_LAYER", key, f"its layer {row.parent} is gone", False, row))
+            found.append(finding("SNAPSHOT_WITHOUT_LAYER", key, f"its layer {row.parent} is gone", False, row))
     return found
-
-
-async def _blobs(state: State, records: _Records, pinned: frozenset[str]) -> list[system_pb2.Finding]:
-    there = {str(digest) for digest in await state.files.run(lambda: list(state.blobs))}
-    lost = records.blobs - there - pinned
-    # A layer's blob may be left out where its layer was unpacked already; the documents of an image may not.
-    needed = await state.store.read(lambda connection: {
-        str(digest) for row in catalog.all_images(connection) for digest in (row.id, row.body.manifest)})
-    return [
-        _finding("RECORD_WITHOUT_BLOB", digest, "a blob that an image needs is gone", False)
-        for digest in sorted(lost & needed)
-    ]
 
 
 async def _volumes(state: State, records: _Records, repair: bool) -> list[system_pb2.Finding]:
@@ -136,19 +120,20 @@ async def _volumes(state: State, records: _Records, repair: bool) -> list[system
         if state.operations.is_running(f"volume:{namespace}/{name}"):
             continue
         emptied = repair and await state.files.run(volumes.drop_if_empty, state, namespace, name)
-        found.append(_finding(
+        found.append(finding(
             "VOLUME_WITHOUT_RECORD", f"{namespace}/{name}", "a volume's directory that nothing knows", emptied))
     for namespace, name in sorted(records.volumes - there):
         if repair:
             await state.files.run(volumes.make_directory, state, namespace, name)
-        found.append(_finding("RECORD_WITHOUT_VOLUME", f"{namespace}/{name}", "a volume's directory is gone", repair))
+        found.append(finding("RECORD_WITHOUT_VOLUME", f"{namespace}/{name}", "a volume's directory is gone", repair))
     return found
 
 
-def _finding(
+def finding(
     reason: str, subject: str, text: str, repaired: bool, row: catalog.SnapshotRow | None = None
 ) -> system_pb2.Finding:
-    finding = system_pb2.Finding(reason=reason, subject=subject, message=text, repaired=repaired)
+    """A difference, of the owner of the snapshot ``row`` where there is one."""
+    made = system_pb2.Finding(reason=reason, subject=subject, message=text, repaired=repaired)
     if row is not None:
-        finding.owner.CopyFrom(types_pb2.Owner(manager=row.manager, namespace=row.namespace, id=row.owner_id))
-    return finding
+        made.owner.CopyFrom(types_pb2.Owner(manager=row.manager, namespace=row.namespace, id=row.owner_id))
+    return made

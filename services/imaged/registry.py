@@ -214,21 +214,37 @@ class RegistryClient:
             if response.status == 206 and not begins.startswith(f"bytes {ingest.offset}-"):
                 raise Unavailable(f"registry {self._host}: it was asked for bytes from {ingest.offset} on and sends "
                                   f"{ascii(begins)[:60]}", reason="REGISTRY_REFUSED")
-            held = bytearray()
+            await self._take(response, skip, size - ingest.offset, ingest, write, there)
+        if ingest.offset < size:
+            raise Retry(Unavailable(f"blob {digest}: {ingest.offset} of {size} bytes came", reason="TRANSFER_BROKEN"))
+
+    async def _take(
+        self, response: aiohttp.ClientResponse, skip: int, most: int, ingest: Ingest,
+        write: Callable[[bytes], Awaitable[None]], there: Callable[[int], None],
+    ) -> None:
+        """Write what comes behind the first ``skip`` bytes, ``most`` at most; and what came before it broke off."""
+        held = bytearray()
+
+        async def flush() -> None:
+            nonlocal most
+            if held:
+                most -= len(held)
+                await write(bytes(held))
+                held.clear()
+                there(ingest.offset)
+
+        try:
             async for part in self._parts(response):
                 held += part[skip:]
                 skip = max(0, skip - len(part))
-                if ingest.offset + len(held) > size:
-                    raise DataLoss(f"blob {digest}: more than {size} bytes came", reason="DIGEST_MISMATCH")
+                if len(held) > most:
+                    raise DataLoss(f"blob {response.url.name}: more came than was promised", reason="DIGEST_MISMATCH")
                 if len(held) >= _PIECE:
-                    await write(bytes(held))
-                    held.clear()
-                    there(ingest.offset)
-            if held:
-                await write(bytes(held))
-                there(ingest.offset)
-        if ingest.offset < size:
-            raise Retry(Unavailable(f"blob {digest}: {ingest.offset} of {size} bytes came", reason="TRANSFER_BROKEN"))
+                    await flush()
+        except Retry:
+            await flush()
+            raise
+        await flush()
 
     async def _small_blob(self, named: Reference, digest: Digest, size: int) -> bytes:
         async with self._get(self._of(named, f"blobs/{digest}"), named, {}) as response:

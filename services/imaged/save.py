@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from chassis.errors import DataLoss, InvalidArgument
+from chassis.errors import InvalidArgument
 from chassis.ids import Digest
 from chassis.ids import namespace as check_namespace
 from chassis.stages import stage
@@ -93,7 +93,7 @@ def _repository(text: str) -> str:
 def _sizes(blobs: BlobStore, wanted: list[Digest]) -> dict[Digest, int]:
     missing = next((digest for digest in wanted if not blobs.has(digest)), None)
     if missing is not None:
-        raise DataLoss(f"save: the blob {missing} is not here", reason="NO_BLOB")
+        raise images.lost(missing, "a part of what is to be saved")
     return {digest: blobs.size(digest) for digest in wanted}
 
 

@@ -252,6 +252,10 @@ class Volumes(rpc.VolumeServiceServicer):
         found, token = await volumes.listing(self._state, request, _page_size(request.page_size))
         return pb.ListVolumesResponse(volumes=found, next_page_token=token)
 
+    async def VolumeUsage(self, request: pb.VolumeUsageRequest, context: Any) -> pb.VolumeUsageResponse:
+        used = await volumes.usage(self._state, request.namespace, request.name)
+        return pb.VolumeUsageResponse(bytes=used.bytes, inodes=used.inodes)
+
     async def FillVolume(self, request: pb.FillVolumeRequest, context: Any) -> pb.FillVolumeResponse:
         return pb.FillVolumeResponse(filled=await volumes.fill(self._state, request))
 

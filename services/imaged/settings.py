@@ -27,3 +27,4 @@ class ImagedSettings(Settings):
     registry_timeout: float = option(30.0, "seconds for a registry to accept a connection, and between its bytes")
     gc_interval: float = option(3600.0, "seconds between sweeps of what nothing refers to")
     gc_grace: float = option(3600.0, "how old an unreferenced blob or unfinished download must be to be swept")
+    fsck_rate: int = option(256 << 20, "bytes of blobs that fsck reads in a second at most, 0 for no limit")

@@ -14,7 +14,7 @@ class Statistics:
         self.images = self.snapshots = self.layers = 0
         self.blob_bytes = self.layer_bytes = self.unreferenced_bytes = 0
 
-    def publish(self) -> None:
+    def publish(self, state: State) -> None:
         """Show them at /metrics."""
         for name, text, read in (
             ("pier_images", "Images in all namespaces, at the last sweep.", lambda: self.images),
@@ -25,6 +25,8 @@ class Statistics:
              lambda: self.layer_bytes),
             ("pier_unreferenced_bytes", "Blobs and layers that nothing refers to, at the last sweep.",
              lambda: self.unreferenced_bytes),
+            ("pier_quarantined_blobs", "Blobs that were found damaged and that something refers to still.",
+             lambda: len(state.blobs.quarantine)),
         ):
             metrics.gauge(name, text, read)
 

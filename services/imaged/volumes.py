@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from chassis import store, trees
-from chassis.errors import Internal, InvalidArgument, NotFound, ResourceExhausted
+from chassis.errors import Internal, InvalidArgument, NotFound, ResourceExhausted, Unavailable, Unimplemented
 from chassis.ids import Name, Namespace
 from chassis.ids import name as check_name
 from chassis.ids import namespace as check_namespace
@@ -153,6 +153,28 @@ async def listing(state: State, request: pb.ListVolumesRequest, page_size: int) 
     found = await state.store.read(lambda connection: rows(connection, namespace, page_size + 1, after))
     page = found[:page_size]
     return [_message(state, row) for row in page], page[-1].name if len(found) > page_size else ""
+
+
+async def usage(state: State, namespace: str, name: str) -> trees.Usage:
+    """What it takes on disk. Unimplemented (NO_DIRECTORY) where its files are elsewhere; Unavailable (CHANGED)."""
+    row = await _need(state, check_namespace(namespace), check_name(name))
+    if row.place is not None:
+        raise Unimplemented(f"volume {row.name}: its files are not in a directory of its own", reason="NO_DIRECTORY",
+                            field="name")
+
+    def measure() -> trees.Usage:
+        here = os.open(_home(state, row.namespace, row.name), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return trees.usage(here, b"_data")
+        finally:
+            os.close(here)
+
+    try:
+        return await state.files.run(measure)
+    except OSError as error:
+        if error.errno not in (errno.ESTALE, errno.ENOENT):
+            raise
+        raise Unavailable(f"volume {row.name}: it changed while it was looked through", reason="CHANGED") from error
 
 
 async def fill(state: State, request: pb.FillVolumeRequest) -> bool:

@@ -1,6 +1,7 @@
 """Images that set traps for what the engine makes in their root file systems."""
 
 import json
+import tarfile
 
 import pytest
 
@@ -61,3 +62,41 @@ def test_29_labels_of_an_image_steer_nothing_of_the_engine(engine, loaded):
     engine.ok("rm", "-v", "trapped")
     assert engine.ok("volume", "ls", "-q") == "kept"
     assert not json.loads(engine.ok("volume", "inspect", "kept"))[0]["Labels"]
+
+
+@pytest.mark.parametrize("trap", ["pipe", "link", "loop", "huge", "directory"])
+def test_31_a_users_file_that_is_a_trap_is_told_and_holds_nothing_up(engine, loaded, tmp_path, trap):
+    """CVE-2026-47262, CVE-2024-9676: it is read by the engine, before the container is."""
+    canary = tmp_path / "canary"
+    canary.write_text("root:x:0:0::/:/bin/sh\nhost:x:0:0::/:/bin/sh\n")
+    made = {
+        "pipe": File("etc/passwd", tarfile.FIFOTYPE), "link": symlink("etc/passwd", f"../../../../../..{canary}"),
+        "loop": symlink("etc/passwd", "passwd"), "huge": File("etc/passwd", data=b"x" * (12 << 20)),
+        "directory": directory("etc/passwd"),
+    }[trap]
+    loaded([made], {})
+    refused = engine.docker("run", "--rm", "-u", "host", "trap:1", "busybox", "id")
+    assert refused.returncode == 125
+    assert ("user host" if trap == "link" else "etc/passwd in the image") in refused.stderr
+    assert engine.ok("run", "--rm", "busybox", "id", "-u") == "0"
+
+
+GROUPS = {
+    "": "0 10", "root": "0 10", "0": "0 10", "alice": "1000 10 999", "1000": "1000 10 999", "bob": "1001 999",
+    "alice:wheel": "10", "alice:999": "999", "1000:1000": "1000", "4242": "0", "4242:4343": "4343",
+}
+
+
+def test_32_a_process_has_the_groups_that_its_user_is_in(engine, loaded):
+    """CVE-2023-25173: as Docker's rules are, in a container's first process and in those that come later."""
+    users = "root:x:0:0::/:/bin/sh\nalice:x:1000:1000::/:/bin/sh\nbob:x:1001:1001::/:/bin/sh\n"
+    members = "root:x:0:\nbin:x:2:\nwheel:x:10:root,alice\nalice:x:1000:\nbob:x:1001:\ndocker:x:999:alice,bob\n"
+    loaded([File("etc/passwd", data=users.encode()), File("etc/group", data=members.encode())], {})
+    container = engine.ok("run", "-d", "trap:1", "sleep", "1000")
+    for user, expected in GROUPS.items():
+        asked = ["-u", user] if user else []
+        assert engine.ok("run", "--rm", *asked, "trap:1", "busybox", "id", "-G") == expected, user
+        assert engine.ok("exec", *asked, container, "busybox", "id", "-G") == expected, user
+    added = engine.ok("run", "--rm", "-u", "alice", "--group-add", "77", "--group-add", "bin", "trap:1",
+                      "busybox", "id", "-G")
+    assert set(added.split()) == {"1000", "10", "999", "77", "2"}

@@ -14,8 +14,9 @@ from pier.system.v1 import system_pb2_grpc
 T = TypeVar("T")
 STATUS_TIMEOUT: Final = 1.0
 """Seconds that a service has to say how it is: a hung one must not hold up the others."""
-FSCK_TIMEOUT: Final = 120.0
-"""Seconds that a service has to compare its database with the kernel and the disk."""
+FSCK_TIMEOUT: Final = 3600.0
+"""Seconds that a service has to compare its database with the kernel and the disk: imaged reads all blobs, at a bounded
+rate. Asked again, it goes on with the comparison that runs."""
 
 
 async def ask(engine: Instance, question: Callable[[Peer], Awaitable[T]]) -> dict[str, T | PierError]:

@@ -52,13 +52,15 @@ class Rules:
 @dataclass
 class Extracted:
     """What was written: sum of the files' sizes in bytes, entries, xattrs left out, whether the root hides what is
-    below it (an opaque whiteout at the top), and how many whiteouts of all kinds there were."""
+    below it (an opaque whiteout at the top), how many whiteouts of all kinds there were, and whether something was
+    written over, so that less is there than ``size``."""
 
     size: int = 0
     entries: int = 0
     xattrs_dropped: int = 0
     opaque_root: bool = False
     whiteouts: int = 0
+    replaced: bool = False
 
 
 class Extractor:
@@ -305,6 +307,7 @@ class Extractor:
                 shown = os.fsdecode(name)
                 raise InvalidArgument(f"cannot overwrite {kinds[0]} {shown!r} with {kinds[1]} {shown!r}",
                                       reason="OTHER_KIND")
+        self.extracted.replaced = True
         here = os.open(b".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             trees.remove_tree(here, name)

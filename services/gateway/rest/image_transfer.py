@@ -6,6 +6,7 @@ stream's last object. A client that goes away ends its transfer.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Final
@@ -27,7 +28,7 @@ from chassis.stages import stage
 from coordinator.dockerfile import config as dockerfile
 from coordinator.services import NAMESPACE
 from gateway import listing
-from gateway.rest import names, progress, registry_auth, wire
+from gateway.rest import names, progress, registry_auth, remote, wire
 from gateway.rest.call import Call
 from gateway.rest.errors import bad
 from gateway.rest.progress import Message
@@ -53,9 +54,10 @@ async def create(call: Call) -> web.StreamResponse:
         return await _relay(call, pull(call, request))
     if not call.query.text("fromSrc"):
         raise bad("fromImage or fromSrc must be given", field="fromImage")
-    if call.query.text("fromSrc") != "-":
-        raise Unimplemented("import: fetching from a URL is not supported yet", reason="NOT_BUILT", field="fromSrc")
-    return await _relay(call, _import(call, _import_options(call)))
+    options, source = _import_options(call), call.query.text("fromSrc")
+    if source == "-":
+        return await _relay(call, _import(call, options, blocks(call)))
+    return await _relay(call, _import_from(call, options, remote.Remote(remote.checked(source))))
 
 
 @routes.post("/images/{name:.*}/push")
@@ -196,12 +198,28 @@ async def _push(call: Call, request: pb.PushRequest, tag: str) -> AsyncGenerator
         yield progress.failure(error.message)
 
 
-async def _import(call: Call, options: pb.ImportOptions) -> AsyncGenerator[Message, None]:
+async def _import_from(
+    call: Call, options: pb.ImportOptions, source: remote.Remote
+) -> AsyncGenerator[Message, None]:
+    yield {"status": f"Downloading from {source.url}"}
+    async with aclosing(source.pieces()) as data:
+        try:
+            async for message in _import(call, options, data):
+                yield message
+        except asyncio.CancelledError:
+            if source.failure is None:
+                raise
+            raise source.failure from None
+
+
+async def _import(
+    call: Call, options: pb.ImportOptions, parts: AsyncIterator[bytes]
+) -> AsyncGenerator[Message, None]:
     services = call.engine.services
 
     async def requests() -> AsyncIterator[pb.ImportRequest]:
         yield pb.ImportRequest(options=options)
-        async for data in blocks(call):
+        async for data in parts:
             yield pb.ImportRequest(data=data)
 
     async with stage("image_import.stream", reference=options.reference):

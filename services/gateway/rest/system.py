@@ -73,9 +73,10 @@ async def usage(call: Call) -> web.StreamResponse:
         listing.images(engine), listing.seen_containers(engine), listing.volumes(engine), build_cache.rows(engine))
     counts = Counter(container.spec.image_id for container in containers)
     entries = await containers_list.entries(call, containers, sizes=True) if "container" in kinds else []
+    sizes = await volumes.sizes(engine, found if "volume" in kinds else [])
     used = [
-        # How many bytes a volume holds is not known without reading all of it: Docker's word for that is -1.
-        volumes.as_json(volume) | {"UsageData": {"Size": -1, "RefCount": len(users(volume, containers))}}
+        volumes.as_json(volume) | {"UsageData": {
+            "Size": sizes.get(volume.name, -1), "RefCount": len(users(volume, containers))}}
         for volume in found
     ]
     return call.json(system_json.usage(images, counts, entries, used, cache, kinds, call.version))

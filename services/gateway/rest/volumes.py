@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
 from typing import Any, Final
 
 from aiohttp import web
 
-from chassis.errors import InvalidArgument, NotFound, Unimplemented
+from chassis.errors import InvalidArgument, NotFound, Unavailable, Unimplemented
 from chassis.ids import new_id
+from coordinator.services import NAMESPACE
 from coordinator.volumes import remove_unused, users
 from gateway import listing
 from gateway.engine import Engine
@@ -19,6 +22,7 @@ from pier.image.v1 import image_pb2 as pb
 
 routes: Final = Routes()
 
+_AT_ONCE: Final = 4
 _FILTERS: Final = ("dangling", "driver", "label", "name")
 
 
@@ -68,6 +72,23 @@ async def delete(call: Call) -> web.StreamResponse:
         if not call.query.boolean("force"):
             raise
     return call.empty()
+
+
+async def sizes(engine: Engine, volumes: Iterable[pb.Volume]) -> dict[str, int]:
+    """Bytes on disk by name, of those that imaged can tell: reads their directories."""
+    turn = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(name: str) -> int:
+        try:
+            async with turn:
+                answer: pb.VolumeUsageResponse = await engine.services.imaged.call(
+                    engine.services.volumes.VolumeUsage, pb.VolumeUsageRequest(namespace=NAMESPACE, name=name))
+        except (NotFound, Unavailable, Unimplemented):
+            return -1
+        return answer.bytes
+
+    names = [volume.name for volume in volumes]
+    return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
 
 
 def as_json(volume: pb.Volume) -> dict[str, Any]:

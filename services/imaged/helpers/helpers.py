@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from io import RawIOBase
@@ -17,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from chassis.errors import Internal
-from chassis.program import PARENT
 from chassis.programs import PIECE
 from imaged.unbroken import unbroken
+from imaged.zygotes import Zygote, readable
 
 _PROGRAM: Final = Path(__file__).with_name("zygote.py")
 _ATTEMPTS: Final = 2
@@ -40,7 +38,7 @@ class Helper:
     async def wait(self) -> int:
         """Its exit status when it has ended; negative for one that was killed."""
         said = await self._status.read()
-        await _readable(self._pidfd)
+        await readable(self._pidfd)
         return said[-1] if said else -signal.SIGKILL
 
 
@@ -48,114 +46,70 @@ class Helpers:
     """The zygote is there from ``start`` to ``close``; one that died is started again."""
 
     def __init__(self) -> None:
-        self._control: socket.socket | None = None
-        self._pid = 0
+        self._zygote = Zygote(_PROGRAM)
 
     @property
     def pid(self) -> int:
         """The zygote's; 0 where there is none."""
-        return self._pid
+        return self._zygote.pid
 
     def start(self) -> None:
-        self._zygote()
+        self._zygote.start()
 
     @asynccontextmanager
     async def running(self, name: Name, request: Mapping[str, Any]) -> AsyncIterator[Helper]:
         """The program at work on ``request``; it has ended when the block is left."""
         for _ in range(_ATTEMPTS):
             async with contextlib.AsyncExitStack() as stack:
-                helper = await self._forked(stack, name, request)
+                zygote, helper = await self._forked(stack, name, request)
                 if helper is not None:
                     yield helper
                     return
-                self._bury()  # the zygote died with the request in its hands
+                await self._zygote.bury(zygote)  # it died with the request in its hands
         raise Internal(f"{name}: the helper ended before it began", reason="HELPER_DIED")
 
     async def _forked(
         self, stack: contextlib.AsyncExitStack, name: Name, request: Mapping[str, Any]
-    ) -> Helper | None:
-        """None where it never began. It has ended when ``stack`` is left, cancelled or not: it works on files that
-        others may have then."""
+    ) -> tuple[int, Helper | None]:
+        """With the pid of the zygote that was asked; no helper where it never began. It has ended when ``stack`` is
+        left, cancelled or not: it works on files that others may have then."""
         stdout, output = await _pipe(stack)
         stderr, error = await _pipe(stack)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         stack.callback(ours.close)
         ours.setblocking(False)
         try:
-            self._send(name, request, (output, error, theirs.fileno()))
+            memory = _written(request)
+            try:
+                zygote = await self._zygote.send(name.encode(), [memory, output, error, theirs.fileno()])
+            finally:
+                os.close(memory)
         finally:
             theirs.close()
             os.close(output)
             os.close(error)
         pidfd = await unbroken(_begun(stack, ours))
         if pidfd is None:
-            return None
+            return zygote, None
         status = await _reader(stack, ours.makefile("rb", buffering=0))
-        return Helper(stdout, stderr, status, pidfd)
+        return zygote, Helper(stdout, stderr, status, pidfd)
 
-    def _send(self, name: Name, request: Mapping[str, Any], fds: tuple[int, int, int]) -> None:
-        for attempt in range(1, _ATTEMPTS + 1):
-            control = self._zygote()
-            memory = os.memfd_create("request", os.MFD_CLOEXEC)
-            try:
-                with open(memory, "wb", closefd=False) as file:
-                    file.write(json.dumps({**request, PARENT: self._pid}).encode("ascii"))
-                socket.send_fds(control, [name.encode()], [memory, *fds])
-            except OSError as error:
-                self._bury()
-                if attempt == _ATTEMPTS:
-                    raise Internal(f"{name}: the zygote takes no work: {error}", reason="HELPER_DIED") from error
-            else:
-                return
-            finally:
-                os.close(memory)
-
-    def _zygote(self) -> socket.socket:
-        if self._control is not None:
-            return self._control
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        # First above what is dup'ed onto, so that no descriptor is overwritten before it is copied.
-        high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in (theirs.fileno(), null)]
-        try:
-            self._pid = os.posix_spawn(
-                sys.executable, [sys.executable, "-I", str(_PROGRAM)], {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, high[1], 0), (os.POSIX_SPAWN_DUP2, high[1], 1),
-                    (os.POSIX_SPAWN_DUP2, high[0], 3),
-                ],
-                setsigmask=[], setsigdef=[signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM],
-            )
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            for fd in (*high, null):
-                os.close(fd)
-            theirs.close()
-        ours.setblocking(False)
-        self._control = ours
-        return ours
-
-    def _bury(self) -> None:
-        if self._control is not None:
-            self._control.close()
-            self._control = None
-        if self._pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(self._pid, 0)
-            self._pid = 0
-
-    def close(self) -> None:
+    async def close(self) -> None:
         """End the zygote, and with it every helper."""
-        self._bury()
+        await self._zygote.close()
+
+
+def _written(request: Mapping[str, Any]) -> int:
+    """A file in memory with the request."""
+    memory = os.memfd_create("request", os.MFD_CLOEXEC)
+    with open(memory, "wb", closefd=False) as file:
+        file.write(json.dumps(request).encode("ascii"))
+    return memory
 
 
 async def _begun(stack: contextlib.AsyncExitStack, channel: socket.socket) -> int | None:
     """The pidfd that the helper sends; from here on ``stack`` ends it. None where it sends none."""
-    await _readable(channel.fileno())
+    await readable(channel.fileno())
     first, ancillary, _, _ = channel.recvmsg(1, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
     fds = [fd for _, _, raw in ancillary for fd in memoryview(raw).cast("i")]
     if not first or len(fds) != 1:
@@ -168,7 +122,7 @@ async def _begun(stack: contextlib.AsyncExitStack, channel: socket.socket) -> in
 async def _end(pidfd: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    await unbroken(_readable(pidfd))
+    await unbroken(readable(pidfd))
 
 
 async def _pipe(stack: contextlib.AsyncExitStack) -> tuple[asyncio.StreamReader, int]:
@@ -183,18 +137,3 @@ async def _reader(stack: contextlib.AsyncExitStack, file: RawIOBase) -> asyncio.
         lambda: asyncio.StreamReaderProtocol(reader), file)
     stack.callback(transport.close)
     return reader
-
-
-async def _readable(fd: int) -> None:
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-
-    def told() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    loop.add_reader(fd, told)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(fd)

@@ -47,16 +47,17 @@ def main() -> None:
 
 
 def _fork(work: Work, fds: list[int]) -> None:
+    parent = os.getpid()
     if os.fork():
         return
     try:
-        _work(work, fds)
+        _work(parent, work, fds)
     except BaseException:  # noqa: BLE001 - a child must never return into the zygote's loop
         sys.excepthook(*sys.exc_info())
     os._exit(1)
 
 
-def _work(work: Work, fds: list[int]) -> None:
+def _work(parent: int, work: Work, fds: list[int]) -> None:
     from chassis import kernel, program
 
     request, output, error, status = fds
@@ -68,7 +69,7 @@ def _work(work: Work, fds: list[int]) -> None:
     pidfd = os.pidfd_open(os.getpid())
     socket.send_fds(channel, [b"+"], [pidfd])
     os.close(pidfd)
-    code = program.main(f"@{request}", work)
+    code = program.main(f"@{request}", work, parent=parent)
     sys.stderr.flush()
     channel.send(bytes([code]))
     os._exit(code)

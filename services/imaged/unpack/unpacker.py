@@ -7,9 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
-import signal
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -20,6 +18,7 @@ from chassis.errors import Internal
 from chassis.tar import Limits
 from imaged.unbroken import cancelled, unbroken
 from imaged.unpack.worker import FEED, Job, Unpacked
+from imaged.zygotes import Zygote
 
 _PROGRAM: Final = Path(__file__).with_name("zygote.py")
 _ANSWER: Final = 1 << 16
@@ -60,8 +59,7 @@ class Unpacker:
         self._lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         self._job = Job(caps or Caps(), limits or Limits(), reserve)
         self._slots = asyncio.Semaphore(concurrency)
-        self._control: socket.socket | None = None
-        self._pid = 0
+        self._zygote = Zygote(_PROGRAM, [self._lock])
 
     def take_lock(self) -> None:
         """Wait until no worker of an earlier imaged writes any more. Blocks; they are dying already."""
@@ -81,7 +79,7 @@ class Unpacker:
             ours.setblocking(False)
             try:
                 try:
-                    self._send(theirs, blob, directory)
+                    await self._zygote.send(self._job.encode(), [theirs.fileno(), blob, directory])
                 finally:
                     theirs.close()
                 return await self._follow(ours, feed, progress)
@@ -122,58 +120,7 @@ class Unpacker:
         finally:
             copy.close()
 
-    def _send(self, channel: socket.socket, blob: int, directory: int) -> None:
-        fds = [channel.fileno(), blob, directory]
-        for attempt in (1, 2):
-            control = self._zygote()
-            try:
-                socket.send_fds(control, [self._job.encode()], fds)
-            except OSError as error:
-                self._bury()
-                if attempt == 2:
-                    raise Internal(f"unpack: the zygote does not take jobs: {error}") from error
-            else:
-                return
-
-    def _zygote(self) -> socket.socket:
-        if self._control is not None:
-            return self._control
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        # First above what is dup'ed onto, so that no descriptor is overwritten before it is copied.
-        high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in (theirs.fileno(), self._lock, null)]
-        try:
-            self._pid = os.posix_spawn(
-                sys.executable, [sys.executable, "-I", str(_PROGRAM)], {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, high[2], 0), (os.POSIX_SPAWN_DUP2, high[2], 1),
-                    (os.POSIX_SPAWN_DUP2, high[0], 3), (os.POSIX_SPAWN_DUP2, high[1], 4),
-                ],
-                setsigmask=[], setsigdef=[signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM],
-            )
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            for fd in (*high, null):
-                os.close(fd)
-            theirs.close()
-        ours.setblocking(False)
-        self._control = ours
-        return ours
-
-    def _bury(self) -> None:
-        if self._control is not None:
-            self._control.close()
-            self._control = None
-        if self._pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(self._pid, 0)
-            self._pid = 0
-
-    def close(self) -> None:
+    async def close(self) -> None:
         """End the zygote and with it the workers; the lock is given up."""
-        self._bury()
+        await self._zygote.close()
         os.close(self._lock)

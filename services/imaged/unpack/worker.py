@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from chassis import kernel
+from chassis import kernel, trees
 from chassis.compression import Caps, Decompressor
 from chassis.errors import Aborted, DataLoss, Internal, PierError, ResourceExhausted
 from chassis.tar import Limits, Reader
@@ -94,8 +94,9 @@ def _unpack(job: Job, channel: socket.socket, blob: int, root: int) -> Unpacked:
     # The digest covers what stands behind the archive's end as well.
     reader.drain()
     kernel.syncfs(root)
+    size = trees.content(root, b".") if extracted.replaced else extracted.size
     return Unpacked(
-        diff_id=decompressor.diff_id, compression=decompressor.name, tar_size=decompressor.total, size=extracted.size,
+        diff_id=decompressor.diff_id, compression=decompressor.name, tar_size=decompressor.total, size=size,
         entries=extracted.entries, xattrs_dropped=extracted.xattrs_dropped, opaque_root=extracted.opaque_root,
         whiteouts=extracted.whiteouts,
     )

@@ -1,12 +1,19 @@
 """Images from archives: load and import."""
 
+import bz2
+import functools
+import gzip
 import hashlib
+import http.server
 import io
 import json
+import lzma
 import os
 import tarfile
+import threading
 
 import pytest
+import zstandard
 
 from deploy.busybox_image import docker_archive
 from tests import images
@@ -80,10 +87,62 @@ def test_an_import_without_a_name_is_an_image_without_one(engine):
     assert "<none>" in engine.ok("images", "-f", "dangling=true")
 
 
+@pytest.mark.parametrize("compressed", [bz2.compress, lzma.compress, gzip.compress, zstandard.compress])
+def test_whatever_compresses_it_an_archive_is_read(engine, compressed):
+    id_ = engine.docker("import", "-", "imp:1", input=compressed(rootfs(a=b"1")), text=False).stdout.decode().strip()
+    assert engine.inspect(id_)["Size"] == 1
+    done = engine.docker("load", input=compressed(archive("app:1")), text=False)
+    assert done.stdout == b"Loaded image: app:1\n", done.stderr
+    assert engine.ok("run", "--rm", "app:1", "cat", "/data/opaque/new") == "third"
+
+
+@pytest.fixture
+def web(tmp_path):
+    """A server of files in ``tmp_path``; its URL. What is called "cut" ends before it should."""
+    class Files(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self):
+            if self.path == "/cut":
+                self.send_response(200)
+                self.send_header("Content-Length", "100000")
+                self.end_headers()
+                self.wfile.write(bytes(1000))
+            else:
+                super().do_GET()
+
+        def log_message(self, *_arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Files, directory=tmp_path)) as server:
+        server.daemon_threads = False
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_an_import_fetches_a_url(engine, web, tmp_path):
+    (tmp_path / "root.tar.gz").write_bytes(gzip.compress(rootfs(a=b"12")))
+    told = engine.ok("import", "-c", 'CMD ["x"]', f"{web}/root.tar.gz", "imp:1").splitlines()
+    assert told[0] == f"Downloading from {web}/root.tar.gz"
+    found = engine.inspect("imp:1")
+    assert (found["Id"], found["Size"], found["Config"]["Cmd"]) == (told[1], 2, ["x"])
+
+
+def test_a_url_that_gives_nothing_or_half_of_it_is_told_and_makes_no_image(engine, web):
+    before = engine.ok("images", "-aq")
+    for path, words in (("nope", f"failed to GET {web}/nope with status 404"), ("cut", f"failed to GET {web}/cut: ")):
+        done = engine.docker("import", f"{web}/{path}", "imp:1")
+        assert (done.returncode, words in done.stderr) == (1, True), done.stderr
+    closed = engine.docker("import", "http://127.0.0.1:1/x", "imp:1")
+    assert "failed to GET http://127.0.0.1:1/x: " in closed.stderr
+    assert engine.ok("images", "-aq") == before
+
+
 @pytest.mark.parametrize(
     "query,status,words",
     [
-        ("fromSrc=http://127.0.0.1:1/x.tar", 501, "URL"),
+        ("fromSrc=ftp://127.0.0.1/x.tar", 400, "no URL that can be fetched"),
         ("fromSrc=-&repo=BAD", 400, "must be lowercase"),
         ("fromSrc=-&repo=imp&tag=1&changes=RUN%20true", 400, "RUN is not a valid change command"),
         ("fromSrc=-&repo=imp@sha256:" + "a" * 64, 400, "digest reference"),

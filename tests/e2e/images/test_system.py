@@ -106,7 +106,11 @@ def test_volumes_are_made_listed_and_removed(engine, client, api):
         assert client.ok("volume", "create", "data") == "data"
         assert client.ok("volume", "ls", "-q", "-f", "label=k=v") == "data"
         assert client.ok("volume", "ls", "-q", "-f", "dangling=false") == ""
-        assert api("GET", "/v1.45/system/df?type=volume")[1]["Volumes"][0]["UsageData"] == {"Size": -1, "RefCount": 0}
+        (Path(found["Mountpoint"]) / "file").write_bytes(bytes(1 << 20))
+        usage = api("GET", "/v1.45/system/df?type=volume")[1]["Volumes"][0]["UsageData"]
+        du = engine.run(["du", "-s", "--block-size=1", found["Mountpoint"]]).stdout.split()[0]
+        assert usage == {"Size": int(du), "RefCount": 0}
+        assert usage["Size"] >= 1 << 20
     finally:
         assert client.ok("volume", "rm", "data") == "data"
     assert not Path(found["Mountpoint"]).exists()

@@ -19,6 +19,7 @@ from pier.exec.v1 import exec_pb2
 from pier.types.v1 import types_pb2
 from tests.engine import wait_until
 from tests.service.execd.service import Execd
+from tests.traced import by_process, traced
 
 
 async def found(service: Execd, container: str, path: bytes) -> exec_pb2.PathStat:
@@ -34,9 +35,12 @@ async def read(service: Execd, container: str, path: bytes) -> dict[str, tarfile
         return {entry.name: entry for entry in archive}
 
 
-async def write(service: Execd, container: str, path: bytes, data: bytes, *, keep_kinds: bool = False) -> None:
+async def write(
+    service: Execd, container: str, path: bytes, data: bytes, *, keep_kinds: bool = False, owned_by_user: bool = False
+) -> None:
     async def messages() -> AsyncIterator[exec_pb2.WriteArchiveRequest]:
-        yield exec_pb2.WriteArchiveRequest(id=container, path=path, keep_kinds=keep_kinds)
+        yield exec_pb2.WriteArchiveRequest(
+            id=container, path=path, keep_kinds=keep_kinds, owned_by_user=owned_by_user)
         for start in range(0, len(data), 100_000):
             yield exec_pb2.WriteArchiveRequest(data=data[start : start + 100_000])
 
@@ -138,6 +142,33 @@ async def test_22_25_a_swapped_path_never_leads_out(service: Execd, tmp_path: Pa
                 continue
     assert os.listdir(outside) == ["secret"]
     assert not any("secret" in name for name in seen)
+
+
+async def test_23_nothing_of_the_containers_is_loaded_by_who_stands_in_it(service: Execd, tmp_path: Path) -> None:
+    """CVE-2019-14271: a name service of the container's own is asked by nobody, whether it runs or not."""
+    trap = b"\x7fELF trap"
+    places = ("lib", "lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu", "usr/lib")
+    traps = tar(**{f"{place}/{name}": trap for place in places for name in ("libnss_files.so.2", "libnss_trap.so.2")},
+                **{"etc/nsswitch.conf": b"passwd: trap files\ngroup: trap files\n",
+                   "etc/passwd": b"me:x:11:12::/:\n", "pwd.py": b"raise SystemExit('trap')"})
+    stopped = await service.create("/bin/sh", user="me")
+    running = await service.run("/bin/sh", "-c", "sleep 1000")
+    for container in (stopped, running):
+        await write(service, container, b"/", traps)
+    log = tmp_path / "strace"
+    assert service.process is not None
+    with traced([service.process.pid], "open,openat,openat2,execve,connect,prctl", log):
+        for container in (stopped, running):
+            await read(service, container, b"/etc")
+            await write(service, container, b"/", tar(file=b"x"), owned_by_user=True)
+            await found(service, container, b"/etc/passwd")
+    confined = [calls for calls in by_process(log).values() if any("PR_SET_NO_NEW_PRIVS" in call for call in calls)]
+    assert len(confined) == 6
+    for calls in confined:
+        after = calls[next(index for index, call in enumerate(calls) if "PR_SET_NO_NEW_PRIVS" in call):]
+        # What is copied is found from the root's descriptor, each part by openat2; a loader goes by paths.
+        assert not [call for call in after if call.startswith(("execve", "connect", "open(", "openat(AT_FDCWD"))
+                    and "O_CREAT" not in call and "O_DIRECTORY" not in call]
 
 
 async def test_24_no_program_of_the_containers_is_run(service: Execd) -> None:

@@ -313,12 +313,12 @@ os.execv("/bin/sh", ["sh", "-ec", {script!r}])
 
 
 @contextmanager
-def shared(directory: Path) -> Iterator[Served]:
+def shared(directory: Path, **settings: object) -> Iterator[Served]:
     """imaged for the tests of a module, each of which connects to it by itself."""
     served = Served(directory)
 
     async def start() -> None:
-        await served.start()
+        await served.start(**settings)  # type: ignore[arg-type]
         await served.import_(bytes(1024))  # its zygote lives from here on
         await served.clear()
         await served.disconnect()

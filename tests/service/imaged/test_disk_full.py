@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import random
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -28,10 +29,19 @@ RESERVE = 1 << 20
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """A directory whose "root" is a small file system of its own."""
-    root = tmp_path / "root"
+    """A directory whose "root" is a small file system of its own: ext4 on a loop device, or where this machine lends
+    none (a container without /dev/loop-control, a kernel without the driver) a tmpfs, which is full as well."""
+    root, image = tmp_path / "root", tmp_path / "ext4"
     root.mkdir()
-    kernel.mount(b"tmpfs", os.fsencode(root), b"tmpfs", 0, b"size=%d" % SIZE)
+    with image.open("wb") as file:
+        file.truncate(SIZE)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=0,nodiscard", image], check=True)
+    mounted = subprocess.run(["mount", "-n", "-o", "loop", image, root], check=False, capture_output=True, text=True)
+    if mounted.returncode:
+        print(f"no loop device, tmpfs it is: {mounted.stderr}")
+        kernel.mount(b"tmpfs", os.fsencode(root), b"tmpfs", 0, b"size=%d" % SIZE)
+    else:
+        (root / "lost+found").rmdir()
     yield tmp_path
     gc.collect()
     kernel.umount(os.fsencode(root), kernel.MNT_DETACH)

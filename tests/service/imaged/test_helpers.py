@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ from imaged.helpers.helpers import Helpers
 
 
 @pytest.fixture
-def helpers() -> Iterator[Helpers]:
+async def helpers() -> AsyncIterator[Helpers]:
     made = Helpers()
     made.start()
     yield made
-    made.close()
+    await made.close()
 
 
 def hashing(directory: Path, source: str) -> dict[str, Any]:

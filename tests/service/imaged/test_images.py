@@ -315,8 +315,9 @@ async def test_a_layer_that_was_lost_from_disk_is_unpacked_again(imaged: Served)
     await imaged.stop()
     subprocess.run(["rm", "-r", str(lost)], check=True)  # noqa: ASYNC221 - a short helper
     await imaged.start()
-    assert await imaged.fsck() == []
+    assert await imaged.fsck() == [f"IMAGE_WITHOUT_LAYER {image.layers[1].chain_id}"]
     assert shown(await imaged.prepare("a", "a:1")) == LAYERED
+    assert await imaged.fsck() == []
 
 
 async def test_fsck_names_what_differs_and_repairs_it(imaged: Served) -> None:

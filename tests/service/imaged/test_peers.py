@@ -11,8 +11,8 @@ import pytest
 
 from pier.image.v1 import image_pb2 as pb
 from pier.image.v1 import image_pb2_grpc as rpc
-from tests import tools
 from tests.registry import Registry
+from tests.service.imaged.peers import Peer, skopeo
 from tests.service.imaged.served import NAMESPACE, Served, inside
 from tests.service.imaged.test_push import push
 
@@ -37,15 +37,6 @@ for top, _, files in os.walk("."):
                          sorted(os.listxattr(path, follow_symlinks=False)) if not key.startswith("trusted.")])'
 """
 CONFIG = {"architecture": "amd64", "os": "linux", "config": {"Cmd": ["x"], "Env": ["A=b"]}}
-
-
-def skopeo(*arguments: str) -> str:
-    libraries = tools.PROJECT / "build" / "debian" / "usr" / "lib" / f"{os.uname().machine}-linux-gnu"
-    run = subprocess.run(
-        [tools.program("skopeo"), "--insecure-policy", *arguments], check=False, capture_output=True, text=True,
-        timeout=60, env={"LD_LIBRARY_PATH": str(libraries), "PATH": "/usr/bin:/bin", "TMPDIR": "/tmp", "HOME": "/root"})
-    assert run.returncode == 0, run.stderr
-    return run.stdout
 
 
 async def made(served: Served, name: str) -> tuple[pb.Image, str]:
@@ -109,3 +100,85 @@ async def test_what_is_pushed_is_pulled_by_skopeo_and_what_that_pushes_is_pulled
     pulled = await snapshots.pulled(back)
     assert [layer.diff_id for layer in pulled.layers] == [layer.diff_id for layer in image.layers]
     assert await shows(snapshots, back) == expected
+
+
+async def test_a_hole_goes_through_skopeo_and_back_as_a_hole(snapshots: Served, tmp_path: Path) -> None:
+    (tmp_path / "hole").touch()
+    os.truncate(tmp_path / "hole", 1 << 30)
+    raw = subprocess.run(  # noqa: ASYNC221 - a short helper
+        ["tar", "-S", "--format=posix", "-c", "-C", str(tmp_path), "hole"], check=True, capture_output=True).stdout
+    await snapshots.import_(raw, reference="hole:1")
+    file = await saved(snapshots, "hole:1", tmp_path / "saved.tar")
+    await snapshots.clear()
+    skopeo("copy", f"docker-archive:{file}", f"oci-archive:{tmp_path}/back.tar:docker.io/library/hole:1")
+    await snapshots.load((tmp_path / "back.tar").read_bytes())
+    assert inside(await snapshots.view("shown", "hole:1"), "stat -c '%s %b' hole") == f"{1 << 30} 0\n"
+
+
+READS = {
+    "podman docker-archive": "podman load -q -i {file} >/dev/null; tree=$(podman image mount localhost/peer:1)",
+    "podman oci-archive":
+        "podman pull -q oci-archive:{file} >/dev/null; tree=$(podman image mount $({first}))",
+    "podman registry": "podman pull -q --tls-verify=false {name} >/dev/null; tree=$(podman image mount {name})",
+    "buildah docker-archive":
+        "buildah from -q --name c docker-archive:{file} >/dev/null; tree=$(buildah mount c)",
+    "buildah oci-archive": "buildah from -q --name c oci-archive:{file} >/dev/null; tree=$(buildah mount c)",
+    "buildah registry":
+        "buildah from -q --name c --tls-verify=false docker://{name} >/dev/null; tree=$(buildah mount c)",
+}
+WRITES = {
+    "podman docker-archive": "podman save -q --format docker-archive -o {back} $({first})",
+    "podman oci-archive": "podman save -q --format oci-archive -o {back} $({first})",
+    "podman registry": "podman push -q --tls-verify=false {name} docker://{pushed}",
+    "buildah docker-archive": "buildah push -q $({first}) docker-archive:{back}",
+    "buildah oci-archive": "buildah push -q $({first}) oci-archive:{back}",
+    "buildah registry": "buildah push -q --tls-verify=false {name} docker://{pushed}",
+}
+
+
+@pytest.mark.parametrize("way", READS)
+async def test_podman_and_buildah_show_the_same_files_and_so_does_what_they_write(
+    snapshots: Served, registry: Registry, tmp_path: Path, way: str
+) -> None:
+    tool, _, form = way.partition(" ")
+    names = {"first": f"{tool} images -q --no-trunc | head -n1", "name": f"{registry.host}/{tool}/{form}:1",
+             "pushed": f"{registry.host}/{tool}/back:1", "file": str(tmp_path / "saved.tar"),
+             "back": str(tmp_path / "back.tar")}
+    image, expected = await made(snapshots, names["name"])
+    if "registry" in way:
+        await push(snapshots, names["name"])
+    else:
+        await snapshots.tag(image.id, "localhost/peer:1")
+        await saved(snapshots, "localhost/peer:1", tmp_path / "saved.tar")
+    await snapshots.clear()
+    told = Peer(tmp_path / "home").run(
+        "\n".join((READS[way].format(**names), f"(cd $tree; {SHOWS})", WRITES[way].format(**names))))
+    assert told == expected
+    back = (await snapshots.pulled(names["pushed"]) if "registry" in way
+            else (await snapshots.load((tmp_path / "back.tar").read_bytes()))[0])
+    assert [layer.diff_id for layer in back.layers] == [layer.diff_id for layer in image.layers]
+    assert await shows(snapshots, back.id) == expected
+
+
+@pytest.mark.parametrize("form", ["oci", "docker"])
+async def test_what_buildah_makes_is_shown_as_buildah_and_podman_show_it(
+    snapshots: Served, registry: Registry, tmp_path: Path, form: str
+) -> None:
+    name = f"{registry.host}/made/{form}:1"
+    change = "rm d/two; echo new > d/sub/new; rm -r d/sticky; mkdir d/sticky; ln -s one d/sym; chmod 700 d/big"
+    told = Peer(tmp_path / "home").run(f"""
+        buildah from -q --name one scratch >/dev/null
+        (cd $(buildah mount one); {TREE})
+        buildah config --cmd x --env A=b one
+        buildah commit -q --format {form} one {name}-lower >/dev/null
+        buildah from -q --name two {name}-lower >/dev/null
+        (cd $(buildah mount two); {change})
+        buildah commit -q --format {form} two {name} >/dev/null
+        buildah push -q --tls-verify=false {name} docker://{name}
+        podman save -q -o {tmp_path}/made.tar --format {form}-archive {name}
+        (cd $(podman image mount {name}); {SHOWS})""")
+    for image in (await snapshots.pulled(name), *await snapshots.load((tmp_path / "made.tar").read_bytes())):
+        view = await snapshots.view("shown", image.id)
+        assert inside(view, SHOWS) == told
+        await snapshots.remove_snapshot("shown")
+        assert json.loads(image.config)["config"]["Cmd"] == ["x"]

@@ -29,7 +29,6 @@ def test_a_blob_is_read_as_it_was_written(store: BlobStore) -> None:
     assert store.read(name, 5) == b"hello"
     assert store.size(name) == 5
     assert list(store) == [name]
-    assert store.verify(name)
     with pytest.raises(InvalidArgument):
         store.read(name, 4)
 
@@ -92,10 +91,24 @@ def test_what_is_not_there_is_not_found(store: BlobStore) -> None:
             call(absent)
 
 
-def test_a_damaged_blob_is_found(store: BlobStore) -> None:
+def test_a_damaged_blob_is_set_aside_with_its_reason_until_a_whole_one_comes(store: BlobStore) -> None:
     name = store.put(b"hello")
     store.path(name).write_bytes(b"hullo")
-    assert not store.verify(name)
+    inode = store.path(name).stat().st_ino
+    assert not store.set_aside(name, inode + 1, "another file by now")
+    assert store.has(name)
+    assert store.set_aside(name, inode, "wrong bytes")
+    assert not store.set_aside(name, inode, "gone by now")
+    assert not store.has(name)
+    note = store.quarantine.note(name)
+    assert note is not None
+    assert note.reason == "wrong bytes"
+    assert list(store.quarantine) == [name]
+    store.put(b"hello")
+    assert store.read(name, 5) == b"hello"
+    assert list(store.quarantine) == []
+    assert store.quarantine.note(name) is None
+    assert store.quarantine.drop(name) == 0
 
 
 def test_old_ingests_are_swept_and_busy_ones_stay(store: BlobStore) -> None:

@@ -134,7 +134,7 @@ class ImageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Load(self, request_iterator, context):
-        """Reads a docker-archive or OCI layout, plain, gzip or zstd.
+        """Reads a docker-archive or OCI layout, plain, gzip, bzip2, xz or zstd.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -148,7 +148,7 @@ class ImageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Import(self, request_iterator, context):
-        """Makes an image of one layer from a tar of a root file system.
+        """Makes an image of one layer from a tar of a root file system, compressed as Load's or not.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1727,6 +1727,11 @@ class VolumeServiceStub:
                 request_serializer=pier_dot_image_dot_v1_dot_image__pb2.RemoveVolumeRequest.SerializeToString,
                 response_deserializer=pier_dot_image_dot_v1_dot_image__pb2.RemoveVolumeResponse.FromString,
                 _registered_method=True)
+        self.VolumeUsage = channel.unary_unary(
+                '/pier.image.v1.VolumeService/VolumeUsage',
+                request_serializer=pier_dot_image_dot_v1_dot_image__pb2.VolumeUsageRequest.SerializeToString,
+                response_deserializer=pier_dot_image_dot_v1_dot_image__pb2.VolumeUsageResponse.FromString,
+                _registered_method=True)
         self.FillVolume = channel.unary_unary(
                 '/pier.image.v1.VolumeService/FillVolume',
                 request_serializer=pier_dot_image_dot_v1_dot_image__pb2.FillVolumeRequest.SerializeToString,
@@ -1762,6 +1767,14 @@ class VolumeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def VolumeUsage(self, request, context):
+        """What a volume's own directory takes on disk. UNIMPLEMENTED (NO_DIRECTORY) for one that is a directory of the host's
+        or a file system; UNAVAILABLE (CHANGED) where its files were moved about meanwhile.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def FillVolume(self, request, context):
         """Copies a directory of a snapshot into an empty volume, with owners, modes, times, links and extended attributes.
         All of it or nothing.
@@ -1792,6 +1805,11 @@ def add_VolumeServiceServicer_to_server(servicer, server):
                     servicer.RemoveVolume,
                     request_deserializer=pier_dot_image_dot_v1_dot_image__pb2.RemoveVolumeRequest.FromString,
                     response_serializer=pier_dot_image_dot_v1_dot_image__pb2.RemoveVolumeResponse.SerializeToString,
+            ),
+            'VolumeUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.VolumeUsage,
+                    request_deserializer=pier_dot_image_dot_v1_dot_image__pb2.VolumeUsageRequest.FromString,
+                    response_serializer=pier_dot_image_dot_v1_dot_image__pb2.VolumeUsageResponse.SerializeToString,
             ),
             'FillVolume': grpc.unary_unary_rpc_method_handler(
                     servicer.FillVolume,
@@ -1907,6 +1925,33 @@ class VolumeService:
             '/pier.image.v1.VolumeService/RemoveVolume',
             pier_dot_image_dot_v1_dot_image__pb2.RemoveVolumeRequest.SerializeToString,
             pier_dot_image_dot_v1_dot_image__pb2.RemoveVolumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VolumeUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pier.image.v1.VolumeService/VolumeUsage',
+            pier_dot_image_dot_v1_dot_image__pb2.VolumeUsageRequest.SerializeToString,
+            pier_dot_image_dot_v1_dot_image__pb2.VolumeUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

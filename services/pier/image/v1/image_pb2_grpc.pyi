@@ -58,11 +58,11 @@ class ImageServiceStub:
     Push: _grpc.UnaryStreamMultiCallable[_image_pb2.PushRequest, _image_pb2.PushResponse]
     """Sends an image to its registry, the original manifest's bytes kept."""
     Load: _grpc.StreamStreamMultiCallable[_image_pb2.LoadRequest, _image_pb2.LoadResponse]
-    """Reads a docker-archive or OCI layout, plain, gzip or zstd."""
+    """Reads a docker-archive or OCI layout, plain, gzip, bzip2, xz or zstd."""
     Save: _grpc.UnaryStreamMultiCallable[_image_pb2.SaveRequest, _image_pb2.SaveResponse]
     """Writes images as one archive that is both a docker-archive and an OCI layout."""
     Import: _grpc.StreamUnaryMultiCallable[_image_pb2.ImportRequest, _image_pb2.ImportResponse]
-    """Makes an image of one layer from a tar of a root file system."""
+    """Makes an image of one layer from a tar of a root file system, compressed as Load's or not."""
     GetRemoteImage: _grpc.UnaryUnaryMultiCallable[_image_pb2.GetRemoteImageRequest, _image_pb2.GetRemoteImageResponse]
     """What a registry has under a reference now, without bringing it here."""
     ListRemoteTags: _grpc.UnaryUnaryMultiCallable[_image_pb2.ListRemoteTagsRequest, _image_pb2.ListRemoteTagsResponse]
@@ -95,11 +95,11 @@ class ImageServiceAsyncStub(ImageServiceStub):
     Push: _aio.UnaryStreamMultiCallable[_image_pb2.PushRequest, _image_pb2.PushResponse]  # type: ignore[assignment]
     """Sends an image to its registry, the original manifest's bytes kept."""
     Load: _aio.StreamStreamMultiCallable[_image_pb2.LoadRequest, _image_pb2.LoadResponse]  # type: ignore[assignment]
-    """Reads a docker-archive or OCI layout, plain, gzip or zstd."""
+    """Reads a docker-archive or OCI layout, plain, gzip, bzip2, xz or zstd."""
     Save: _aio.UnaryStreamMultiCallable[_image_pb2.SaveRequest, _image_pb2.SaveResponse]  # type: ignore[assignment]
     """Writes images as one archive that is both a docker-archive and an OCI layout."""
     Import: _aio.StreamUnaryMultiCallable[_image_pb2.ImportRequest, _image_pb2.ImportResponse]  # type: ignore[assignment]
-    """Makes an image of one layer from a tar of a root file system."""
+    """Makes an image of one layer from a tar of a root file system, compressed as Load's or not."""
     GetRemoteImage: _aio.UnaryUnaryMultiCallable[_image_pb2.GetRemoteImageRequest, _image_pb2.GetRemoteImageResponse]  # type: ignore[assignment]
     """What a registry has under a reference now, without bringing it here."""
     ListRemoteTags: _aio.UnaryUnaryMultiCallable[_image_pb2.ListRemoteTagsRequest, _image_pb2.ListRemoteTagsResponse]  # type: ignore[assignment]
@@ -147,7 +147,7 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_image_pb2.LoadRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_image_pb2.LoadResponse], _abc.AsyncIterator[_image_pb2.LoadResponse]]:
-        """Reads a docker-archive or OCI layout, plain, gzip or zstd."""
+        """Reads a docker-archive or OCI layout, plain, gzip, bzip2, xz or zstd."""
 
     @_abc_1.abstractmethod
     def Save(
@@ -163,7 +163,7 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_image_pb2.ImportRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_image_pb2.ImportResponse, _abc.Awaitable[_image_pb2.ImportResponse]]:
-        """Makes an image of one layer from a tar of a root file system."""
+        """Makes an image of one layer from a tar of a root file system, compressed as Load's or not."""
 
     @_abc_1.abstractmethod
     def GetRemoteImage(
@@ -553,6 +553,10 @@ class VolumeServiceStub:
     GetVolume: _grpc.UnaryUnaryMultiCallable[_image_pb2.GetVolumeRequest, _image_pb2.GetVolumeResponse]
     ListVolumes: _grpc.UnaryUnaryMultiCallable[_image_pb2.ListVolumesRequest, _image_pb2.ListVolumesResponse]
     RemoveVolume: _grpc.UnaryUnaryMultiCallable[_image_pb2.RemoveVolumeRequest, _image_pb2.RemoveVolumeResponse]
+    VolumeUsage: _grpc.UnaryUnaryMultiCallable[_image_pb2.VolumeUsageRequest, _image_pb2.VolumeUsageResponse]
+    """What a volume's own directory takes on disk. UNIMPLEMENTED (NO_DIRECTORY) for one that is a directory of the host's
+    or a file system; UNAVAILABLE (CHANGED) where its files were moved about meanwhile.
+    """
     FillVolume: _grpc.UnaryUnaryMultiCallable[_image_pb2.FillVolumeRequest, _image_pb2.FillVolumeResponse]
     """Copies a directory of a snapshot into an empty volume, with owners, modes, times, links and extended attributes.
     All of it or nothing.
@@ -566,6 +570,10 @@ class VolumeServiceAsyncStub(VolumeServiceStub):
     GetVolume: _aio.UnaryUnaryMultiCallable[_image_pb2.GetVolumeRequest, _image_pb2.GetVolumeResponse]  # type: ignore[assignment]
     ListVolumes: _aio.UnaryUnaryMultiCallable[_image_pb2.ListVolumesRequest, _image_pb2.ListVolumesResponse]  # type: ignore[assignment]
     RemoveVolume: _aio.UnaryUnaryMultiCallable[_image_pb2.RemoveVolumeRequest, _image_pb2.RemoveVolumeResponse]  # type: ignore[assignment]
+    VolumeUsage: _aio.UnaryUnaryMultiCallable[_image_pb2.VolumeUsageRequest, _image_pb2.VolumeUsageResponse]  # type: ignore[assignment]
+    """What a volume's own directory takes on disk. UNIMPLEMENTED (NO_DIRECTORY) for one that is a directory of the host's
+    or a file system; UNAVAILABLE (CHANGED) where its files were moved about meanwhile.
+    """
     FillVolume: _aio.UnaryUnaryMultiCallable[_image_pb2.FillVolumeRequest, _image_pb2.FillVolumeResponse]  # type: ignore[assignment]
     """Copies a directory of a snapshot into an empty volume, with owners, modes, times, links and extended attributes.
     All of it or nothing.
@@ -600,6 +608,16 @@ class VolumeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _image_pb2.RemoveVolumeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_image_pb2.RemoveVolumeResponse, _abc.Awaitable[_image_pb2.RemoveVolumeResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def VolumeUsage(
+        self,
+        request: _image_pb2.VolumeUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_image_pb2.VolumeUsageResponse, _abc.Awaitable[_image_pb2.VolumeUsageResponse]]:
+        """What a volume's own directory takes on disk. UNIMPLEMENTED (NO_DIRECTORY) for one that is a directory of the host's
+        or a file system; UNAVAILABLE (CHANGED) where its files were moved about meanwhile.
+        """
 
     @_abc_1.abstractmethod
     def FillVolume(

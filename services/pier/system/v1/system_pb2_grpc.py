@@ -70,7 +70,9 @@ class SystemServiceServicer:
 
     def Fsck(self, request, context):
         """Compares what the database has with what the kernel and the disk have, both ways. With `repair` it finishes or
-        undoes what can be, without touching what is in use. Safe at any time beside other calls.
+        undoes what can be, without touching what is in use. Safe at any time beside other calls. imaged reads all that it
+        stores, at a bounded rate, and with `repair` asks registries for what is lost: that may take long. The same call
+        again joins the one that runs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,7 +37,9 @@ class SystemServiceStub:
     """The effective configuration, each value with where it came from. Secrets are not shown."""
     Fsck: _grpc.UnaryUnaryMultiCallable[_system_pb2.FsckRequest, _system_pb2.FsckResponse]
     """Compares what the database has with what the kernel and the disk have, both ways. With `repair` it finishes or
-    undoes what can be, without touching what is in use. Safe at any time beside other calls.
+    undoes what can be, without touching what is in use. Safe at any time beside other calls. imaged reads all that it
+    stores, at a bounded rate, and with `repair` asks registries for what is lost: that may take long. The same call
+    again joins the one that runs.
     """
 
 @_typing.type_check_only
@@ -49,7 +51,9 @@ class SystemServiceAsyncStub(SystemServiceStub):
     """The effective configuration, each value with where it came from. Secrets are not shown."""
     Fsck: _aio.UnaryUnaryMultiCallable[_system_pb2.FsckRequest, _system_pb2.FsckResponse]  # type: ignore[assignment]
     """Compares what the database has with what the kernel and the disk have, both ways. With `repair` it finishes or
-    undoes what can be, without touching what is in use. Safe at any time beside other calls.
+    undoes what can be, without touching what is in use. Safe at any time beside other calls. imaged reads all that it
+    stores, at a bounded rate, and with `repair` asks registries for what is lost: that may take long. The same call
+    again joins the one that runs.
     """
 
 class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -76,7 +80,9 @@ class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_system_pb2.FsckResponse, _abc.Awaitable[_system_pb2.FsckResponse]]:
         """Compares what the database has with what the kernel and the disk have, both ways. With `repair` it finishes or
-        undoes what can be, without touching what is in use. Safe at any time beside other calls.
+        undoes what can be, without touching what is in use. Safe at any time beside other calls. imaged reads all that it
+        stores, at a bounded rate, and with `repair` asks registries for what is lost: that may take long. The same call
+        again joins the one that runs.
         """
 
 def add_SystemServiceServicer_to_server(servicer: SystemServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
