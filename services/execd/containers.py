@@ -20,6 +20,8 @@ from chassis.logs import logger
 from chassis.stages import stage
 from execd.changes import Changes
 from execd.lives import EXITED, RESTARTING, Lives
+from execd.logs import options
+from execd.logs.forward import Forwards
 from execd.oci import mounts, validate
 from execd.places import Places
 from execd.records import Entry, Note, Records, last_exit
@@ -39,7 +41,7 @@ class Containers:
     """The verbs over one set of records."""
 
     def __init__(self, records: Records, lives: Lives, starts: Starts, changes: Changes, places: Places, pool: Pool,
-                 runtimes: frozenset[str], init: Path) -> None:
+                 forwards: Forwards, runtimes: frozenset[str], init: Path, journal: Path) -> None:
         self._records = records
         self._lives = lives
         self._starts = starts
@@ -48,6 +50,8 @@ class Containers:
         self._pool = pool
         self._runtimes = runtimes
         self._init = init
+        self._forwards = forwards
+        self._journal = journal
 
     async def create(self, request: exec_pb2.CreateContainerRequest) -> tuple[exec_pb2.Container, list[str]]:
         """Take id and name. The record and its warnings."""
@@ -56,6 +60,7 @@ class Containers:
         ids.namespace(request.owner.namespace, "owner.namespace")
         ids.key(request.owner.manager, "owner.manager")
         warnings = validate.container(request.spec, self._runtimes)
+        options.check_host(request.spec.log, self._journal)
         if request.spec.init and not self._init.is_file():
             raise Conflict(f"this node has no init for containers: {self._init} is not there", reason="NO_INIT",
                            field="spec.init", expected="the init setting of execd to name a program")
@@ -63,7 +68,7 @@ class Containers:
             id=container_id, name=request.name, owner=request.owner, spec=request.spec, extensions=request.extensions,
             created_at=timestamp(time.time_ns()), status=exec_pb2.ContainerStatus(state=CREATING),
         )
-        if validate.log_limits(request.spec.log)[0] == "json":
+        if request.spec.log.driver in ("", "json-file", "local"):
             container.log_path = os.fsencode(self._places.log(container_id))
         fingerprint = request.SerializeToString(deterministic=True)
         entry = await self._records.create(container, fingerprint)
@@ -200,6 +205,7 @@ class Containers:
                 return
             if entry.state != REMOVING:
                 raise Conflict(f"the removal of {entry.id[:12]} was not begun", reason="BAD_STATE", field="id")
+            await self._forwards.drop(entry)
             async with stage("remove.files"):
                 await self._pool.run(self._places.remove_home, entry.id)
             await self._records.remove(entry)

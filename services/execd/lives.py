@@ -21,7 +21,7 @@ from chassis.logs import logger
 from chassis.operations import Operations
 from chassis.stages import stage
 from execd import policy, statistics
-from execd.oci import validate
+from execd.logs import options, tag
 from execd.places import Places
 from execd.records import Entry, Note, Records
 from execd.runtimes import Runtimes
@@ -39,7 +39,8 @@ ExecEnded = Callable[[Entry, str, protocol.Exit], None]
 
 class Lives:
     """Shims of all containers. ``on_exec_exit`` is told each exec's end, ``on_unseen_end`` a container's whose shim was
-    killed: nobody will tell of its execs any more; ``on_another`` each that its policy gives another life."""
+    killed: nobody will tell of its execs any more; ``on_another`` each that its policy gives another life;
+    ``on_rotated`` each whose log has another old file."""
 
     def __init__(
         self, records: Records, places: Places, zygote: Zygote, runtimes: Runtimes, operations: Operations, pool: Pool,
@@ -53,6 +54,7 @@ class Lives:
         self.on_exec_exit: ExecEnded | None = None
         self.on_unseen_end: Callable[[Entry], Coroutine[Any, Any, None]] | None = None
         self.on_another: Callable[[Entry], None] | None = None
+        self.on_rotated: Callable[[Entry], None] | None = None
 
     async def shim_for_next(self, entry: Entry, step: str) -> ShimLink:
         """The shim of the next life of a container that does not run: the one that an Attach forked, or a new one."""
@@ -96,12 +98,15 @@ class Lives:
 
     def _shim_spec(self, entry: Entry, incarnation: int) -> protocol.ShimSpec:
         process = entry.container.spec.process
-        driver, most, files = validate.log_limits(entry.container.spec.log)
+        kept = options.judge(entry.container.spec.log)
         return protocol.ShimSpec(
             id=entry.id, run_dir=str(self._places.run_dir(entry.id, incarnation)),
             cgroup_parent=self._places.cgroup_parent, tty=process.terminal, stdin=process.stdin_open,
             stdin_once=process.stdin_once, exit_path=str(self._places.exit(entry.id, incarnation)),
-            log=protocol.LogSpec(driver, str(self._places.log(entry.id)), most, files),
+            log=protocol.LogSpec(
+                "none" if kept.driver == "none" else "json", str(self._places.log(entry.id)), kept.max_bytes,
+                kept.max_files, tag.record_attributes(entry.container),
+            ),
         )
 
     async def close(self) -> None:
@@ -124,8 +129,16 @@ class Lives:
                 self._operations.spawn("exit.record", lambda: self._ended(entry, link, exit_))
             elif self.on_exec_exit is not None:
                 self.on_exec_exit(entry, message["target"], exit_)
+        elif message["event"] == "detached":
+            target = message["target"]
+            note = Note("detach") if target == "init" else Note("exec_detach", {"execID": target})
+            self._operations.spawn("detach.tell", lambda: self._records.tell(entry, "detach.tell", note))
         elif message["event"] == "log_lost":
-            self._operations.spawn("log.lost", lambda: self._log_lost(entry, message))
+            statistics.LOG_LOST.inc(int(message["bytes"]))
+            logger().error("output was not logged", container=entry.id, bytes=message["bytes"], error=message["error"])
+            self.log_lost(entry, int(message["bytes"]))
+        elif message["event"] == "log_rotated" and self.on_rotated is not None:
+            self.on_rotated(entry)
 
     def _lost(self, link: ShimLink) -> None:
         entry = self._records.get(link.container)
@@ -134,12 +147,14 @@ class Lives:
             entry.shim = None
             self._operations.spawn("shim.lost", lambda: self.without_shim(entry, link.incarnation))
 
-    async def _log_lost(self, entry: Entry, message: Answer) -> None:
-        statistics.LOG_LOST.inc(int(message["bytes"]))
-        logger().error("output was not logged", container=entry.id, bytes=message["bytes"], error=message["error"])
+    def log_lost(self, entry: Entry, count: int) -> None:
+        """Keep with the container that ``count`` bytes of its output will not be where it was asked for."""
+        self._operations.spawn("log.lost", lambda: self._log_lost(entry, count))
+
+    async def _log_lost(self, entry: Entry, count: int) -> None:
         async with entry.lock:
             if not entry.removed:
-                await self._records.change(entry, "log.lost", lambda c: _add_loss(c, int(message["bytes"])))
+                await self._records.change(entry, "log.lost", lambda container: _add_loss(container, count))
 
     async def _ended(self, entry: Entry, link: ShimLink, exit_: protocol.Exit) -> None:
         async with entry.lock:

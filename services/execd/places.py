@@ -25,6 +25,10 @@ class Places:
     def log(self, container: str) -> Path:
         return self.home(container) / "json.log"
 
+    def sent(self, container: str) -> Path:
+        """How far the log's destination has it."""
+        return self.home(container) / "sent"
+
     def exit(self, container: str, incarnation: int) -> Path:
         return self.home(container) / f"exit-{incarnation}.json"
 

@@ -59,6 +59,8 @@ def _state(container: exec_pb2.Container) -> dict[str, Any]:
     more: dict[str, Any] = {"Health": _health(status.health)} if status.HasField("health") else {}
     if status.log_bytes_lost:  # Docker has no word for it: it loses output silently
         more["LogBytesLost"] = status.log_bytes_lost
+    if status.log_error:
+        more["LogError"] = status.log_error
     return more | {
         "Status": word, "Running": word in ("running", "paused", "restarting"), "Paused": word == "paused",
         "Restarting": word == "restarting", "OOMKilled": status.HasField("exit") and status.exit.oom_killed

@@ -58,7 +58,7 @@ def info(
         "ContainersStopped": states.total() - running - paused, "Images": images,
         "Driver": image_json.DRIVER, "DriverStatus": [["Backing Filesystem", _filesystem(root)]],
         "Plugins": {"Volume": [], "Network": ["bridge", "host", "null"], "Authorization": None,
-                    "Log": ["json-file", "local", "none"]},
+                    "Log": ["fluentd", "journald", "json-file", "local", "none", "syslog"]},
         **host.limits, "CpuRtPeriod": False, "CpuRtRuntime": False, "IPv4Forwarding": host.forwarding,
         "Debug": False, "NFd": len(os.listdir("/proc/self/fd")), "NGoroutines": len(asyncio.all_tasks()),
         "SystemTime": datetime.fromtimestamp(time.time(), UTC).isoformat().replace("+00:00", "Z"),

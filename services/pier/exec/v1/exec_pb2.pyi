@@ -268,6 +268,7 @@ class ContainerStatus(_message.Message):
     STOPPED_BY_HAND_FIELD_NUMBER: _builtins.int
     LOG_BYTES_LOST_FIELD_NUMBER: _builtins.int
     HEALTH_FIELD_NUMBER: _builtins.int
+    LOG_ERROR_FIELD_NUMBER: _builtins.int
     state: Global___ContainerState.ValueType
     pid: _builtins.int
     """Process id of the container's first process in execd's pid namespace; 0 where none runs."""
@@ -280,7 +281,9 @@ class ContainerStatus(_message.Message):
     stopped_by_hand: _builtins.bool
     """Stopped by a call, so that `unless-stopped` stays down."""
     log_bytes_lost: _builtins.int
-    """Bytes of output that no log could take (a full disk)."""
+    """Bytes of output that no log could take (a full disk), or of the log that its destination will not get."""
+    log_error: _builtins.str
+    """Why the destination of its log takes nothing now; "" where it does, or where nothing is sent."""
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -307,10 +310,11 @@ class ContainerStatus(_message.Message):
         stopped_by_hand: _builtins.bool = ...,
         log_bytes_lost: _builtins.int = ...,
         health: Global___Health | None = ...,
+        log_error: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit", b"_exit", "_health", b"_health", "exit", b"exit", "finished_at", b"finished_at", "health", b"health", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit", b"_exit", "_health", b"_health", "error", b"error", "exit", b"exit", "finished_at", b"finished_at", "health", b"health", "incarnation", b"incarnation", "log_bytes_lost", b"log_bytes_lost", "pid", b"pid", "restart_count", b"restart_count", "started_at", b"started_at", "state", b"state", "stopped_by_hand", b"stopped_by_hand"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit", b"_exit", "_health", b"_health", "error", b"error", "exit", b"exit", "finished_at", b"finished_at", "health", b"health", "incarnation", b"incarnation", "log_bytes_lost", b"log_bytes_lost", "log_error", b"log_error", "pid", b"pid", "restart_count", b"restart_count", "started_at", b"started_at", "state", b"state", "stopped_by_hand", b"stopped_by_hand"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit: _TypeAlias = _typing.Literal["exit"]  # noqa: Y015
     _WhichOneofArgType__exit: _TypeAlias = _typing.Literal["_exit", b"_exit"]  # noqa: Y015
@@ -1089,12 +1093,17 @@ class LogSpec(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
     driver: _builtins.str
-    """"json-file" (also ""), "none", "cri"; others are UNIMPLEMENTED by name."""
+    """"json-file" (also ""), "local", "none", "syslog", "fluentd", "journald"; others are UNIMPLEMENTED by name. What is
+    sent elsewhere is kept here too, until rotation takes it, and sent again until it has arrived: the container never
+    waits. journald is INVALID_ARGUMENT, reason NO_JOURNAL, where this node has none.
+    """
     path: _builtins.bytes
     """cri: where to write, given by the caller."""
     @_builtins.property
     def options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Docker's options of the driver: "max-size", "max-file"."""
+        """Docker's options of the driver, by their names: "max-size", "tag", "syslog-address"; INVALID_ARGUMENT, reason
+        BAD_LOG_OPTION, for what the driver does not have.
+        """
 
     def __init__(
         self,
@@ -2244,12 +2253,15 @@ class ReadLogsRequest(_message.Message):
     UNTIL_FIELD_NUMBER: _builtins.int
     STDOUT_FIELD_NUMBER: _builtins.int
     STDERR_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     follow: _builtins.bool
     tail: _builtins.int
     """Last records only; not given: all."""
     stdout: _builtins.bool
     stderr: _builtins.bool
+    details: _builtins.bool
+    """With the attributes that the driver's options labels, env and tag have given to each record."""
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -2264,10 +2276,11 @@ class ReadLogsRequest(_message.Message):
         until: _timestamp_pb2.Timestamp | None = ...,
         stdout: _builtins.bool = ...,
         stderr: _builtins.bool = ...,
+        details: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_since", b"_since", "_tail", b"_tail", "_until", b"_until", "since", b"since", "tail", b"tail", "until", b"until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_since", b"_since", "_tail", b"_tail", "_until", b"_until", "follow", b"follow", "id", b"id", "since", b"since", "stderr", b"stderr", "stdout", b"stdout", "tail", b"tail", "until", b"until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_since", b"_since", "_tail", b"_tail", "_until", b"_until", "details", b"details", "follow", b"follow", "id", b"id", "since", b"since", "stderr", b"stderr", "stdout", b"stdout", "tail", b"tail", "until", b"until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__since: _TypeAlias = _typing.Literal["since"]  # noqa: Y015
     _WhichOneofArgType__since: _TypeAlias = _typing.Literal["_since", b"_since"]  # noqa: Y015
@@ -2310,25 +2323,49 @@ Global___ReadLogsResponse: _TypeAlias = ReadLogsResponse  # noqa: Y015
 class LogRecord(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     TIME_FIELD_NUMBER: _builtins.int
     STREAM_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
     stream: _builtins.int
     """1 stdout, 2 stderr."""
     data: _builtins.bytes
     """With its newline; without one, it is a part of a longer line (or the last line, which had none)."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     def __init__(
         self,
         *,
         time: _timestamp_pb2.Timestamp | None = ...,
         stream: _builtins.int = ...,
         data: _builtins.bytes = ...,
+        attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "stream", b"stream", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "data", b"data", "stream", b"stream", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
