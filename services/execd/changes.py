@@ -135,7 +135,7 @@ class Changes:
         await self._records.change(entry, f"{verb}.record_running", _to(RUNNING), [Note("unpause")])
 
     def _freezer(self, entry: Entry) -> Freezer:
-        return Freezer(self._places.cgroup(entry.id))
+        return Freezer(self._places.cgroup(entry.container))
 
     def _is_frozen(self, entry: Entry) -> bool:
         return self._freezer(entry).is_frozen()

@@ -192,7 +192,7 @@ class Lives:
         async with stage("exit.release", incarnation=link.incarnation):
             link.released = True
             try:
-                await link.ask("release", cgroup=self._places.cgroup(entry.id), runtime={
+                await link.ask("release", cgroup=self._places.cgroup(entry.container), runtime={
                     "path": self._runtimes.paths[runtime], "root": str(self._runtimes.root),
                 })
             except ShimGone:
@@ -258,7 +258,8 @@ class Lives:
         )
         await self._zygote.fork(link, spec)
         try:
-            await link.ask("release", runtime=self._default_runtime(), cgroup=self._places.cgroup(container))
+            cgroup = f"{self._places.cgroup_parent}/{container}"
+            await link.ask("release", runtime=self._default_runtime(), cgroup=cgroup)
         finally:
             await link.close()
             self._places.remove_run_dir(run_dir)

@@ -256,7 +256,7 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
             status = entry.container.status
             sample = exec_pb2.StatsResponse()
             if entry.is_running():
-                sample = await self._pool.run(Usage(self._places.cgroup(entry.id), status.pid).read)
+                sample = await self._pool.run(Usage(self._places.cgroup(entry.container), status.pid).read)
             sample.incarnation = status.incarnation
             yield sample
             if request.once:
@@ -269,7 +269,7 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
         entry = self._records.need(request.id)
         if not entry.is_running():
             raise Conflict(f"container {entry.id} is not running", reason="NOT_RUNNING", field="id")
-        found = await self._pool.run(processes.listed, self._places.cgroup(entry.id))
+        found = await self._pool.run(processes.listed, self._places.cgroup(entry.container))
         self._tell(entry, "top")
         return exec_pb2.ListProcessesResponse(processes=found)
 

@@ -10,7 +10,7 @@ from chassis import signals
 from chassis.errors import InvalidArgument, Unimplemented
 from execd import health, policy, seccomp
 from execd.logs import options
-from execd.oci import block_io, capabilities, cdi, devices, limits, mounts, sysctls, users
+from execd.oci import block_io, capabilities, cdi, cgroup_parent, devices, limits, mounts, sysctls, users
 from pier.exec.v1 import exec_pb2
 
 RLIMITS: Final = frozenset({
@@ -76,9 +76,9 @@ def container(spec: exec_pb2.ContainerSpec, runtimes: frozenset[str]) -> list[st
     _health_check(spec.health_check)
     if spec.seccomp.WhichOneof("profile") == "custom":
         seccomp.load_profile(spec.seccomp.custom)
-    for name, present in (("sandbox_id", spec.sandbox_id), ("cgroup_parent", spec.cgroup_parent)):
-        if present:
-            raise _not_built(f"{name} in a container's spec", f"spec.{name}")
+    cgroup_parent.check(spec.cgroup_parent, "spec.cgroup_parent")
+    if spec.sandbox_id:
+        raise _not_built("sandbox_id in a container's spec", "spec.sandbox_id")
     return warnings
 
 

@@ -139,6 +139,8 @@ def _config(container: exec_pb2.Container, fields: Fields) -> dict[str, Any]:
             name: nanoseconds for name, target in HEALTH_TIMES.items()
             if (nanoseconds := getattr(spec.health_check, target).ToNanoseconds())
         } | ({"Retries": spec.health_check.retries} if spec.health_check.retries else {})
+    if shell := fields.optional_strings("Shell"):
+        config["Shell"] = shell
     if spec.stop_signal:
         config["StopSignal"] = spec.stop_signal
     if spec.HasField("stop_timeout"):

@@ -59,7 +59,7 @@ def info(
         "Driver": image_json.DRIVER, "DriverStatus": [["Backing Filesystem", _filesystem(root)]],
         "Plugins": {"Volume": [], "Network": ["bridge", "host", "null"], "Authorization": None,
                     "Log": ["fluentd", "journald", "json-file", "local", "none", "syslog"]},
-        **host.limits, "CpuRtPeriod": False, "CpuRtRuntime": False, "IPv4Forwarding": host.forwarding,
+        **host.limits, "CpuRtPeriod": host.realtime, "CpuRtRuntime": host.realtime, "IPv4Forwarding": host.forwarding,
         "Debug": False, "NFd": len(os.listdir("/proc/self/fd")), "NGoroutines": len(asyncio.all_tasks()),
         "SystemTime": datetime.fromtimestamp(time.time(), UTC).isoformat().replace("+00:00", "Z"),
         "LoggingDriver": "json-file", "CgroupDriver": "cgroupfs", "CgroupVersion": str(host.cgroup_version),

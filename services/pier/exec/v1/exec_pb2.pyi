@@ -553,7 +553,9 @@ class ContainerSpec(_message.Message):
     sandbox_id: _builtins.str
     """Joins this sandbox's ipc, uts and pid namespaces; "" for none."""
     cgroup_parent: _builtins.str
-    """Parent cgroup below the instance's own; "" for the instance's."""
+    """Parent cgroup below the instance's own; with a leading slash from the hierarchies' roots. Made where it is missing,
+    and left. "" for the instance's. A slice of systemd's is INVALID_ARGUMENT, reason BAD_CGROUP.
+    """
     restart_unhealthy: _builtins.bool
     """Whom its health check finds unhealthy is stopped (stop signal, timeout, KILL), and its restart policy begins its next
     life whatever the exit code. It needs both, and is refused (CONTRADICTION) without.
@@ -885,6 +887,8 @@ class Resources(_message.Message):
     BLKIO_WEIGHT_FIELD_NUMBER: _builtins.int
     OOM_KILL_DISABLE_FIELD_NUMBER: _builtins.int
     MEMORY_SWAPPINESS_FIELD_NUMBER: _builtins.int
+    CPU_RT_PERIOD_FIELD_NUMBER: _builtins.int
+    CPU_RT_RUNTIME_FIELD_NUMBER: _builtins.int
     memory: _builtins.int
     """Bytes; at least 6 MiB."""
     memory_swap: _builtins.int
@@ -906,6 +910,12 @@ class Resources(_message.Message):
     oom_kill_disable: _builtins.bool
     memory_swappiness: _builtins.int
     """0 to 100; not given: the kernel's. Of cgroup v1 alone, else a warning."""
+    cpu_rt_period: _builtins.int
+    """Microseconds that real-time tasks may run in each period (0: a second). Of cgroup v1 alone, and of kernels that give
+    real-time shares to cgroups: else INVALID_ARGUMENT, reason NO_REALTIME. What lies above the container's cgroup is
+    given as much; FAILED_PRECONDITION, reason NO_REALTIME, at the start where it cannot be.
+    """
+    cpu_rt_runtime: _builtins.int
     def __init__(
         self,
         *,
@@ -922,10 +932,12 @@ class Resources(_message.Message):
         blkio_weight: _builtins.int | None = ...,
         oom_kill_disable: _builtins.bool | None = ...,
         memory_swappiness: _builtins.int | None = ...,
+        cpu_rt_period: _builtins.int | None = ...,
+        cpu_rt_runtime: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_blkio_weight", b"_blkio_weight", "_cpu_period", b"_cpu_period", "_cpu_quota", b"_cpu_quota", "_cpu_shares", b"_cpu_shares", "_memory", b"_memory", "_memory_reservation", b"_memory_reservation", "_memory_swap", b"_memory_swap", "_memory_swappiness", b"_memory_swappiness", "_nano_cpus", b"_nano_cpus", "_oom_kill_disable", b"_oom_kill_disable", "_pids", b"_pids", "blkio_weight", b"blkio_weight", "cpu_period", b"cpu_period", "cpu_quota", b"cpu_quota", "cpu_shares", b"cpu_shares", "memory", b"memory", "memory_reservation", b"memory_reservation", "memory_swap", b"memory_swap", "memory_swappiness", b"memory_swappiness", "nano_cpus", b"nano_cpus", "oom_kill_disable", b"oom_kill_disable", "pids", b"pids"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_blkio_weight", b"_blkio_weight", "_cpu_period", b"_cpu_period", "_cpu_quota", b"_cpu_quota", "_cpu_rt_period", b"_cpu_rt_period", "_cpu_rt_runtime", b"_cpu_rt_runtime", "_cpu_shares", b"_cpu_shares", "_memory", b"_memory", "_memory_reservation", b"_memory_reservation", "_memory_swap", b"_memory_swap", "_memory_swappiness", b"_memory_swappiness", "_nano_cpus", b"_nano_cpus", "_oom_kill_disable", b"_oom_kill_disable", "_pids", b"_pids", "blkio_weight", b"blkio_weight", "cpu_period", b"cpu_period", "cpu_quota", b"cpu_quota", "cpu_rt_period", b"cpu_rt_period", "cpu_rt_runtime", b"cpu_rt_runtime", "cpu_shares", b"cpu_shares", "memory", b"memory", "memory_reservation", b"memory_reservation", "memory_swap", b"memory_swap", "memory_swappiness", b"memory_swappiness", "nano_cpus", b"nano_cpus", "oom_kill_disable", b"oom_kill_disable", "pids", b"pids"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_blkio_weight", b"_blkio_weight", "_cpu_period", b"_cpu_period", "_cpu_quota", b"_cpu_quota", "_cpu_shares", b"_cpu_shares", "_memory", b"_memory", "_memory_reservation", b"_memory_reservation", "_memory_swap", b"_memory_swap", "_memory_swappiness", b"_memory_swappiness", "_nano_cpus", b"_nano_cpus", "_oom_kill_disable", b"_oom_kill_disable", "_pids", b"_pids", "blkio_weight", b"blkio_weight", "cpu_period", b"cpu_period", "cpu_quota", b"cpu_quota", "cpu_shares", b"cpu_shares", "cpuset_cpus", b"cpuset_cpus", "cpuset_mems", b"cpuset_mems", "memory", b"memory", "memory_reservation", b"memory_reservation", "memory_swap", b"memory_swap", "memory_swappiness", b"memory_swappiness", "nano_cpus", b"nano_cpus", "oom_kill_disable", b"oom_kill_disable", "pids", b"pids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_blkio_weight", b"_blkio_weight", "_cpu_period", b"_cpu_period", "_cpu_quota", b"_cpu_quota", "_cpu_rt_period", b"_cpu_rt_period", "_cpu_rt_runtime", b"_cpu_rt_runtime", "_cpu_shares", b"_cpu_shares", "_memory", b"_memory", "_memory_reservation", b"_memory_reservation", "_memory_swap", b"_memory_swap", "_memory_swappiness", b"_memory_swappiness", "_nano_cpus", b"_nano_cpus", "_oom_kill_disable", b"_oom_kill_disable", "_pids", b"_pids", "blkio_weight", b"blkio_weight", "cpu_period", b"cpu_period", "cpu_quota", b"cpu_quota", "cpu_rt_period", b"cpu_rt_period", "cpu_rt_runtime", b"cpu_rt_runtime", "cpu_shares", b"cpu_shares", "cpuset_cpus", b"cpuset_cpus", "cpuset_mems", b"cpuset_mems", "memory", b"memory", "memory_reservation", b"memory_reservation", "memory_swap", b"memory_swap", "memory_swappiness", b"memory_swappiness", "nano_cpus", b"nano_cpus", "oom_kill_disable", b"oom_kill_disable", "pids", b"pids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__blkio_weight: _TypeAlias = _typing.Literal["blkio_weight"]  # noqa: Y015
     _WhichOneofArgType__blkio_weight: _TypeAlias = _typing.Literal["_blkio_weight", b"_blkio_weight"]  # noqa: Y015
@@ -933,6 +945,10 @@ class Resources(_message.Message):
     _WhichOneofArgType__cpu_period: _TypeAlias = _typing.Literal["_cpu_period", b"_cpu_period"]  # noqa: Y015
     _WhichOneofReturnType__cpu_quota: _TypeAlias = _typing.Literal["cpu_quota"]  # noqa: Y015
     _WhichOneofArgType__cpu_quota: _TypeAlias = _typing.Literal["_cpu_quota", b"_cpu_quota"]  # noqa: Y015
+    _WhichOneofReturnType__cpu_rt_period: _TypeAlias = _typing.Literal["cpu_rt_period"]  # noqa: Y015
+    _WhichOneofArgType__cpu_rt_period: _TypeAlias = _typing.Literal["_cpu_rt_period", b"_cpu_rt_period"]  # noqa: Y015
+    _WhichOneofReturnType__cpu_rt_runtime: _TypeAlias = _typing.Literal["cpu_rt_runtime"]  # noqa: Y015
+    _WhichOneofArgType__cpu_rt_runtime: _TypeAlias = _typing.Literal["_cpu_rt_runtime", b"_cpu_rt_runtime"]  # noqa: Y015
     _WhichOneofReturnType__cpu_shares: _TypeAlias = _typing.Literal["cpu_shares"]  # noqa: Y015
     _WhichOneofArgType__cpu_shares: _TypeAlias = _typing.Literal["_cpu_shares", b"_cpu_shares"]  # noqa: Y015
     _WhichOneofReturnType__memory: _TypeAlias = _typing.Literal["memory"]  # noqa: Y015
@@ -955,6 +971,10 @@ class Resources(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_period) -> _WhichOneofReturnType__cpu_period | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_quota) -> _WhichOneofReturnType__cpu_quota | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_rt_period) -> _WhichOneofReturnType__cpu_rt_period | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_rt_runtime) -> _WhichOneofReturnType__cpu_rt_runtime | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_shares) -> _WhichOneofReturnType__cpu_shares | None: ...
     @_typing.overload
