@@ -85,8 +85,7 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     runtime.epoch, runtime.facts = store.epoch, runtimes.probe()
     runtime.fsck = Fsck(records, lives, restart, places, runtimes).check
     containers = Containers(
-        records, lives, starts, changes, places, pool, forwards, frozenset(runtimes.paths), Path(settings.init),
-        Path(settings.journal),
+        records, lives, starts, changes, places, pool, forwards, frozenset(runtimes.paths), settings
     )
     probes.on_unhealthy = containers.end_unhealthy
     statistics.publish(records, forwards.failing)

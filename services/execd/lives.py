@@ -31,6 +31,7 @@ from pier.exec.v1 import exec_pb2
 
 RUNNING: Final = exec_pb2.CONTAINER_STATE_RUNNING
 EXITED: Final = exec_pb2.CONTAINER_STATE_EXITED
+REMOVING: Final = exec_pb2.CONTAINER_STATE_REMOVING
 RESTARTING: Final = exec_pb2.CONTAINER_STATE_RESTARTING
 _STARTABLE: Final = (exec_pb2.CONTAINER_STATE_CREATED, EXITED, RESTARTING)
 _REAP_TRIES: Final = 200
@@ -174,7 +175,7 @@ class Lives:
 
         def edit(container: exec_pb2.Container) -> None:
             status = container.status
-            status.state, status.pid = RESTARTING if another else EXITED, 0
+            status.state, status.pid = RESTARTING if another else REMOVING if status.remove_at_end else EXITED, 0
             status.exit.CopyFrom(told)
             status.finished_at.CopyFrom(told.time)
 

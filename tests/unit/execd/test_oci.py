@@ -126,7 +126,7 @@ def test_no_annotation_under_a_reserved_prefix_gets_through(rest) -> None:
     "fields",
     [
         {"sandbox_id": "x"},
-        {"log": {"driver": "gelf"}}, {"sandbox_id": "x"},
+        {"log": {"driver": "gelf"}},
         {"namespaces": [{"kind": exec_pb2.NAMESPACE_KIND_UTS, "container": ID}]},
     ],
 )

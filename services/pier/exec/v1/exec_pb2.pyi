@@ -269,6 +269,7 @@ class ContainerStatus(_message.Message):
     LOG_BYTES_LOST_FIELD_NUMBER: _builtins.int
     HEALTH_FIELD_NUMBER: _builtins.int
     LOG_ERROR_FIELD_NUMBER: _builtins.int
+    REMOVE_AT_END_FIELD_NUMBER: _builtins.int
     state: Global___ContainerState.ValueType
     pid: _builtins.int
     """Process id of the container's first process in execd's pid namespace; 0 where none runs."""
@@ -284,6 +285,10 @@ class ContainerStatus(_message.Message):
     """Bytes of output that no log could take (a full disk), or of the log that its destination will not get."""
     log_error: _builtins.str
     """Why the destination of its log takes nothing now; "" where it does, or where nothing is sent."""
+    remove_at_end: _builtins.bool
+    """A removal by force was answered DEADLINE_EXCEEDED, reason STUCK, since the kernel does not let its process go: when
+    it does, the record is REMOVING.
+    """
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -311,10 +316,11 @@ class ContainerStatus(_message.Message):
         log_bytes_lost: _builtins.int = ...,
         health: Global___Health | None = ...,
         log_error: _builtins.str = ...,
+        remove_at_end: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit", b"_exit", "_health", b"_health", "exit", b"exit", "finished_at", b"finished_at", "health", b"health", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit", b"_exit", "_health", b"_health", "error", b"error", "exit", b"exit", "finished_at", b"finished_at", "health", b"health", "incarnation", b"incarnation", "log_bytes_lost", b"log_bytes_lost", "log_error", b"log_error", "pid", b"pid", "restart_count", b"restart_count", "started_at", b"started_at", "state", b"state", "stopped_by_hand", b"stopped_by_hand"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit", b"_exit", "_health", b"_health", "error", b"error", "exit", b"exit", "finished_at", b"finished_at", "health", b"health", "incarnation", b"incarnation", "log_bytes_lost", b"log_bytes_lost", "log_error", b"log_error", "pid", b"pid", "remove_at_end", b"remove_at_end", "restart_count", b"restart_count", "started_at", b"started_at", "state", b"state", "stopped_by_hand", b"stopped_by_hand"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit: _TypeAlias = _typing.Literal["exit"]  # noqa: Y015
     _WhichOneofArgType__exit: _TypeAlias = _typing.Literal["_exit", b"_exit"]  # noqa: Y015
