@@ -192,7 +192,7 @@ def explore(engine: Engine, examples: int, steps: int) -> None:
     def machine() -> LifeCycles:
         return LifeCycles(engine)
 
-    run_state_machine_as_test(machine, settings=settings(  # type: ignore[no-untyped-call, arg-type]  # or a factory
+    run_state_machine_as_test(machine, settings=settings(  # type: ignore[arg-type]  # or a factory
         max_examples=examples, stateful_step_count=steps, deadline=None, database=None, print_blob=True,
         phases=[Phase.generate], suppress_health_check=list(HealthCheck),
     ))
