@@ -109,14 +109,14 @@ def test_cpus_become_a_quota() -> None:
     "key",
     ["run.oci.handler", "run.oci.seccomp_bpf_data", "RUN.OCI.hooks.stdout", "org.systemd.property.x", "pier.owner"],
 )
-def test_annotations_that_steer_the_runtime_are_refused(key) -> None:
+def test_76_annotations_that_steer_the_runtime_are_refused(key) -> None:
     with pytest.raises(InvalidArgument) as refused:
         validate.container(spec(annotations={key: "1"}), RUNTIMES)
     assert refused.value.reason == "RESERVED_ANNOTATION"
 
 
 @given(st.text(min_size=1))
-def test_no_annotation_under_a_reserved_prefix_gets_through(rest) -> None:
+def test_76_no_annotation_under_a_reserved_prefix_gets_through(rest) -> None:
     for prefix in validate.RESERVED_ANNOTATIONS:
         with pytest.raises(InvalidArgument):
             validate.container(spec(annotations={prefix + rest: ""}), RUNTIMES)
