@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from chassis import kernel
 from chassis.blocking import Pool
-from chassis.errors import Conflict, PierError
+from chassis.errors import Conflict, PierError, Unavailable
 from chassis.events import timestamp
 from chassis.logs import logger
 from chassis.operations import Operations
@@ -76,6 +76,10 @@ class Lives:
                 await self._zygote.fork(link, self._shim_spec(entry, incarnation))
         entry.shim = link
         await link.watch()
+        if _needs_form(entry) > link.description["log"].get("form", 1):
+            await self.release(entry, link)
+            raise Unavailable("the zygote is of an older version, whose shims do not know these log options: it has to be "
+                              "started again", reason="OLD_ZYGOTE")
         return link
 
     async def adopt(self, entry: Entry, incarnation: int) -> ShimLink | None:
@@ -310,6 +314,14 @@ class Lives:
             return None
         finally:
             os.close(pidfd)
+
+
+def _needs_form(entry: Entry) -> int:
+    """The least form of the log that the container's options need."""
+    log = entry.container.spec.log
+    kept = options.judge(log)
+    asked = kept.is_sent or (kept.compress and "compress" in log.options) or tag.record_attributes(entry.container)
+    return 2 if asked else 1
 
 
 def _ignore_event(_link: ShimLink, _message: Answer) -> None:

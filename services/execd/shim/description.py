@@ -20,7 +20,7 @@ def described(
         "targets": {process.target: _process(process) for process in (init, *execs)}, "released": released,
         "log": {
             "lost_bytes": log.lost_bytes if log else 0, "lost_records": log.lost_records if log else 0,
-            "error": log.last_error if log else "",
+            "error": log.last_error if log else "", "form": protocol.LOG_FORM,
         },
     }
 

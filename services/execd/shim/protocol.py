@@ -62,6 +62,10 @@ VERSION: Final = 1
 LINE_MAX: Final = 4 << 20
 """Longest line in bytes, newline included: a mount description of hundreds of layers fits many times."""
 
+LOG_FORM: Final = 2
+"""What a shim's log can be, as ``describe`` tells by ``log.form``: from 2 on records with attributes, in files that say
+where they begin and that rotation takes along when they are compressed. One that does not tell has the first form."""
+
 CONTROL_SOCKET: Final = "shim.sock"
 ATTACH_SOCKET: Final = "attach.sock"
 LOCK: Final = "lock"
