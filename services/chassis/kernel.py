@@ -68,6 +68,7 @@ RENAME_EXCHANGE: Final = 0x2
 IN_MODIFY: Final = 0x2
 IN_MOVED_TO: Final = 0x80
 IN_CREATE: Final = 0x100
+IN_IGNORED: Final = 0x8000
 # prctl(2)
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_NAME: Final = 15
@@ -318,6 +319,11 @@ def inotify_init() -> int:
 def inotify_add_watch(fd: int, path: bytes, mask: int) -> int:
     """inotify_add_watch(2): the watch's number; ``mask`` is of IN_*."""
     return _check(int(_libc.inotify_add_watch(ctypes.c_int(fd), ctypes.c_char_p(path), ctypes.c_uint32(mask))), path)
+
+
+def inotify_rm_watch(fd: int, watch: int) -> None:
+    """inotify_rm_watch(2). Nothing where the kernel has taken it away already, with its directory."""
+    _libc.inotify_rm_watch(ctypes.c_int(fd), ctypes.c_int(watch))
 
 
 def syncfs(fd: int) -> None:

@@ -20,9 +20,12 @@ from execd.containers import Containers
 from execd.execs import Execs
 from execd.fsck import Fsck
 from execd.lives import Lives
+from execd.logs.compress import Compression
+from execd.logs.forward import Forwards
+from execd.logs.watch import Watches
 from execd.places import Places
 from execd.probes import Probes
-from execd.records import MIGRATIONS, Records
+from execd.records import MIGRATIONS, Entry, Records
 from execd.restart import Restart
 from execd.restarts import Restarts
 from execd.runtimes import Runtimes
@@ -63,21 +66,34 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     )
     probes = Probes(records, execs, operations)
     await restart.carry_on()
-    starts.on_running = probes.watch
+    watches = Watches()
+    forwards = Forwards(places, pool, watches, operations, Path(settings.journal), lives.log_lost)
+    compression = Compression(places, operations)
+    lives.on_rotated = compression.catch_up
+
+    def begun(entry: Entry) -> None:
+        probes.watch(entry)
+        forwards.follow(entry)
+
+    starts.on_running = begun
     for entry in records:
         if entry.is_running():
             probes.watch(entry)
+        if entry.container.status.incarnation:
+            forwards.follow(entry)
+            compression.catch_up(entry)
     runtime.epoch, runtime.facts = store.epoch, runtimes.probe()
     runtime.fsck = Fsck(records, lives, restart, places, runtimes).check
-    containers = Containers(records, lives, starts, changes, places, pool, frozenset(runtimes.paths),
-                            Path(settings.init))
+    containers = Containers(
+        records, lives, starts, changes, places, pool, forwards, frozenset(runtimes.paths), settings
+    )
     probes.on_unhealthy = containers.end_unhealthy
-    statistics.publish(records)
+    statistics.publish(records, forwards.failing)
     runtime.server.add(
         exec_pb2_grpc.add_ContainerServiceServicer_to_server,
         ContainerService(  # type: ignore[abstract]  # an rpc that is not built is refused by its name
             store, events, records, containers, changes, updates, starts, execs, lives, places, operations, pool,
-            CgroupLock(operations, pool), Archives(records, places, shim_mount),
+            CgroupLock(operations, pool), Archives(records, places, shim_mount), watches, forwards,
         ),
         "pier.exec.v1.ContainerService",
     )
@@ -92,6 +108,8 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
         await runtimes.close()
         zygote.close()
         await operations.close()
+        watches.close()
+        compression.close()
         await lives.close()
         pool.close()
         await store.close()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from typing import Final
 
 from chassis import ids
 from chassis.blocking import Pool
-from chassis.errors import Conflict, InvalidArgument
+from chassis.errors import Conflict, DeadlineExceeded, InvalidArgument
 from chassis.stages import stage
 from execd import name_files
 from execd.freezer import Freezer
@@ -16,6 +18,8 @@ from execd.places import Places, write_file
 from execd.records import Entry, Note, Records
 from pier.exec.v1 import exec_pb2
 
+FREEZE_WITHIN: Final = 10.0
+_PAUSE: Final = 0.005
 _MESSAGE_MAX: Final = 4096
 _TOLD: Final = ("commit", "export", "restart")
 RUNNING: Final = exec_pb2.CONTAINER_STATE_RUNNING
@@ -40,7 +44,7 @@ class Changes:
             if not entry.is_running():
                 raise Conflict(f"Container {entry.id} is not running", reason="NOT_RUNNING", field="id")
             async with stage("pause.freeze"):
-                await self._pool.run(self._freezer(entry).freeze)
+                await self._freeze(entry)
             await self._records.change(entry, "pause.record", _to(PAUSED), [Note("pause")])
 
     async def unpause(self, request: exec_pb2.UnpauseContainerRequest) -> None:
@@ -56,6 +60,11 @@ class Changes:
         async with entry.lock:
             if entry.state == PAUSED:
                 await self._thaw(entry, "stop")
+
+    async def thaw_unasked(self, entry: Entry) -> None:
+        """Somebody else has frozen it, and it is to end."""
+        async with stage("kill.thaw"):
+            await self._pool.run(self._freezer(entry).thaw)
 
     async def adopt(self, entry: Entry) -> None:
         """After a restart: the record follows the kernel."""
@@ -129,13 +138,22 @@ class Changes:
             if wanted != now:
                 write_file(path, wanted)
 
+    async def _freeze(self, entry: Entry) -> None:
+        """DeadlineExceeded (STUCK) where a process is stuck in the kernel; then none stays frozen."""
+        freezer, deadline = self._freezer(entry), time.monotonic() + FREEZE_WITHIN
+        while not await self._pool.run(freezer.freeze):
+            if time.monotonic() > deadline:
+                await self._pool.run(freezer.thaw)
+                raise DeadlineExceeded(f"the processes do not freeze within {FREEZE_WITHIN:.0f} s", reason="STUCK")
+            await asyncio.sleep(_PAUSE)
+
     async def _thaw(self, entry: Entry, verb: str) -> None:
         async with stage(f"{verb}.thaw"):
             await self._pool.run(self._freezer(entry).thaw)
         await self._records.change(entry, f"{verb}.record_running", _to(RUNNING), [Note("unpause")])
 
     def _freezer(self, entry: Entry) -> Freezer:
-        return Freezer(self._places.cgroup(entry.id))
+        return Freezer(self._places.cgroup(entry.container))
 
     def _is_frozen(self, entry: Entry) -> bool:
         return self._freezer(entry).is_frozen()

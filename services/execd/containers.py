@@ -14,15 +14,18 @@ from typing import Final
 
 from chassis import ids, signals
 from chassis.blocking import Pool
-from chassis.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, NotModified, PierError
+from chassis.errors import AlreadyExists, Conflict, DeadlineExceeded, InvalidArgument, NotFound, NotModified, PierError
 from chassis.events import timestamp
 from chassis.logs import logger
 from chassis.stages import stage
 from execd.changes import Changes
 from execd.lives import EXITED, RESTARTING, Lives
+from execd.logs import options
+from execd.logs.forward import Forwards
 from execd.oci import mounts, validate
 from execd.places import Places
 from execd.records import Entry, Note, Records, last_exit
+from execd.settings import ExecdSettings
 from execd.shims import ShimGone
 from execd.start import CREATED, Starts
 from pier.exec.v1 import exec_pb2
@@ -30,7 +33,7 @@ from pier.exec.v1 import exec_pb2
 CREATING: Final = exec_pb2.CONTAINER_STATE_CREATING
 REMOVING: Final = exec_pb2.CONTAINER_STATE_REMOVING
 STOP_TIMEOUT: Final = 10
-KILL_WITHIN: Final = 30.0
+_THAW_AFTER: Final = 1.0
 _PAGE: Final = 500
 _HANDLED: Final = (REMOVING, exec_pb2.CONTAINER_STATE_DEAD)
 
@@ -39,7 +42,7 @@ class Containers:
     """The verbs over one set of records."""
 
     def __init__(self, records: Records, lives: Lives, starts: Starts, changes: Changes, places: Places, pool: Pool,
-                 runtimes: frozenset[str], init: Path) -> None:
+                 forwards: Forwards, runtimes: frozenset[str], settings: ExecdSettings) -> None:
         self._records = records
         self._lives = lives
         self._starts = starts
@@ -47,7 +50,10 @@ class Containers:
         self._places = places
         self._pool = pool
         self._runtimes = runtimes
-        self._init = init
+        self._init = Path(settings.init)
+        self._forwards = forwards
+        self._journal = Path(settings.journal)
+        self._kill_within = settings.kill_within
 
     async def create(self, request: exec_pb2.CreateContainerRequest) -> tuple[exec_pb2.Container, list[str]]:
         """Take id and name. The record and its warnings."""
@@ -56,6 +62,7 @@ class Containers:
         ids.namespace(request.owner.namespace, "owner.namespace")
         ids.key(request.owner.manager, "owner.manager")
         warnings = validate.container(request.spec, self._runtimes)
+        options.check_host(request.spec.log, self._journal)
         if request.spec.init and not self._init.is_file():
             raise Conflict(f"this node has no init for containers: {self._init} is not there", reason="NO_INIT",
                            field="spec.init", expected="the init setting of execd to name a program")
@@ -63,7 +70,7 @@ class Containers:
             id=container_id, name=request.name, owner=request.owner, spec=request.spec, extensions=request.extensions,
             created_at=timestamp(time.time_ns()), status=exec_pb2.ContainerStatus(state=CREATING),
         )
-        if validate.log_limits(request.spec.log)[0] == "json":
+        if request.spec.log.driver in ("", "json-file", "local"):
             container.log_path = os.fsencode(self._places.log(container_id))
         fingerprint = request.SerializeToString(deterministic=True)
         entry = await self._records.create(container, fingerprint)
@@ -173,7 +180,7 @@ class Containers:
             )
         if entry.is_running():
             async with stage("remove.kill"):
-                await self._kill(entry, entry.container.status.incarnation)
+                await self._kill_for_good(entry)
         async with entry.lock:
             if entry.is_running():
                 raise Conflict(f"container {entry.id[:12]} was started meanwhile", reason="RUNNING", field="id")
@@ -200,6 +207,7 @@ class Containers:
                 return
             if entry.state != REMOVING:
                 raise Conflict(f"the removal of {entry.id[:12]} was not begun", reason="BAD_STATE", field="id")
+            await self._forwards.drop(entry)
             async with stage("remove.files"):
                 await self._pool.run(self._places.remove_home, entry.id)
             await self._records.remove(entry)
@@ -260,13 +268,31 @@ class Containers:
             if error.reason != "BAD_STATE":  # it has ended: its record is on the way
                 raise
 
+    async def _kill_for_good(self, entry: Entry) -> None:
+        """Where its process is stuck in the kernel, its end whenever it comes makes its removal go on."""
+        try:
+            await self._kill(entry, entry.container.status.incarnation)
+        except DeadlineExceeded as error:
+            async with entry.lock:
+                if entry.is_running():
+                    await self._records.change(entry, "remove.record_for_later", _removed_at_end)
+            raise DeadlineExceeded(f"{error.message}; it is removed when it has ended", reason=error.reason,
+                                   field="id") from error
+
     async def _kill(self, entry: Entry, incarnation: int) -> None:
-        if entry.is_running():
-            await self._signal(entry, signal.SIGKILL)
-            await self._changes.let_end(entry)
-            if not await self._wait_end(entry, incarnation, KILL_WITHIN):
-                raise Conflict(f"container {entry.id[:12]} does not end although it was killed", reason="STUCK",
-                               field="id")
+        """DeadlineExceeded (STUCK) where the kernel does not let its process go."""
+        if not entry.is_running():
+            return
+        await self._signal(entry, signal.SIGKILL)
+        await self._changes.let_end(entry)
+        if await self._wait_end(entry, incarnation, min(_THAW_AFTER, self._kill_within)):
+            return
+        await self._changes.thaw_unasked(entry)
+        if not await self._wait_end(entry, incarnation, self._kill_within):
+            raise DeadlineExceeded(
+                f"container {entry.id[:12]} was killed and does not end: a process of it is stuck in the kernel",
+                reason="STUCK", field="id",
+            )
 
     async def _wait_end(self, entry: Entry, incarnation: int, timeout: float | None) -> bool:
         async def ended() -> None:
@@ -282,6 +308,10 @@ class Containers:
 
 def _stopped_by_hand(container: exec_pb2.Container) -> None:
     container.status.stopped_by_hand = True
+
+
+def _removed_at_end(container: exec_pb2.Container) -> None:
+    container.status.remove_at_end = container.status.stopped_by_hand = True
 
 
 def _ended_by_hand(container: exec_pb2.Container) -> None:

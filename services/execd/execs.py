@@ -81,6 +81,8 @@ class Execs:
         def write(connection: sqlite3.Connection) -> None:
             connection.execute("INSERT INTO execs VALUES (?, ?, ?, '', ?)",
                                (exec_id, entry.id, fingerprint, made.SerializeToString()))
+            note = Note(f"exec_create: {_command(made)}", {"execID": exec_id})
+            self._records.append(connection, entry.container, note, None)
 
         try:
             await self._store.write("exec_create.record", write)
@@ -224,9 +226,8 @@ class Execs:
             changed.pid = pid
             changed.running = not changed.HasField("exit")
 
-        command = " ".join(os.fsdecode(word) for word in made.process.args)
         return await self._change(made.id, "exec_start.record", edit,
-                                  note=Note(f"exec_start: {command}", {"execID": made.id}))
+                                  note=Note(f"exec_start: {_command(made)}", {"execID": made.id}))
 
     async def _record_end(self, entry: Entry, exec_id: str, exit_: protocol.Exit) -> None:
         made = self._execs.get(exec_id)
@@ -277,6 +278,10 @@ class Execs:
     def _forget(self, exec_id: str) -> None:
         for table in (self._execs, self._fingerprints, self._started, self._locks):
             table.pop(exec_id, None)
+
+
+def _command(made: exec_pb2.Exec) -> str:
+    return " ".join(os.fsdecode(word) for word in made.process.args)
 
 
 def _mark_started(changed: exec_pb2.Exec) -> None:

@@ -6,15 +6,10 @@ Source: Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst, cgroup-v2.rst
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-from typing import Final
 
-from chassis.errors import DeadlineExceeded, Internal
+from chassis.errors import Internal
 from execd.shim import cgroups
-
-FREEZE_WITHIN: Final = 10.0
-_PAUSE: Final = 0.005
 
 
 class Freezer:
@@ -30,14 +25,10 @@ class Freezer:
             elif not hierarchy.controllers and (directory / "cgroup.freeze").exists():
                 self._v2 = directory
 
-    def freeze(self) -> None:
-        """Returns when all are frozen. DeadlineExceeded where one is stuck in the kernel; then none stays frozen."""
-        deadline = time.monotonic() + FREEZE_WITHIN
-        while not self._frozen_now(True):
-            if time.monotonic() > deadline:
-                self.thaw()
-                raise DeadlineExceeded(f"the processes do not freeze within {FREEZE_WITHIN:.0f} s", reason="STUCK")
-            time.sleep(_PAUSE)
+    def freeze(self) -> bool:
+        """Ask for it; whether all are frozen by now. To be asked again: one may be stuck in the kernel, and v1 wants it
+        while processes are being born."""
+        return self._frozen_now(True)
 
     def thaw(self) -> None:
         self._frozen_now(False)
@@ -52,7 +43,7 @@ class Freezer:
             return False
 
     def _frozen_now(self, wanted: bool) -> bool:
-        """Ask for the state; whether it is reached. v1 wants to be asked again while processes are being born."""
+        """Ask for the state; whether it is reached."""
         try:
             if self._v1 is not None:
                 self._v1.write_text("FROZEN" if wanted else "THAWED")

@@ -13,6 +13,7 @@ from execd.records import Records
 from execd.restart import Restart
 from execd.runtimes import Runtimes
 from execd.shim import cgroups
+from execd.strays import stray_cgroups
 from pier.system.v1 import system_pb2
 
 
@@ -59,13 +60,11 @@ class Fsck:
         return busy | self._runtimes.probing
 
     def _cgroups(self) -> list[tuple[Path, str]]:
-        alive = self._alive() | {"shims"}
+        alive = self._alive()
         found = []
         for hierarchy in cgroups.hierarchies():
             parent = Path(hierarchy.mount) / self._places.cgroup_parent
-            if parent.is_dir():
-                found += [(path, "CGROUP_WITHOUT_RECORD") for path in parent.iterdir()
-                          if path.is_dir() and path.name not in alive]
+            found += [(path, "CGROUP_WITHOUT_RECORD") for path in stray_cgroups(parent, alive)]
         return found
 
     def _directories(self) -> list[tuple[Path, str]]:

@@ -24,13 +24,16 @@ _V1: Final = {
     ("cpu", "shares"): ("cpu", "cpu.shares"),
     ("cpu", "period"): ("cpu", "cpu.cfs_period_us"),
     ("cpu", "quota"): ("cpu", "cpu.cfs_quota_us"),
+    ("cpu", "realtimePeriod"): ("cpu", "cpu.rt_period_us"),
+    ("cpu", "realtimeRuntime"): ("cpu", "cpu.rt_runtime_us"),
     ("cpu", "cpus"): ("cpuset", "cpuset.cpus"),
     ("cpu", "mems"): ("cpuset", "cpuset.mems"),
     ("pids", "limit"): ("pids", "pids.max"),
     ("blockIO", "weight"): ("blkio", "blkio.weight"),
 }
 _UNLIMITED: Final = {("memory", "limit"): "-1", ("memory", "swap"): "-1", ("memory", "reservation"): "-1",
-                     ("cpu", "quota"): "-1", ("pids", "limit"): "max", ("memory", "disableOOMKiller"): "0"}
+                     ("cpu", "quota"): "-1", ("pids", "limit"): "max", ("memory", "disableOOMKiller"): "0",
+                     ("cpu", "realtimeRuntime"): "0"}
 """What v1 takes where a limit is taken away."""
 
 

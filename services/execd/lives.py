@@ -15,13 +15,13 @@ from typing import Any, Final
 
 from chassis import kernel
 from chassis.blocking import Pool
-from chassis.errors import Conflict, PierError
+from chassis.errors import Conflict, PierError, Unavailable
 from chassis.events import timestamp
 from chassis.logs import logger
 from chassis.operations import Operations
 from chassis.stages import stage
 from execd import policy, statistics
-from execd.oci import validate
+from execd.logs import options, tag
 from execd.places import Places
 from execd.records import Entry, Note, Records
 from execd.runtimes import Runtimes
@@ -31,6 +31,7 @@ from pier.exec.v1 import exec_pb2
 
 RUNNING: Final = exec_pb2.CONTAINER_STATE_RUNNING
 EXITED: Final = exec_pb2.CONTAINER_STATE_EXITED
+REMOVING: Final = exec_pb2.CONTAINER_STATE_REMOVING
 RESTARTING: Final = exec_pb2.CONTAINER_STATE_RESTARTING
 _STARTABLE: Final = (exec_pb2.CONTAINER_STATE_CREATED, EXITED, RESTARTING)
 _REAP_TRIES: Final = 200
@@ -39,7 +40,8 @@ ExecEnded = Callable[[Entry, str, protocol.Exit], None]
 
 class Lives:
     """Shims of all containers. ``on_exec_exit`` is told each exec's end, ``on_unseen_end`` a container's whose shim was
-    killed: nobody will tell of its execs any more; ``on_another`` each that its policy gives another life."""
+    killed: nobody will tell of its execs any more; ``on_another`` each that its policy gives another life;
+    ``on_rotated`` each whose log has another old file."""
 
     def __init__(
         self, records: Records, places: Places, zygote: Zygote, runtimes: Runtimes, operations: Operations, pool: Pool,
@@ -53,6 +55,7 @@ class Lives:
         self.on_exec_exit: ExecEnded | None = None
         self.on_unseen_end: Callable[[Entry], Coroutine[Any, Any, None]] | None = None
         self.on_another: Callable[[Entry], None] | None = None
+        self.on_rotated: Callable[[Entry], None] | None = None
 
     async def shim_for_next(self, entry: Entry, step: str) -> ShimLink:
         """The shim of the next life of a container that does not run: the one that an Attach forked, or a new one."""
@@ -73,6 +76,10 @@ class Lives:
                 await self._zygote.fork(link, self._shim_spec(entry, incarnation))
         entry.shim = link
         await link.watch()
+        if _needs_form(entry) > link.description["log"].get("form", 1):
+            await self.release(entry, link)
+            raise Unavailable("the zygote is of an older version, whose shims do not know these log options: start it again",
+                              reason="OLD_ZYGOTE")
         return link
 
     async def adopt(self, entry: Entry, incarnation: int) -> ShimLink | None:
@@ -96,12 +103,15 @@ class Lives:
 
     def _shim_spec(self, entry: Entry, incarnation: int) -> protocol.ShimSpec:
         process = entry.container.spec.process
-        driver, most, files = validate.log_limits(entry.container.spec.log)
+        kept = options.judge(entry.container.spec.log)
         return protocol.ShimSpec(
             id=entry.id, run_dir=str(self._places.run_dir(entry.id, incarnation)),
             cgroup_parent=self._places.cgroup_parent, tty=process.terminal, stdin=process.stdin_open,
             stdin_once=process.stdin_once, exit_path=str(self._places.exit(entry.id, incarnation)),
-            log=protocol.LogSpec(driver, str(self._places.log(entry.id)), most, files),
+            log=protocol.LogSpec(
+                "none" if kept.driver == "none" else "json", str(self._places.log(entry.id)), kept.max_bytes,
+                kept.max_files, tag.record_attributes(entry.container),
+            ),
         )
 
     async def close(self) -> None:
@@ -124,8 +134,16 @@ class Lives:
                 self._operations.spawn("exit.record", lambda: self._ended(entry, link, exit_))
             elif self.on_exec_exit is not None:
                 self.on_exec_exit(entry, message["target"], exit_)
+        elif message["event"] == "detached":
+            target = message["target"]
+            note = Note("detach") if target == "init" else Note("exec_detach", {"execID": target})
+            self._operations.spawn("detach.tell", lambda: self._records.tell(entry, "detach.tell", note))
         elif message["event"] == "log_lost":
-            self._operations.spawn("log.lost", lambda: self._log_lost(entry, message))
+            statistics.LOG_LOST.inc(int(message["bytes"]))
+            logger().error("output was not logged", container=entry.id, bytes=message["bytes"], error=message["error"])
+            self.log_lost(entry, int(message["bytes"]))
+        elif message["event"] == "log_rotated" and self.on_rotated is not None:
+            self.on_rotated(entry)
 
     def _lost(self, link: ShimLink) -> None:
         entry = self._records.get(link.container)
@@ -134,12 +152,14 @@ class Lives:
             entry.shim = None
             self._operations.spawn("shim.lost", lambda: self.without_shim(entry, link.incarnation))
 
-    async def _log_lost(self, entry: Entry, message: Answer) -> None:
-        statistics.LOG_LOST.inc(int(message["bytes"]))
-        logger().error("output was not logged", container=entry.id, bytes=message["bytes"], error=message["error"])
+    def log_lost(self, entry: Entry, count: int) -> None:
+        """Keep with the container that ``count`` bytes of its output will not be where it was asked for."""
+        self._operations.spawn("log.lost", lambda: self._log_lost(entry, count))
+
+    async def _log_lost(self, entry: Entry, count: int) -> None:
         async with entry.lock:
             if not entry.removed:
-                await self._records.change(entry, "log.lost", lambda c: _add_loss(c, int(message["bytes"])))
+                await self._records.change(entry, "log.lost", lambda container: _add_loss(container, count))
 
     async def _ended(self, entry: Entry, link: ShimLink, exit_: protocol.Exit) -> None:
         async with entry.lock:
@@ -159,7 +179,7 @@ class Lives:
 
         def edit(container: exec_pb2.Container) -> None:
             status = container.status
-            status.state, status.pid = RESTARTING if another else EXITED, 0
+            status.state, status.pid = RESTARTING if another else REMOVING if status.remove_at_end else EXITED, 0
             status.exit.CopyFrom(told)
             status.finished_at.CopyFrom(told.time)
 
@@ -177,7 +197,7 @@ class Lives:
         async with stage("exit.release", incarnation=link.incarnation):
             link.released = True
             try:
-                await link.ask("release", cgroup=self._places.cgroup(entry.id), runtime={
+                await link.ask("release", cgroup=self._places.cgroup(entry.container), runtime={
                     "path": self._runtimes.paths[runtime], "root": str(self._runtimes.root),
                 })
             except ShimGone:
@@ -243,7 +263,8 @@ class Lives:
         )
         await self._zygote.fork(link, spec)
         try:
-            await link.ask("release", runtime=self._default_runtime(), cgroup=self._places.cgroup(container))
+            cgroup = f"{self._places.cgroup_parent}/{container}"
+            await link.ask("release", runtime=self._default_runtime(), cgroup=cgroup)
         finally:
             await link.close()
             self._places.remove_run_dir(run_dir)
@@ -293,6 +314,14 @@ class Lives:
             return None
         finally:
             os.close(pidfd)
+
+
+def _needs_form(entry: Entry) -> int:
+    """The least form of the log that the container's options need."""
+    log = entry.container.spec.log
+    kept = options.judge(log)
+    asked = kept.is_sent or (kept.compress and "compress" in log.options) or tag.record_attributes(entry.container)
+    return 2 if asked else 1
 
 
 def _ignore_event(_link: ShimLink, _message: Answer) -> None:

@@ -7,7 +7,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from execd.oci import cgroup_parent
 from execd.shims import run_directory
+from pier.exec.v1 import exec_pb2
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,10 @@ class Places:
 
     def log(self, container: str) -> Path:
         return self.home(container) / "json.log"
+
+    def sent(self, container: str) -> Path:
+        """How far the log's destination has it."""
+        return self.home(container) / "sent"
 
     def exit(self, container: str, incarnation: int) -> Path:
         return self.home(container) / f"exit-{incarnation}.json"
@@ -51,9 +57,9 @@ class Places:
     def run_dir(self, container: str, incarnation: int) -> Path:
         return run_directory(self.shims, container, incarnation)
 
-    def cgroup(self, container: str) -> str:
+    def cgroup(self, container: exec_pb2.Container) -> str:
         """Below each hierarchy's mount, without a leading slash."""
-        return f"{self.cgroup_parent}/{container}"
+        return cgroup_parent.path(self.cgroup_parent, container.spec.cgroup_parent, container.id)
 
     def make_home(self, container: str) -> None:
         (self.home(container) / "execs").mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -24,6 +24,7 @@ from execd.runtimes import Runtimes
 from execd.shim import cgroups, protocol, record
 from execd.shims import ShimGone, is_alive
 from execd.start import VERB, Starts
+from execd.strays import stray_cgroups
 from execd.updates import Updates
 from pier.exec.v1 import exec_pb2
 
@@ -74,12 +75,10 @@ class Restart:
 
     def _stray_cgroups(self) -> set[str]:
         """Cgroups of no container that runs: a probe's or a release's that a kill came between."""
-        known = {entry.id for entry in self._records if entry.is_running()} | {"shims"}
+        known = {entry.id for entry in self._records if entry.is_running()}
         parents = [Path(hierarchy.mount) / self._places.cgroup_parent for hierarchy in cgroups.hierarchies()]
         return {
-            self._places.cgroup(path.name)
-            for parent in parents if parent.is_dir()
-            for path in parent.iterdir() if path.is_dir() and path.name not in known
+            str(path.relative_to(parent.parent)) for parent in parents for path in stray_cgroups(parent, known)
         }
 
     async def _take_up(self, entry: Entry) -> None:

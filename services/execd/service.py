@@ -15,16 +15,18 @@ from chassis.events import EventLog
 from chassis.operations import Operations
 from chassis.server import first_of
 from chassis.store import Store
-from execd import attachment, logs, processes
+from execd import attachment, processes
 from execd.archive.archives import Archives
 from execd.cgroup_lock import CgroupLock
 from execd.changes import PAUSED, Changes
 from execd.containers import Containers
 from execd.execs import Execs
 from execd.lives import RESTARTING, Lives
-from execd.oci import validate
+from execd.logs import options, read
+from execd.logs.forward import Forwards
+from execd.logs.watch import Watches
 from execd.places import Places
-from execd.records import Records
+from execd.records import Entry, Note, Records
 from execd.start import Starts
 from execd.updates import Updates
 from execd.usage import Usage
@@ -41,7 +43,7 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
     def __init__(
         self, store: Store, events: EventLog, records: Records, containers: Containers, changes: Changes,
         updates: Updates, starts: Starts, execs: Execs, lives: Lives, places: Places, operations: Operations,
-        pool: Pool, cgroup_lock: CgroupLock, archives: Archives,
+        pool: Pool, cgroup_lock: CgroupLock, archives: Archives, watches: Watches, forwards: Forwards,
     ) -> None:
         self._store = store
         self._events = events
@@ -57,6 +59,8 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
         self._pool = pool
         self._cgroup_lock = cgroup_lock
         self._archives = archives
+        self._watches = watches
+        self._forwards = forwards
 
     async def _do(self, verb: str, request: Any, work: Any) -> Any:
         """Start or join the operation: it goes on to its end when this call is cancelled."""
@@ -69,14 +73,20 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
         key = f"{verb}:{fingerprint.hex()}"
         return await self._operations.run(key, fingerprint, lambda: work(request))
 
+    def _tell(self, entry: Entry, action: str, **attributes: str) -> None:
+        """An event that nothing depends on: it is durable in its order, and the call does not wait for that."""
+        note = Note(action, attributes)
+        self._operations.spawn("tell", lambda: self._records.tell(entry, f"{action}.tell", note))
+
     def _shown(self, container: exec_pb2.Container) -> exec_pb2.Container:
-        """The record with the execs that run now."""
-        running = self._execs.running_in(container.id)
-        if not running:
+        """The record with the execs that run now, and what its log's destination says."""
+        running, problem = self._execs.running_in(container.id), self._forwards.error_of(container.id)
+        if not running and not problem:
             return container
         shown = exec_pb2.Container()
         shown.CopyFrom(container)
         shown.exec_ids.extend(running)
+        shown.status.log_error = problem
         return shown
 
     async def CreateContainer(
@@ -164,6 +174,8 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
         self, request: exec_pb2.ResizeTerminalRequest, context: Any
     ) -> exec_pb2.ResizeTerminalResponse:
         await self._containers.resize(request)
+        if not request.exec_id:
+            self._tell(self._records.need(request.id), "resize", height=str(request.height), width=str(request.width))
         return exec_pb2.ResizeTerminalResponse()
 
     async def BeginRemove(self, request: exec_pb2.BeginRemoveRequest, context: Any) -> exec_pb2.BeginRemoveResponse:
@@ -215,19 +227,21 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
         self, request: exec_pb2.ReadLogsRequest, context: Any
     ) -> AsyncIterator[exec_pb2.ReadLogsResponse]:
         entry = self._records.need(request.id)
-        if validate.log_limits(entry.container.spec.log)[0] != "json":
+        if not options.judge(entry.container.spec.log).readable:
             raise Unimplemented("configured logging driver does not support reading", reason="LOG_NOT_READABLE",
                                 field="id")
         if not (request.stdout or request.stderr):
             raise InvalidArgument("Bad parameters: you must choose at least one stream", reason="BAD_FIELD",
                                   field="stdout")
-        wanted = logs.Wanted(
+        wanted = read.Wanted(
             frozenset(number for number, asked in ((1, request.stdout), (2, request.stderr)) if asked),
             request.since.ToNanoseconds() if request.HasField("since") else None,
             request.until.ToNanoseconds() if request.HasField("until") else None,
-            request.tail if request.HasField("tail") else None,
+            request.tail if request.HasField("tail") else None, request.details,
         )
-        async for batch in logs.read(entry, self._places.log(entry.id), wanted, request.follow, self._pool):
+        async for batch in read.read(
+            entry, self._places.log(entry.id), wanted, request.follow, self._pool, self._watches
+        ):
             yield batch
 
     async def Events(self, request: exec_pb2.EventsRequest, context: Any) -> AsyncIterator[exec_pb2.EventsResponse]:
@@ -242,7 +256,7 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
             status = entry.container.status
             sample = exec_pb2.StatsResponse()
             if entry.is_running():
-                sample = await self._pool.run(Usage(self._places.cgroup(entry.id), status.pid).read)
+                sample = await self._pool.run(Usage(self._places.cgroup(entry.container), status.pid).read)
             sample.incarnation = status.incarnation
             yield sample
             if request.once:
@@ -255,7 +269,8 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
         entry = self._records.need(request.id)
         if not entry.is_running():
             raise Conflict(f"container {entry.id} is not running", reason="NOT_RUNNING", field="id")
-        found = await self._pool.run(processes.listed, self._places.cgroup(entry.id))
+        found = await self._pool.run(processes.listed, self._places.cgroup(entry.container))
+        self._tell(entry, "top")
         return exec_pb2.ListProcessesResponse(processes=found)
 
     async def StatPath(self, request: exec_pb2.StatPathRequest, context: Any) -> exec_pb2.StatPathResponse:
@@ -301,6 +316,7 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
                 raise Conflict(f"container {entry.id[:12]} runs without its shim: it cannot be attached to",
                                reason="SHIM_GONE", field="id")
             link, framed = link_, not entry.container.spec.process.terminal
+            self._tell(entry, "attach")
         return exec_pb2.OpenAttachResponse(
             socket_path=str(link.attach_socket).encode(), framed=framed, incarnation=link.incarnation
         )

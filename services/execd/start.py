@@ -20,7 +20,7 @@ from chassis.errors import Conflict, Internal, NotModified, PierError, Unimpleme
 from chassis.events import timestamp
 from chassis.logs import logger
 from chassis.stages import stage
-from execd import health, joins
+from execd import health, joins, realtime
 from execd.held import Holder
 from execd.lives import EXITED, RESTARTING, RUNNING, Lives
 from execd.oci import capabilities, config, mounts, users, validate
@@ -140,11 +140,15 @@ class Starts:
             filter_ = config.Filter(None, {}) if unconfined else await self._pool.run(
                 runtime.filter, caps, spec.seccomp.custom)
             place = config.Place(
-                entry.id, str(link.rootfs), self._places.cgroup(entry.id), files, held.binds,
+                entry.id, str(link.rootfs), self._places.cgroup(entry.container), files, held.binds,
                 (*request.namespaces, *joined.namespaces), self._init,
                 str(link.run_dir / "binds" / _SHM) if joined.shm else "",
             )
             await self._pool.run(_write_document, link, spec, place, caps, filter_)
+        if spec.resources.cpu_rt_runtime:
+            async with stage("start.realtime"):
+                await self._pool.run(realtime.reserve, place.cgroup, spec.resources.cpu_rt_period,
+                                     spec.resources.cpu_rt_runtime)
         async with stage("start.runtime_run", runtime=runtime.name):
             answer = await link.ask(
                 "run", RUN_TIMEOUT, bundle=str(link.run_dir), mounts=entries, cgroup=place.cgroup,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 import prometheus_client as client
@@ -15,6 +16,9 @@ from pier.exec.v1 import exec_pb2
 EXITS: Final = client.Counter("pier_execd_exits_total", "Ends of containers' lives, by how.", ["how"])
 RESTARTS: Final = client.Counter("pier_execd_restarts_total", "Lives that restart policies began.")
 LOG_LOST: Final = client.Counter("pier_execd_log_lost_bytes_total", "Output that no log could take.")
+LOG_UNSENT: Final = client.Counter(
+    "pier_execd_log_unsent_bytes_total", "Bytes of logs that were kept here and that their destination will not get."
+)
 _HOW: Final = ("ok", "error", "signal", "oom", "unknown")
 _STATES: Final = {
     value: name.removeprefix("CONTAINER_STATE_").lower()
@@ -22,13 +26,15 @@ _STATES: Final = {
 }
 
 
-def publish(records: Records) -> None:
+def publish(records: Records, failing_destinations: Callable[[], int]) -> None:
     """Have the gauges read at each scrape; every label is there from the first one on."""
     for how in _HOW:
         EXITS.labels(how)
     metrics.gauges("pier_execd_containers", "Containers, by their state.", "state", lambda: _states(records))
     metrics.gauge("pier_execd_unhealthy_containers", "Running containers that their health check finds unhealthy.",
                   lambda: _unhealthy(records))
+    metrics.gauge("pier_execd_log_destinations_failing", "Destinations of logs that take nothing now.",
+                  failing_destinations)
 
 
 def how(exit_: exec_pb2.Exit) -> str:

@@ -15,6 +15,7 @@ from chassis.blocking import Pool
 from chassis.errors import Conflict, PierError
 from chassis.logs import logger
 from chassis.stages import stage
+from execd import realtime
 from execd.live_limits import LiveLimits
 from execd.oci import limits, validate
 from execd.places import Places
@@ -98,7 +99,9 @@ class Updates:
         old = limits.linux_resources(before)
         new = limits.linux_resources(entry.container.spec.resources)
         async with stage("update.limits"):
-            kernel = await self._pool.run(LiveLimits, self._places.cgroup(entry.id))
+            asked, cgroup = entry.container.spec.resources, self._places.cgroup(entry.container)
+            await self._pool.run(realtime.reserve, cgroup, asked.cpu_rt_period, asked.cpu_rt_runtime)
+            kernel = await self._pool.run(LiveLimits, cgroup)
             await self._pool.run(lambda: kernel.change(old, new, every=anew))
 
     async def _take_back(self, entry: Entry, kept: exec_pb2.Container) -> None:

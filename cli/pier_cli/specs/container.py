@@ -26,6 +26,8 @@ _HOST_SETTINGS = {
     "ipc": ("IpcMode", "text"), "pid": ("PidMode", "text"), "uts": ("UTSMode", "text"),
     "cgroupns": ("CgroupnsMode", "text"), "userns": ("UsernsMode", "text"), "runtime": ("Runtime", "text"),
     "volume-driver": ("VolumeDriver", "text"),
+    "cgroup-parent": ("CgroupParent", "text"), "cpu-rt-period": ("CpuRealtimePeriod", "number"),
+    "cpu-rt-runtime": ("CpuRealtimeRuntime", "number"),
     **LIMITS, "shm-size": ("ShmSize", "number"),
     "oom-score-adj": ("OomScoreAdj", "number"),
     "rm": ("AutoRemove", "flag"), "privileged": ("Privileged", "flag"), "read-only": ("ReadonlyRootfs", "flag"),

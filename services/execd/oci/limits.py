@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from chassis.errors import InvalidArgument
+from execd import realtime
 from pier.exec.v1 import exec_pb2
 
 MEMORY_MIN: Final = 6 << 20
@@ -69,6 +70,13 @@ def check(resources: exec_pb2.Resources, field: str = "spec.resources") -> list[
             raise _range(f"Invalid value {value!a} for {name}", f"{field}.{name}", '"0-2,7"')
     if resources.HasField("cpu_shares") and resources.cpu_shares and not 2 <= resources.cpu_shares <= 262144:
         raise _range("CPU shares are 2 to 262144", f"{field}.cpu_shares", "2 to 262144")
+    if resources.cpu_rt_period or resources.cpu_rt_runtime:
+        if realtime.root() is None:
+            raise InvalidArgument("Your kernel does not support CPU real-time scheduler", reason="NO_REALTIME",
+                                  field=f"{field}.cpu_rt_runtime", expected="cgroup v1 with cpu.rt_runtime_us")
+        if resources.cpu_rt_runtime > (resources.cpu_rt_period or 1_000_000):
+            raise _contradiction("cpu real-time runtime cannot be higher than cpu real-time period",
+                                 f"{field}.cpu_rt_runtime")
     if resources.HasField("pids") and resources.pids < -1:
         raise _range("PIDs limit is -1 for unlimited, or positive", f"{field}.pids", "at least -1")
     if resources.HasField("blkio_weight") and resources.blkio_weight and not 10 <= resources.blkio_weight <= 1000:
@@ -107,6 +115,10 @@ def linux_resources(resources: exec_pb2.Resources) -> dict[str, Any]:
         cpu["period"] = resources.cpu_period
     if resources.cpu_quota:
         cpu["quota"] = resources.cpu_quota
+    if resources.cpu_rt_period:
+        cpu["realtimePeriod"] = resources.cpu_rt_period
+    if resources.cpu_rt_runtime:
+        cpu["realtimeRuntime"] = resources.cpu_rt_runtime
     if resources.cpuset_cpus:
         cpu["cpus"] = resources.cpuset_cpus
     if resources.cpuset_mems:

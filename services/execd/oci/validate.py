@@ -9,7 +9,8 @@ from typing import Final
 from chassis import signals
 from chassis.errors import InvalidArgument, Unimplemented
 from execd import health, policy, seccomp
-from execd.oci import block_io, capabilities, cdi, devices, limits, mounts, sysctls, users
+from execd.logs import options
+from execd.oci import block_io, capabilities, cdi, cgroup_parent, devices, limits, mounts, sysctls, users
 from pier.exec.v1 import exec_pb2
 
 RLIMITS: Final = frozenset({
@@ -18,11 +19,7 @@ RLIMITS: Final = frozenset({
 })
 RESERVED_ANNOTATIONS: Final = ("run.oci.", "org.systemd.property.", "pier.")
 """Prefixes by which annotations steer the runtime or the engine: never a client's or an image's to give."""
-LOG_OPTIONS: Final = frozenset({"max-size", "max-file"})
-LOG_DRIVERS: Final = ("json-file", "local", "none")
 _HOSTNAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_])?")
-_SIZE: Final = re.compile(r"(\d{1,15})([bkmg]?)", re.IGNORECASE)
-_UNITS: Final = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _ARGS_MAX: Final = 1 << 20
 _JOINABLE: Final = frozenset({exec_pb2.NAMESPACE_KIND_PID, exec_pb2.NAMESPACE_KIND_IPC})
 _FRESH_ONLY: Final = frozenset({exec_pb2.NAMESPACE_KIND_USER})
@@ -51,7 +48,7 @@ def container(spec: exec_pb2.ContainerSpec, runtimes: frozenset[str]) -> list[st
     signals.parse(spec.stop_signal, 15, "spec.stop_signal")
     if spec.HasField("stop_timeout") and spec.stop_timeout < -1:
         raise InvalidArgument("stop timeout is -1 or more seconds", reason="OUT_OF_RANGE", field="spec.stop_timeout")
-    log_limits(spec.log)
+    options.judge(spec.log)
     if spec.runtime and spec.runtime not in runtimes:
         raise InvalidArgument(f"unknown or invalid runtime name: {ascii(spec.runtime)[1:-1]}", reason="BAD_RUNTIME",
                               field="spec.runtime", expected=", ".join(sorted(runtimes)))
@@ -79,9 +76,9 @@ def container(spec: exec_pb2.ContainerSpec, runtimes: frozenset[str]) -> list[st
     _health_check(spec.health_check)
     if spec.seccomp.WhichOneof("profile") == "custom":
         seccomp.load_profile(spec.seccomp.custom)
-    for name, present in (("sandbox_id", spec.sandbox_id), ("cgroup_parent", spec.cgroup_parent)):
-        if present:
-            raise _not_built(f"{name} in a container's spec", f"spec.{name}")
+    cgroup_parent.check(spec.cgroup_parent, "spec.cgroup_parent")
+    if spec.sandbox_id:
+        raise _not_built("sandbox_id in a container's spec", "spec.sandbox_id")
     return warnings
 
 
@@ -160,37 +157,6 @@ def namespace(reference: exec_pb2.NamespaceRef) -> None:
         raise InvalidArgument("a namespace's path is absolute", reason="BAD_FIELD", field="spec.namespaces.path")
     if source == "path" and reference.kind != exec_pb2.NAMESPACE_KIND_NETWORK:
         raise _not_built("pinned namespaces other than network ones", "spec.namespaces")
-
-
-def log_limits(log: exec_pb2.LogSpec) -> tuple[str, int, int]:
-    """(driver "json" or "none", bytes of one file or 0 for no limit, number of files). Where not given 10 MiB × 3, and
-    20 MiB × 5 for ``local``, whose form is its engine's own matter: ours is json-file's."""
-    if log.driver not in ("", *LOG_DRIVERS):
-        raise Unimplemented(f"logging driver {ascii(log.driver)[1:-1]} is not built", reason="LOG_DRIVER",
-                            field="spec.log.driver", expected=", ".join(LOG_DRIVERS))
-    for key, value in log.options.items():
-        if log.driver == "local" and (key, value) == ("compress", "false"):
-            continue
-        if log.driver == "local" and key == "compress":
-            raise _not_built("compressed logs", "spec.log.options.compress")
-        if key not in LOG_OPTIONS:
-            raise InvalidArgument(f"unknown log opt {key!a} for {log.driver or 'json-file'} log driver",
-                                  reason="BAD_LOG_OPTION", field="spec.log.options", expected="max-size, max-file")
-    default_size, default_files = ("20m", "5") if log.driver == "local" else ("10m", "3")
-    size = log.options.get("max-size", default_size)
-    files = log.options.get("max-file", default_files)
-    match = _SIZE.fullmatch(size)
-    if size == "-1":
-        most = 0
-    elif match and int(match[1]) > 0:
-        most = int(match[1]) * _UNITS[match[2].lower()]
-    else:
-        raise InvalidArgument(f"invalid max-size {size!a}", reason="BAD_LOG_OPTION", field="spec.log.options",
-                              expected='"10m"')
-    if not files.isdigit() or not 1 <= int(files) <= 1000:
-        raise InvalidArgument(f"invalid max-file {files!a}", reason="BAD_LOG_OPTION", field="spec.log.options",
-                              expected="1 to 1000")
-    return ("none" if log.driver == "none" else "json"), most, int(files)
 
 
 def _not_built(what: str, field: str) -> Unimplemented:

@@ -11,5 +11,6 @@ imported, so that a shim costs little more than the pages it writes to.
 ``jsonlog``   the log file                                 ``record``   durable exit records
 ``stdio``     pipes and terminals                          ``doors``    the two sockets
 ``cgroups``   where the shim stands, out-of-memory kills   ``main``     from a forked child to a shim
-``steps``     what a trace shows
+``steps``     what a trace shows                           ``release``  the end of what a container had
+``description``  what a shim says of itself
 """

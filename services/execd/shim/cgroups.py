@@ -9,6 +9,7 @@ import os
 from typing import Final, NamedTuple
 
 _SHIMS: Final = "shims"
+_ID_LENGTH: Final = 64
 
 
 class Hierarchy(NamedTuple):
@@ -87,12 +88,18 @@ def own_places() -> list[str]:
 
 
 def remove(parent: str) -> bool:
-    """Remove the instance's empty cgroups; False where a shim or a container is still in one."""
+    """Remove the instance's empty cgroups, and what containers have asked for as their parent below it; False where a
+    shim or a container is still in one."""
     done = True
     for hierarchy in hierarchies():
-        for path in (f"{hierarchy.mount}/{parent}/{_SHIMS}", f"{hierarchy.mount}/{parent}"):
+        made = []
+        for directory, below, _ in os.walk(f"{hierarchy.mount}/{parent}"):
+            # What lies below a container's is its own, also where it is empty now.
+            below[:] = [name for name in below if len(name) != _ID_LENGTH]
+            made.append(directory)
+        for directory in reversed(made):
             try:
-                os.rmdir(path)
+                os.rmdir(directory)
             except FileNotFoundError:
                 continue
             except OSError:

@@ -32,6 +32,7 @@ class Target(Protocol):
     def input_ended(self, client: Client) -> None: ...
     def client_drained(self, client: Client) -> None: ...
     def client_gone(self, client: Client) -> None: ...
+    def client_detached(self, client: Client) -> None: ...
 
 
 class Client:
@@ -168,6 +169,7 @@ class Client:
         if data and self.feeds and not self._target.feed(self, data):
             self._reading = False
         if detached:
+            self._target.client_detached(self)
             self.close()
         elif not self.closed:
             self._update()

@@ -9,10 +9,16 @@ touches), and then the end of one record and the beginning of the next. That is 
 
 A full disk never stops the container and never loses silently: what cannot be written is counted, the file stays
 whole records, and the next block is tried again.
+
+Files. ``path`` is written; rotation makes it ``path.1``, the newest old one. Each says by the attribute START where in
+the whole log it begins, in bytes, so that a position in the log outlives renames, and what is missing can be counted.
+Who compresses an old file (``path.1.gz``) exchanges the two under the directory's lock; rotation waits for nobody, it
+is put off while the lock is held.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from collections.abc import Callable
@@ -21,6 +27,9 @@ from typing import Final
 
 RECORD_MAX: Final = 16384
 """Bytes of output in one record, Docker's figure; up to 3 fewer where a UTF-8 sequence would be cut."""
+START: Final = "trusted.pier.start"
+"""Extended attribute of a log file: bytes of the whole log before its first one, decimal."""
+COMPRESSED: Final = ".gz"
 _MARK: Final = "\udc0a"
 _STREAMS: Final = {1: "stdout", 2: "stderr"}
 
@@ -58,10 +67,12 @@ def split_long(data: bytes) -> list[bytes]:
     return pieces
 
 
-def encode(data: bytes, stream: int, stamp: str) -> bytes:
-    """``data``, whole lines (the last may lack its newline), as records, each on a line."""
+def encode(data: bytes, stream: int, stamp: str, attributes: str = "") -> bytes:
+    """``data``, whole lines (the last may lack its newline), as records, each on a line. ``attributes`` is the JSON
+    object that each record carries as ``attrs``, or ""."""
     head = '{"log":"'
-    tail = f'","stream":"{_STREAMS[stream]}","time":"{stamp}"}}\n'
+    more = f',"attrs":{attributes}' if attributes else ""
+    tail = f'","stream":"{_STREAMS[stream]}"{more},"time":"{stamp}"}}\n'
     text = data.decode("utf-8", "replace").replace("\n", _MARK)
     body = encode_basestring(text)[1:-1]
     if body.endswith(_MARK):
@@ -72,12 +83,17 @@ def encode(data: bytes, stream: int, stamp: str) -> bytes:
 
 
 class JsonLog:
-    """The open log of one container. ``on_loss(bytes, records, error)`` is told of each block that was not written."""
+    """The open log of one container. ``on_loss(bytes, records, error)`` is told of each block that was not written,
+    ``on_rotated()`` each time that there is another old file."""
 
     def __init__(
-        self, path: str, max_bytes: int, max_files: int, on_loss: Callable[[int, int, str], None]
+        self, path: str, max_bytes: int, max_files: int, on_loss: Callable[[int, int, str], None],
+        attributes: str = "", on_rotated: Callable[[], None] | None = None,
     ) -> None:
         self._path = path
+        self._attributes = attributes
+        self._on_rotated = on_rotated
+        self._start = 0
         self._max_bytes = max_bytes
         self._max_files = max(1, max_files)
         self._on_loss = on_loss
@@ -117,10 +133,24 @@ class JsonLog:
             self._fd = -1
 
     def _open(self) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(self._path, flags, 0o600)
+        fresh = f"{self._path}.new"
+        if os.path.exists(fresh) and not os.path.exists(self._path):
+            os.rename(fresh, self._path)  # a kill came between the renames of a rotation
+        self._fd = self._create(self._path)
         self._size = os.fstat(self._fd).st_size
+        self._mark()
         self._mend()
+
+    def _create(self, path: str) -> int:
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+    def _mark(self) -> None:
+        """Say, or learn, where in the log the open file begins."""
+        try:
+            self._start = int(os.getxattr(self._fd, START))
+        except (OSError, ValueError):
+            if not self._size:
+                _say_start(self._fd, self._start)
 
     def _mend(self) -> None:
         """A file that a killed predecessor left in the middle of a record ends with a newline again."""
@@ -131,7 +161,7 @@ class JsonLog:
                     self._size += os.write(self._fd, b"\n")
 
     def _append(self, data: bytes, stream: int, stamp: str) -> None:
-        block = memoryview(encode(data, stream, stamp))
+        block = memoryview(encode(data, stream, stamp, self._attributes))
         try:
             if self._fd < 0:
                 self._open()
@@ -160,16 +190,52 @@ class JsonLog:
         self._on_loss(len(data), records, self.last_error)
 
     def _rotate(self) -> None:
-        """path.1 is the newest old file. A rename that fails keeps the current file growing: nothing is lost."""
+        """path.1 is the newest old file. What fails, or is locked, leaves the current file growing: nothing is lost."""
+        fresh = f"{self._path}.new"
+        start = self._start + self._size
+        directory = os.open(os.path.dirname(self._path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fd = self._create(fresh)
+            _say_start(fd, start)
+            try:
+                self._shift()
+                os.rename(fresh, self._path)
+            except OSError:
+                os.close(fd)
+                raise
+        except OSError:
+            return
+        finally:
+            os.close(directory)
         os.close(self._fd)
-        self._fd = -1
-        if self._max_files == 1:
-            os.unlink(self._path)
-        else:
-            for index in range(self._max_files - 1, 0, -1):
-                source = f"{self._path}.{index - 1}" if index > 1 else self._path
+        self._fd, self._start, self._size = fd, start, 0
+        if self._on_rotated is not None and self._max_files > 1:
+            self._on_rotated()
+
+    def _shift(self) -> None:
+        """Every old file one further, the oldest is gone."""
+        last = self._max_files - 1
+        for suffix in ("", COMPRESSED) if last else ():
+            _remove(f"{self._path}.{last}{suffix}")
+        for index in range(last, 0, -1):
+            for suffix in ("", COMPRESSED) if index > 1 else ("",):
+                source = f"{self._path}.{index - 1}{suffix}" if index > 1 else self._path
                 try:
-                    os.rename(source, f"{self._path}.{index}")
+                    os.rename(source, f"{self._path}.{index}{suffix}")
                 except FileNotFoundError:
                     pass
-        self._open()
+
+
+def _say_start(fd: int, start: int) -> None:
+    try:
+        os.setxattr(fd, START, str(start).encode())
+    except OSError:
+        pass  # a file system without such attributes: what needs them says so
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass

@@ -25,11 +25,12 @@ _STREAMS: Final = (1, 2)
 
 
 class Process:
-    """``on_gone`` is called when an ended or failed process has no client and no open stream any more."""
+    """``on_gone`` is called when an ended or failed process has no client and no open stream any more, ``on_detached``
+    when a client has gone by its detach keys."""
 
     def __init__(
         self, loop: Loop, target: str, *, tty: bool, stdin: bool, stdin_once: bool, exit_path: str,
-        log: JsonLog | None, on_gone: Callable[[Process], None],
+        log: JsonLog | None, on_gone: Callable[[Process], None], on_detached: Callable[[Process], None],
     ) -> None:
         self._loop = loop
         self.target = target
@@ -39,6 +40,7 @@ class Process:
         self._stdin_once = stdin_once
         self._log = log
         self._on_gone = on_gone
+        self._on_detached = on_detached
         self.state = CREATED
         self.pid = 0
         self.started = 0
@@ -153,6 +155,9 @@ class Process:
             self.input_ended(client)
             self._resume()
         self._check_gone()
+
+    def client_detached(self, client: Client) -> None:
+        self._on_detached(self)
 
     # Output.
 

@@ -38,7 +38,8 @@ Verbs, their fields and their answers:
   exec.create target, tty, stdin, exit_path                        attach clients of that target may come
   exec.start  target, process (path of an OCI process.json)        pid, started, steps
   release     runtime, cgroup (for a fresh shim)                   done, and the shim leaves
-Events: ``started`` {target, pid, started}, ``exit`` {target, pid, exit}, ``log_lost`` {bytes, records, error}.
+Events: ``started`` {target, pid, started}, ``exit`` {target, pid, exit}, ``log_lost`` {bytes, records, error},
+``log_rotated`` {}: there is another old log file, ``detached`` {target}: a client has gone by its detach keys.
 Reasons: BAD_REQUEST, BAD_VERSION, UNKNOWN_VERB, NO_SUCH_TARGET, BAD_STATE, MOUNT_FAILED, RUNTIME_FAILED,
 ALREADY_RUNNING, INTERNAL.
 
@@ -60,6 +61,10 @@ from typing import Final, NamedTuple
 VERSION: Final = 1
 LINE_MAX: Final = 4 << 20
 """Longest line in bytes, newline included: a mount description of hundreds of layers fits many times."""
+
+LOG_FORM: Final = 2
+"""What a shim's log can be, as ``describe`` tells by ``log.form``: from 2 on records with attributes, in files that say
+where they begin and that rotation takes along when they are compressed. One that does not tell has the first form."""
 
 CONTROL_SOCKET: Final = "shim.sock"
 ATTACH_SOCKET: Final = "attach.sock"
@@ -86,12 +91,14 @@ class ProtocolError(Exception):
 
 class LogSpec(NamedTuple):
     """Where and how output is kept. ``driver`` "json" writes ``path``, rotated at ``max_bytes`` (0: never) with
-    ``max_files`` files in all; "none" keeps nothing."""
+    ``max_files`` files in all; "none" keeps nothing. ``attributes`` is the JSON object that each record carries, or
+    ""."""
 
     driver: str
     path: str
     max_bytes: int
     max_files: int
+    attributes: str = ""
 
 
 class ShimSpec(NamedTuple):
@@ -186,7 +193,10 @@ def shim_spec(message: Mapping[str, object]) -> ShimSpec:
         id=text(message, "id"), run_dir=text(message, "run_dir"), cgroup_parent=text(message, "cgroup_parent"),
         tty=flag(message, "tty"), stdin=flag(message, "stdin"), stdin_once=flag(message, "stdin_once"),
         exit_path=text(message, "exit_path"),
-        log=LogSpec(driver, text(log, "path"), number(log, "max_bytes"), number(log, "max_files")),
+        log=LogSpec(
+            driver, text(log, "path"), number(log, "max_bytes"), number(log, "max_files"),
+            str(_field(log, "attributes", str, "")),
+        ),
     )
 
 

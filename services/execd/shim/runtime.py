@@ -15,6 +15,7 @@ _ENVIRONMENT: Final = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 _DEFAULTS: Final = [
     signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGQUIT,
 ]
+_LOG: Final = 3
 _ERROR_MAX: Final = 65536
 Done = Callable[[int, str], None]
 
@@ -71,26 +72,27 @@ class Runtime:
 
     def call(self, command: list[str], fds: list[int], done: Done) -> None:
         """Run ``runtime COMMAND… CONTAINER``; ``done(status, error text)`` when it has ended, text "" where it went
-        well. ``fds`` become its 0, 1 and 2, and so the container's."""
-        log = self.scratch("log")
-        argv = [self._spec.path, "--root", self._spec.root, "--log", log, "--log-format", "json", *command,
-                self._container]
-        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(fds)]
+        well. ``fds`` become its 0, 1 and 2, and so the container's.
+
+        The runtime keeps its log open while it is within the container already, where a tracer may take it
+        (CVE-2016-9962): a file in memory leads nowhere on the host."""
+        log = os.memfd_create("log", os.MFD_CLOEXEC)
+        argv = [self._spec.path, "--root", self._spec.root, "--log", f"/proc/self/fd/{_LOG}", "--log-format", "json",
+                *command, self._container]
+        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate([*fds, log])]
         try:
             pid = os.posix_spawn(
                 self._spec.path, argv, _ENVIRONMENT, file_actions=actions, setsigdef=_DEFAULTS, setsigmask=[]
             )
         except OSError as error:
+            os.close(log)
             raise ProtocolError(f"{self._spec.path}: {error.strerror}", "RUNTIME_FAILED") from error
         self._children.begin()
 
         def ended(status: int, _time: int) -> None:
             code = os.waitstatus_to_exitcode(status)
             text = _errors(log) if code else ""
-            try:
-                os.unlink(log)
-            except FileNotFoundError:
-                pass
+            os.close(log)
             try:
                 done(code, text or (f"{self._spec.path} {command[0]} ended with {code}" if code else ""))
             finally:
@@ -108,13 +110,9 @@ def read_pid(path: str) -> int:
     return pid
 
 
-def _errors(path: str) -> str:
+def _errors(fd: int) -> str:
     """What the runtime's JSON log says went wrong, lines joined by "; "; text that is no JSON is given as it is."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            text = file.read(_ERROR_MAX)
-    except OSError:
-        return ""
+    text = os.pread(fd, _ERROR_MAX, 0).decode("utf-8", "replace")
     messages = []
     for line in text.splitlines():
         try:

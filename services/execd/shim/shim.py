@@ -12,20 +12,20 @@ from typing import Final
 from chassis import attach
 from execd.shim import cgroups, mounts, protocol, record
 from execd.shim.clients import Client, Handshake
+from execd.shim.description import described
 from execd.shim.doors import Doors
 from execd.shim.jsonlog import JsonLog
 from execd.shim.lines import LineConnection
 from execd.shim.loop import Loop
 from execd.shim.process import Process
-from execd.shim.protocol import CREATED, ENDED, RUNNING, STARTING, MountEntry, ProtocolError, RuntimeSpec, ShimSpec
+from execd.shim.protocol import CREATED, RUNNING, STARTING, MountEntry, ProtocolError, RuntimeSpec, ShimSpec
+from execd.shim.release import Release
 from execd.shim.runtime import Children, Runtime, read_pid
 from execd.shim.stdio import ConsoleSocket
 from execd.shim.steps import Mark, Steps
 
 INIT: Final = attach.INIT
 _RECORD_RETRY: Final = 1.0
-_CLEAR_PAUSE: Final = 0.01
-_CLEAR_TRIES: Final = 500
 Message = Mapping[str, object]
 Reply = Callable[[Mapping[str, object]], None]
 
@@ -51,7 +51,7 @@ class Shim:
         self._log = self._open_log()
         self._init = Process(
             loop, INIT, tty=spec.tty, stdin=spec.stdin, stdin_once=spec.stdin_once, exit_path=spec.exit_path,
-            log=self._log, on_gone=self._gone,
+            log=self._log, on_gone=self._gone, on_detached=self._detached,
         )
         self._verbs: dict[str, Callable[[LineConnection, Message, Reply], None]] = {
             "describe": lambda _connection, _message, reply: reply(self._describe()),
@@ -76,7 +76,8 @@ class Shim:
         log = self._spec.log
         if log.driver == "none":
             return None
-        return JsonLog(log.path, log.max_bytes, log.max_files, self._log_lost)
+        return JsonLog(log.path, log.max_bytes, log.max_files, self._log_lost, log.attributes,
+                       lambda: self._doors.tell("log_rotated"))
 
     def _attach(self, handshake: Handshake, request: attach.AttachRequest, early: bytes) -> None:
         process = self._init if request.target == INIT else self._execs.get(request.target)
@@ -111,16 +112,7 @@ class Shim:
     # Verbs.
 
     def _describe(self) -> Message:
-        targets = {process.target: _described(process) for process in (self._init, *self._execs.values())}
-        log = self._log
-        return {
-            "version": protocol.VERSION, "pid": os.getpid(), "id": self._spec.id, "state": self._init.state,
-            "targets": targets, "released": self._released,
-            "log": {
-                "lost_bytes": log.lost_bytes if log else 0, "lost_records": log.lost_records if log else 0,
-                "error": log.last_error if log else "",
-            },
-        }
+        return described(self._spec.id, self._init, self._execs.values(), self._log, released=self._released)
 
     def _watch(self, connection: LineConnection, message: Message, reply: Reply) -> None:
         reply(self._describe())
@@ -309,6 +301,7 @@ class Shim:
             self._execs[target] = Process(
                 self._loop, target, tty=protocol.flag(message, "tty"), stdin=protocol.flag(message, "stdin"),
                 stdin_once=True, exit_path=protocol.text(message, "exit_path"), log=None, on_gone=self._gone,
+                on_detached=self._detached,
             )
         reply({})
 
@@ -333,37 +326,19 @@ class Shim:
         if not self._entered:
             mounts.enter()
             self._entered = True
-        cgroup = str(message.get("cgroup") or self._cgroup)
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
 
-        def done(code: int, error: str) -> None:
-            if code and os.path.exists(os.path.join(spec.root, self._spec.id)):
+        def done(error: str) -> None:
+            if error:
                 reply({"ok": False, "error": error, "reason": "RUNTIME_FAILED"})
-            else:
-                self._clear(cgroup, _CLEAR_TRIES, reply)
+                return
+            self._released = True
+            reply({})
+            self._end_waiting_execs()
+            if self._init.state == CREATED and not self._init.pid:
+                self._init.failed("")
+            self._leave_if_done()
 
-        try:
-            Runtime(self._loop, self._children, spec, self._spec.id, self._spec.run_dir).call(
-                ["delete", "--force"], [null, null, null], done
-            )
-        finally:
-            os.close(null)
-
-    def _clear(self, cgroup: str, tries: int, reply: Reply) -> None:
-        """After the runtime's delete: no cgroup, no mount, and then nothing keeps the shim but its clients."""
-        if cgroup and not cgroups.remove_container(cgroup):
-            if tries:
-                self._loop.later(_CLEAR_PAUSE, lambda: self._clear(cgroup, tries - 1, reply))
-            else:
-                reply({"ok": False, "error": f"cgroup {cgroup} is busy", "reason": "RUNTIME_FAILED"})
-            return
-        mounts.leave(self._spec.run_dir)
-        self._released = True
-        reply({})
-        self._end_waiting_execs()
-        if self._init.state == CREATED and not self._init.pid:
-            self._init.failed("")
-        self._leave_if_done()
+        Release(self._loop, self._children, self._spec, str(message.get("cgroup") or self._cgroup)).begin(spec, done)
 
     # Ends.
 
@@ -402,6 +377,9 @@ class Shim:
     def _log_lost(self, count: int, records: int, error: str) -> None:
         self._doors.tell("log_lost", bytes=count, records=records, error=error)
 
+    def _detached(self, process: Process) -> None:
+        self._doors.tell("detached", target=process.target)
+
     def _gone(self, process: Process) -> None:
         self._execs.pop(process.target, None)
         self._leave_if_done()
@@ -409,11 +387,3 @@ class Shim:
     def _leave_if_done(self) -> None:
         if self._released and self._init.is_over() and not self._init.clients and not self._execs:
             self._loop.stop()
-
-
-def _described(process: Process) -> Message:
-    return {
-        "state": process.state, "pid": process.pid, "started": process.started, "error": process.error,
-        "exit": process.exit._asdict() if process.state == ENDED and process.exit else None,
-        "clients": len(process.clients),
-    }

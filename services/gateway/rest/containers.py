@@ -28,6 +28,8 @@ async def start(call: Call) -> web.StreamResponse:
     """204; 304 where it runs; 400 with the runtime's words; 500 where a port is taken."""
     if len(await call.data(64 << 10)) > _SMALL_BODY:
         raise bad("starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24")
+    if call.query.text("checkpoint") or call.query.text("checkpoint-dir"):
+        raise Unimplemented("checkpoint: starts from one are not built", reason="NOT_BUILT", field="checkpoint")
     container = await find_container(call, call.path["name"])
     try:
         await call.engine.coordinator.start(container.id, container)

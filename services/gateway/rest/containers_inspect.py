@@ -60,6 +60,8 @@ def _state(container: exec_pb2.Container) -> dict[str, Any]:
     more: dict[str, Any] = {"Health": _health(status.health)} if status.HasField("health") else {}
     if status.log_bytes_lost:  # Docker has no word for it: it loses output silently
         more["LogBytesLost"] = status.log_bytes_lost
+    if status.log_error:
+        more["LogError"] = status.log_error
     return more | {
         "Status": word, "Running": word in ("running", "paused", "restarting"), "Paused": word == "paused",
         "Restarting": word == "restarting", "OOMKilled": status.HasField("exit") and status.exit.oom_killed
@@ -138,6 +140,8 @@ def _config(container: exec_pb2.Container, fields: Fields) -> dict[str, Any]:
             name: nanoseconds for name, target in HEALTH_TIMES.items()
             if (nanoseconds := getattr(spec.health_check, target).ToNanoseconds())
         } | ({"Retries": spec.health_check.retries} if spec.health_check.retries else {})
+    if shell := fields.optional_strings("Shell"):
+        config["Shell"] = shell
     if spec.stop_signal:
         config["StopSignal"] = spec.stop_signal
     if spec.HasField("stop_timeout"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gateway.rest import container_view as view
-from gateway.rest import recorded
+from gateway.rest import host_facts, recorded
 from gateway.rest.body import Fields
 from gateway.rest.draft import Draft
 from gateway.rest.port_settings import port_bindings
@@ -51,6 +51,8 @@ def of(container: exec_pb2.Container, fields: Fields) -> dict[str, Any]:
         if value is not None or name not in _DROPPED_WHEN_NULL:
             shown[name] = value
     spec = container.spec
+    if not given.text("CgroupnsMode") and not host_facts.is_unified():
+        shown["CgroupnsMode"] = "host"
     shown["NetworkMode"] = view.plan(container).network_mode
     shown["RestartPolicy"] = {
         "Name": spec.restart_policy.name or "no", "MaximumRetryCount": spec.restart_policy.maximum_retry_count

@@ -16,7 +16,8 @@ _CGROUPS: Final = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True)
 class Host:
-    """``memory`` in bytes; ``cgroup_version`` 1 or 2; ``limits`` says which the kernel can set, by Docker's keys."""
+    """``memory`` in bytes; ``cgroup_version`` 1 or 2; ``limits`` says which the kernel can set, by Docker's keys;
+    ``realtime``: shares of the real-time scheduler, too."""
 
     name: str
     kernel: str
@@ -28,6 +29,7 @@ class Host:
     cgroup_version: int
     limits: dict[str, bool]
     forwarding: bool
+    realtime: bool
 
     @property
     def architecture(self) -> str:
@@ -35,17 +37,23 @@ class Host:
         return MACHINES.get(self.machine, self.machine)
 
 
+def is_unified() -> bool:
+    """Whether the host's cgroups are version 2 alone."""
+    return (_CGROUPS / "cgroup.controllers").exists()
+
+
 def read() -> Host:
     """The machine as it is now."""
     names = os.uname()
     release = _os_release()
-    unified = (_CGROUPS / "cgroup.controllers").exists()
+    unified = is_unified()
     return Host(
         name=names.nodename, kernel=names.release, machine=names.machine,
         system=release.get("PRETTY_NAME", "Linux"), system_version=release.get("VERSION_ID", ""),
         cpus=len(os.sched_getaffinity(0)), memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         cgroup_version=2 if unified else 1, limits=_limits_v2() if unified else _limits_v1(),
         forwarding=_text(Path("/proc/sys/net/ipv4/ip_forward")) == "1",
+        realtime=(_CGROUPS / "cpu" / "cpu.rt_runtime_us").exists(),
     )
 
 

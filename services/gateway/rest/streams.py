@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+import asyncio
+import socket
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from typing import Final
+from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -60,12 +65,11 @@ async def attach_(call: Call) -> web.StreamResponse:
     query = call.query
     keys = query.text("detachKeys") or attach.DEFAULT_DETACH_KEYS
     attach.parse_detach_keys(keys)
-    if query.boolean("logs"):
-        raise Unimplemented("logs: the log's replay before the stream is not built", reason="NOT_BUILT", field="logs")
     if not query.boolean("stream"):
         container = await find_container(call, call.path["name"])
         taken, response = await hijack.upgrade(call, terminal=container.spec.process.terminal)
-        taken.socket.close()
+        with taken.socket:
+            await _replay(call, container, taken.socket)
         return response
     opened = await open_attach(call)
     terminal = not opened.framed
@@ -76,8 +80,31 @@ async def attach_(call: Call) -> web.StreamResponse:
     async with attaching.dial(opened.socket_path, request) as shim:
         taken, response = await hijack.upgrade(call, terminal=terminal)
         with taken.socket:
+            if query.boolean("logs"):
+                await _replay(call, await find_container(call, call.path["name"]), taken.socket)
             await hijack.splice(taken, shim)
     return response
+
+
+async def _replay(call: Call, container: exec_pb2.Container, client: socket.socket) -> None:
+    """With ``logs``, what was logged until now. The caller is attached: a line of this moment may come twice, none is
+    missing."""
+    loop = asyncio.get_running_loop()
+    with suppress(OSError):  # the client is gone
+        async for piece in logged(call, container, framed=not container.spec.process.terminal):
+            await loop.sock_sendall(client, piece)
+
+
+async def logged(call: Call, container: exec_pb2.Container, *, framed: bool) -> AsyncGenerator[bytes, None]:
+    """What an attachment asks to see of the log first, up to now; nothing where it asks for none."""
+    query, services = call.query, call.engine.services
+    wanted = exec_pb2.ReadLogsRequest(
+        id=container.id, stdout=query.boolean("stdout"), stderr=query.boolean("stderr"), until=timestamp(time.time_ns())
+    )
+    if query.boolean("logs") and (wanted.stdout or wanted.stderr):
+        form = _Form(framed, False, False)
+        async for batch in services.execd.stream(services.containers.ReadLogs, wanted):
+            yield b"".join(form.piece(record) for record in batch.records)
 
 
 async def open_attach(call: Call) -> exec_pb2.OpenAttachResponse:
@@ -99,10 +126,9 @@ async def logs(call: Call) -> web.StreamResponse:
     query = call.query
     if not (query.boolean("stdout") or query.boolean("stderr")):
         raise bad("Bad parameters: you must choose at least one stream", field="stdout")
-    if query.boolean("details"):
-        raise Unimplemented("details: log attributes are not built", reason="NOT_BUILT", field="details")
     request = exec_pb2.ReadLogsRequest(
-        follow=query.boolean("follow"), stdout=query.boolean("stdout"), stderr=query.boolean("stderr")
+        follow=query.boolean("follow"), stdout=query.boolean("stdout"), stderr=query.boolean("stderr"),
+        details=query.boolean("details"),
     )
     tail = query.text("tail")
     if tail.isascii() and tail.isdigit():
@@ -113,13 +139,13 @@ async def logs(call: Call) -> web.StreamResponse:
     container = await find_container(call, call.path["name"])
     if container.status.state in (exec_pb2.CONTAINER_STATE_REMOVING, exec_pb2.CONTAINER_STATE_DEAD):
         raise Conflict("can not get logs from container which is dead or marked for removal", reason="REMOVING")
-    if container.spec.log.driver == "none":
+    if container.spec.log.driver == "none" or wire.is_true(container.spec.log.options.get("cache-disabled", "")):
         raise Unimplemented("configured logging driver does not support reading", reason="LOG_NOT_READABLE")
     request.id = container.id
     framed = not container.spec.process.terminal
     response = await call.stream(MULTIPLEXED if framed and call.version >= _MULTIPLEXED_SINCE else RAW)
     services = call.engine.services
-    form = _Form(framed, query.boolean("timestamps"))
+    form = _Form(framed, query.boolean("timestamps"), request.details)
     try:
         async for batch in services.execd.stream(services.containers.ReadLogs, request):
             await response.write(b"".join(form.piece(record) for record in batch.records))
@@ -130,15 +156,18 @@ async def logs(call: Call) -> web.StreamResponse:
 
 
 class _Form:
-    """How records look: time stamps stand before lines, not before the parts of one."""
+    """How records look: time stamps and attributes stand before lines, not before the parts of one."""
 
-    def __init__(self, framed: bool, stamped: bool) -> None:
+    def __init__(self, framed: bool, stamped: bool, detailed: bool) -> None:
         self._framed = framed
         self._stamped = stamped
+        self._detailed = detailed
         self._within: dict[int, bool] = {}
 
     def piece(self, record: exec_pb2.LogRecord) -> bytes:
         data = record.data
+        if self._detailed and not self._within.get(record.stream):
+            data = urlencode(sorted(record.attributes.items())).replace("&", ",").encode() + b" " + data
         if self._stamped and not self._within.get(record.stream):
             data = wire.rfc3339(record.time, fixed=True).encode() + b" " + data
         self._within[record.stream] = not record.data.endswith(b"\n")

@@ -10,12 +10,12 @@ from typing import Final
 from aiohttp import WSMsgType, web
 
 from chassis import attach
-from chassis.errors import Unimplemented
 from coordinator import attaching
 from gateway.rest.call import Call
 from gateway.rest.errors import bad
+from gateway.rest.find import find_container
 from gateway.rest.routes import Routes
-from gateway.rest.streams import open_attach
+from gateway.rest.streams import logged, open_attach
 
 _BLOCK: Final = 64 << 10
 _MESSAGE_MAX: Final = 1 << 20
@@ -32,8 +32,6 @@ async def attach_ws(call: Call) -> web.StreamResponse:
     query = call.query
     keys = query.text("detachKeys") or attach.DEFAULT_DETACH_KEYS
     attach.parse_detach_keys(keys)
-    if query.boolean("logs"):
-        raise Unimplemented("logs: the log's replay before the stream is not built", reason="NOT_BUILT", field="logs")
     answer = web.WebSocketResponse(max_msg_size=_MESSAGE_MAX, timeout=_CLOSE_WITHIN, compress=False)
     if not answer.can_prepare(call.http).ok:
         raise bad("not a websocket handshake", field="Upgrade", expected="Upgrade: websocket")
@@ -45,6 +43,9 @@ async def attach_ws(call: Call) -> web.StreamResponse:
     async with attaching.dial(opened.socket_path, request) as shim:
         call.stamp(answer)
         await answer.prepare(call.http)
+        if query.boolean("logs"):
+            async for piece in logged(call, await find_container(call, call.path["name"]), framed=False):
+                await answer.send_bytes(piece)
         async with asyncio.TaskGroup() as group:
             listening = group.create_task(_input(answer, shim))
             await _output(answer, shim)

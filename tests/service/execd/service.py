@@ -228,8 +228,14 @@ class Execd:
         return [f"{finding.reason} {finding.subject}" for finding in response.findings]
 
     async def list(self) -> list[exec_pb2.Container]:
-        response = await self.call("ListContainers", exec_pb2.ListContainersRequest())
-        return list(response.containers)
+        found: list[exec_pb2.Container] = []
+        request = exec_pb2.ListContainersRequest()
+        while True:
+            response = await self.call("ListContainers", request)
+            found += response.containers
+            if not response.next_page_token:
+                return found
+            request.page_token = response.next_page_token
 
 
 @asynccontextmanager

@@ -146,10 +146,10 @@ def test_every_capability_that_20_10_s_profile_asks_about_is_recorded() -> None:
 
 
 @pytest.mark.parametrize("family", [38, 40, 2**32 + 38, 2**32 + 40, 2**63 + 38])
-def test_af_alg_and_vsock_sockets_are_refused_however_the_upper_half_of_the_register_is_set(
+def test_18_af_alg_and_vsock_sockets_are_refused_however_the_upper_half_of_the_register_is_set(
     family: int, tmp_path: Path
 ) -> None:
-    # Row 18, CVE-2026-31431. The kernel takes the lower 32 bits only, the filter sees all 64.
+    # CVE-2026-31431. The kernel takes the lower 32 bits only, the filter sees all 64.
     assert of_pier(tmp_path, DEFAULT_CAPABILITIES)["native socket", family] == "errno 1"
 
 

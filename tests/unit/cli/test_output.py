@@ -177,7 +177,7 @@ def _through_a_terminal(show: object, monkeypatch: pytest.MonkeyPatch) -> str:
         os.close(follower)
 
 
-def test_a_name_cannot_drive_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_70_a_name_cannot_drive_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = _through_a_terminal(lambda: print_list("", "{{.Name}}", {"Name": "NAME"}, [ROW]), monkeypatch)
     assert shown == "NAME\na\\x1b]0;owned\\a\\x9b1m\n"
 

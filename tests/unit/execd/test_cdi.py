@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chassis.errors import Conflict, InvalidArgument
@@ -63,6 +63,7 @@ JSON = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a loaded machine is no fault of the strategy
 @given(st.dictionaries(st.sampled_from(["env", "mounts", "hooks", "deviceNodes", "additionalGids"]), JSON))
 def test_any_edits_are_carried_out_or_refused(tmp_path_factory: pytest.TempPathFactory, edits: dict[str, Any]) -> None:
     directory = tmp_path_factory.mktemp("cdi")

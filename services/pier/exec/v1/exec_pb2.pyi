@@ -268,6 +268,8 @@ class ContainerStatus(_message.Message):
     STOPPED_BY_HAND_FIELD_NUMBER: _builtins.int
     LOG_BYTES_LOST_FIELD_NUMBER: _builtins.int
     HEALTH_FIELD_NUMBER: _builtins.int
+    LOG_ERROR_FIELD_NUMBER: _builtins.int
+    REMOVE_AT_END_FIELD_NUMBER: _builtins.int
     state: Global___ContainerState.ValueType
     pid: _builtins.int
     """Process id of the container's first process in execd's pid namespace; 0 where none runs."""
@@ -280,7 +282,13 @@ class ContainerStatus(_message.Message):
     stopped_by_hand: _builtins.bool
     """Stopped by a call, so that `unless-stopped` stays down."""
     log_bytes_lost: _builtins.int
-    """Bytes of output that no log could take (a full disk)."""
+    """Bytes of output that no log could take (a full disk), or of the log that its destination will not get."""
+    log_error: _builtins.str
+    """Why the destination of its log takes nothing now; "" where it does, or where nothing is sent."""
+    remove_at_end: _builtins.bool
+    """A removal by force was answered DEADLINE_EXCEEDED, reason STUCK, since the kernel does not let its process go: when
+    it does, the record is REMOVING.
+    """
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -307,10 +315,12 @@ class ContainerStatus(_message.Message):
         stopped_by_hand: _builtins.bool = ...,
         log_bytes_lost: _builtins.int = ...,
         health: Global___Health | None = ...,
+        log_error: _builtins.str = ...,
+        remove_at_end: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit", b"_exit", "_health", b"_health", "exit", b"exit", "finished_at", b"finished_at", "health", b"health", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit", b"_exit", "_health", b"_health", "error", b"error", "exit", b"exit", "finished_at", b"finished_at", "health", b"health", "incarnation", b"incarnation", "log_bytes_lost", b"log_bytes_lost", "pid", b"pid", "restart_count", b"restart_count", "started_at", b"started_at", "state", b"state", "stopped_by_hand", b"stopped_by_hand"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit", b"_exit", "_health", b"_health", "error", b"error", "exit", b"exit", "finished_at", b"finished_at", "health", b"health", "incarnation", b"incarnation", "log_bytes_lost", b"log_bytes_lost", "log_error", b"log_error", "pid", b"pid", "remove_at_end", b"remove_at_end", "restart_count", b"restart_count", "started_at", b"started_at", "state", b"state", "stopped_by_hand", b"stopped_by_hand"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit: _TypeAlias = _typing.Literal["exit"]  # noqa: Y015
     _WhichOneofArgType__exit: _TypeAlias = _typing.Literal["_exit", b"_exit"]  # noqa: Y015
@@ -549,7 +559,9 @@ class ContainerSpec(_message.Message):
     sandbox_id: _builtins.str
     """Joins this sandbox's ipc, uts and pid namespaces; "" for none."""
     cgroup_parent: _builtins.str
-    """Parent cgroup below the instance's own; "" for the instance's."""
+    """Parent cgroup below the instance's own; with a leading slash from the hierarchies' roots. Made where it is missing,
+    and left. "" for the instance's. A slice of systemd's is INVALID_ARGUMENT, reason BAD_CGROUP.
+    """
     restart_unhealthy: _builtins.bool
     """Whom its health check finds unhealthy is stopped (stop signal, timeout, KILL), and its restart policy begins its next
     life whatever the exit code. It needs both, and is refused (CONTRADICTION) without.
@@ -881,6 +893,8 @@ class Resources(_message.Message):
     BLKIO_WEIGHT_FIELD_NUMBER: _builtins.int
     OOM_KILL_DISABLE_FIELD_NUMBER: _builtins.int
     MEMORY_SWAPPINESS_FIELD_NUMBER: _builtins.int
+    CPU_RT_PERIOD_FIELD_NUMBER: _builtins.int
+    CPU_RT_RUNTIME_FIELD_NUMBER: _builtins.int
     memory: _builtins.int
     """Bytes; at least 6 MiB."""
     memory_swap: _builtins.int
@@ -902,6 +916,12 @@ class Resources(_message.Message):
     oom_kill_disable: _builtins.bool
     memory_swappiness: _builtins.int
     """0 to 100; not given: the kernel's. Of cgroup v1 alone, else a warning."""
+    cpu_rt_period: _builtins.int
+    """Microseconds that real-time tasks may run in each period (0: a second). Of cgroup v1 alone, and of kernels that give
+    real-time shares to cgroups: else INVALID_ARGUMENT, reason NO_REALTIME. What lies above the container's cgroup is
+    given as much; FAILED_PRECONDITION, reason NO_REALTIME, at the start where it cannot be.
+    """
+    cpu_rt_runtime: _builtins.int
     def __init__(
         self,
         *,
@@ -918,10 +938,12 @@ class Resources(_message.Message):
         blkio_weight: _builtins.int | None = ...,
         oom_kill_disable: _builtins.bool | None = ...,
         memory_swappiness: _builtins.int | None = ...,
+        cpu_rt_period: _builtins.int | None = ...,
+        cpu_rt_runtime: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_blkio_weight", b"_blkio_weight", "_cpu_period", b"_cpu_period", "_cpu_quota", b"_cpu_quota", "_cpu_shares", b"_cpu_shares", "_memory", b"_memory", "_memory_reservation", b"_memory_reservation", "_memory_swap", b"_memory_swap", "_memory_swappiness", b"_memory_swappiness", "_nano_cpus", b"_nano_cpus", "_oom_kill_disable", b"_oom_kill_disable", "_pids", b"_pids", "blkio_weight", b"blkio_weight", "cpu_period", b"cpu_period", "cpu_quota", b"cpu_quota", "cpu_shares", b"cpu_shares", "memory", b"memory", "memory_reservation", b"memory_reservation", "memory_swap", b"memory_swap", "memory_swappiness", b"memory_swappiness", "nano_cpus", b"nano_cpus", "oom_kill_disable", b"oom_kill_disable", "pids", b"pids"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_blkio_weight", b"_blkio_weight", "_cpu_period", b"_cpu_period", "_cpu_quota", b"_cpu_quota", "_cpu_rt_period", b"_cpu_rt_period", "_cpu_rt_runtime", b"_cpu_rt_runtime", "_cpu_shares", b"_cpu_shares", "_memory", b"_memory", "_memory_reservation", b"_memory_reservation", "_memory_swap", b"_memory_swap", "_memory_swappiness", b"_memory_swappiness", "_nano_cpus", b"_nano_cpus", "_oom_kill_disable", b"_oom_kill_disable", "_pids", b"_pids", "blkio_weight", b"blkio_weight", "cpu_period", b"cpu_period", "cpu_quota", b"cpu_quota", "cpu_rt_period", b"cpu_rt_period", "cpu_rt_runtime", b"cpu_rt_runtime", "cpu_shares", b"cpu_shares", "memory", b"memory", "memory_reservation", b"memory_reservation", "memory_swap", b"memory_swap", "memory_swappiness", b"memory_swappiness", "nano_cpus", b"nano_cpus", "oom_kill_disable", b"oom_kill_disable", "pids", b"pids"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_blkio_weight", b"_blkio_weight", "_cpu_period", b"_cpu_period", "_cpu_quota", b"_cpu_quota", "_cpu_shares", b"_cpu_shares", "_memory", b"_memory", "_memory_reservation", b"_memory_reservation", "_memory_swap", b"_memory_swap", "_memory_swappiness", b"_memory_swappiness", "_nano_cpus", b"_nano_cpus", "_oom_kill_disable", b"_oom_kill_disable", "_pids", b"_pids", "blkio_weight", b"blkio_weight", "cpu_period", b"cpu_period", "cpu_quota", b"cpu_quota", "cpu_shares", b"cpu_shares", "cpuset_cpus", b"cpuset_cpus", "cpuset_mems", b"cpuset_mems", "memory", b"memory", "memory_reservation", b"memory_reservation", "memory_swap", b"memory_swap", "memory_swappiness", b"memory_swappiness", "nano_cpus", b"nano_cpus", "oom_kill_disable", b"oom_kill_disable", "pids", b"pids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_blkio_weight", b"_blkio_weight", "_cpu_period", b"_cpu_period", "_cpu_quota", b"_cpu_quota", "_cpu_rt_period", b"_cpu_rt_period", "_cpu_rt_runtime", b"_cpu_rt_runtime", "_cpu_shares", b"_cpu_shares", "_memory", b"_memory", "_memory_reservation", b"_memory_reservation", "_memory_swap", b"_memory_swap", "_memory_swappiness", b"_memory_swappiness", "_nano_cpus", b"_nano_cpus", "_oom_kill_disable", b"_oom_kill_disable", "_pids", b"_pids", "blkio_weight", b"blkio_weight", "cpu_period", b"cpu_period", "cpu_quota", b"cpu_quota", "cpu_rt_period", b"cpu_rt_period", "cpu_rt_runtime", b"cpu_rt_runtime", "cpu_shares", b"cpu_shares", "cpuset_cpus", b"cpuset_cpus", "cpuset_mems", b"cpuset_mems", "memory", b"memory", "memory_reservation", b"memory_reservation", "memory_swap", b"memory_swap", "memory_swappiness", b"memory_swappiness", "nano_cpus", b"nano_cpus", "oom_kill_disable", b"oom_kill_disable", "pids", b"pids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__blkio_weight: _TypeAlias = _typing.Literal["blkio_weight"]  # noqa: Y015
     _WhichOneofArgType__blkio_weight: _TypeAlias = _typing.Literal["_blkio_weight", b"_blkio_weight"]  # noqa: Y015
@@ -929,6 +951,10 @@ class Resources(_message.Message):
     _WhichOneofArgType__cpu_period: _TypeAlias = _typing.Literal["_cpu_period", b"_cpu_period"]  # noqa: Y015
     _WhichOneofReturnType__cpu_quota: _TypeAlias = _typing.Literal["cpu_quota"]  # noqa: Y015
     _WhichOneofArgType__cpu_quota: _TypeAlias = _typing.Literal["_cpu_quota", b"_cpu_quota"]  # noqa: Y015
+    _WhichOneofReturnType__cpu_rt_period: _TypeAlias = _typing.Literal["cpu_rt_period"]  # noqa: Y015
+    _WhichOneofArgType__cpu_rt_period: _TypeAlias = _typing.Literal["_cpu_rt_period", b"_cpu_rt_period"]  # noqa: Y015
+    _WhichOneofReturnType__cpu_rt_runtime: _TypeAlias = _typing.Literal["cpu_rt_runtime"]  # noqa: Y015
+    _WhichOneofArgType__cpu_rt_runtime: _TypeAlias = _typing.Literal["_cpu_rt_runtime", b"_cpu_rt_runtime"]  # noqa: Y015
     _WhichOneofReturnType__cpu_shares: _TypeAlias = _typing.Literal["cpu_shares"]  # noqa: Y015
     _WhichOneofArgType__cpu_shares: _TypeAlias = _typing.Literal["_cpu_shares", b"_cpu_shares"]  # noqa: Y015
     _WhichOneofReturnType__memory: _TypeAlias = _typing.Literal["memory"]  # noqa: Y015
@@ -951,6 +977,10 @@ class Resources(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_period) -> _WhichOneofReturnType__cpu_period | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_quota) -> _WhichOneofReturnType__cpu_quota | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_rt_period) -> _WhichOneofReturnType__cpu_rt_period | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_rt_runtime) -> _WhichOneofReturnType__cpu_rt_runtime | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_shares) -> _WhichOneofReturnType__cpu_shares | None: ...
     @_typing.overload
@@ -1089,12 +1119,17 @@ class LogSpec(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
     driver: _builtins.str
-    """"json-file" (also ""), "none", "cri"; others are UNIMPLEMENTED by name."""
+    """"json-file" (also ""), "local", "none", "syslog", "fluentd", "journald"; others are UNIMPLEMENTED by name. What is
+    sent elsewhere is kept here too, until rotation takes it, and sent again until it has arrived: the container never
+    waits. journald is INVALID_ARGUMENT, reason NO_JOURNAL, where this node has none.
+    """
     path: _builtins.bytes
     """cri: where to write, given by the caller."""
     @_builtins.property
     def options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Docker's options of the driver: "max-size", "max-file"."""
+        """Docker's options of the driver, by their names: "max-size", "tag", "syslog-address"; INVALID_ARGUMENT, reason
+        BAD_LOG_OPTION, for what the driver does not have.
+        """
 
     def __init__(
         self,
@@ -2244,12 +2279,15 @@ class ReadLogsRequest(_message.Message):
     UNTIL_FIELD_NUMBER: _builtins.int
     STDOUT_FIELD_NUMBER: _builtins.int
     STDERR_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     follow: _builtins.bool
     tail: _builtins.int
     """Last records only; not given: all."""
     stdout: _builtins.bool
     stderr: _builtins.bool
+    details: _builtins.bool
+    """With the attributes that the driver's options labels, env and tag have given to each record."""
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -2264,10 +2302,11 @@ class ReadLogsRequest(_message.Message):
         until: _timestamp_pb2.Timestamp | None = ...,
         stdout: _builtins.bool = ...,
         stderr: _builtins.bool = ...,
+        details: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_since", b"_since", "_tail", b"_tail", "_until", b"_until", "since", b"since", "tail", b"tail", "until", b"until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_since", b"_since", "_tail", b"_tail", "_until", b"_until", "follow", b"follow", "id", b"id", "since", b"since", "stderr", b"stderr", "stdout", b"stdout", "tail", b"tail", "until", b"until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_since", b"_since", "_tail", b"_tail", "_until", b"_until", "details", b"details", "follow", b"follow", "id", b"id", "since", b"since", "stderr", b"stderr", "stdout", b"stdout", "tail", b"tail", "until", b"until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__since: _TypeAlias = _typing.Literal["since"]  # noqa: Y015
     _WhichOneofArgType__since: _TypeAlias = _typing.Literal["_since", b"_since"]  # noqa: Y015
@@ -2310,25 +2349,49 @@ Global___ReadLogsResponse: _TypeAlias = ReadLogsResponse  # noqa: Y015
 class LogRecord(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     TIME_FIELD_NUMBER: _builtins.int
     STREAM_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
     stream: _builtins.int
     """1 stdout, 2 stderr."""
     data: _builtins.bytes
     """With its newline; without one, it is a part of a longer line (or the last line, which had none)."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     def __init__(
         self,
         *,
         time: _timestamp_pb2.Timestamp | None = ...,
         stream: _builtins.int = ...,
         data: _builtins.bytes = ...,
+        attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "stream", b"stream", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "data", b"data", "stream", b"stream", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -258,7 +258,7 @@ class ContainerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def KillContainer(self, request, context):
-        """Sends a signal. KILL is answered when the process has ended.
+        """Sends a signal. KILL is answered when the process has ended; DEADLINE_EXCEEDED, reason STUCK, where it does not.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -311,7 +311,8 @@ class ContainerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BeginRemove(self, request, context):
-        """First half of a removal: the name is free again when FinishRemove has answered.
+        """First half of a removal: the name is free again when FinishRemove has answered. DEADLINE_EXCEEDED, reason STUCK,
+        where a process was killed and does not end; it goes on by itself when that has (`remove_at_end`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

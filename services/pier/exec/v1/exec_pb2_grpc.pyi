@@ -77,7 +77,7 @@ class ContainerServiceStub:
     The container counts as stopped by hand from the call on.
     """
     KillContainer: _grpc.UnaryUnaryMultiCallable[_exec_pb2.KillContainerRequest, _exec_pb2.KillContainerResponse]
-    """Sends a signal. KILL is answered when the process has ended."""
+    """Sends a signal. KILL is answered when the process has ended; DEADLINE_EXCEEDED, reason STUCK, where it does not."""
     PauseContainer: _grpc.UnaryUnaryMultiCallable[_exec_pb2.PauseContainerRequest, _exec_pb2.PauseContainerResponse]
     UnpauseContainer: _grpc.UnaryUnaryMultiCallable[_exec_pb2.UnpauseContainerRequest, _exec_pb2.UnpauseContainerResponse]
     RenameContainer: _grpc.UnaryUnaryMultiCallable[_exec_pb2.RenameContainerRequest, _exec_pb2.RenameContainerResponse]
@@ -91,7 +91,9 @@ class ContainerServiceStub:
     """
     ResizeTerminal: _grpc.UnaryUnaryMultiCallable[_exec_pb2.ResizeTerminalRequest, _exec_pb2.ResizeTerminalResponse]
     BeginRemove: _grpc.UnaryUnaryMultiCallable[_exec_pb2.BeginRemoveRequest, _exec_pb2.BeginRemoveResponse]
-    """First half of a removal: the name is free again when FinishRemove has answered."""
+    """First half of a removal: the name is free again when FinishRemove has answered. DEADLINE_EXCEEDED, reason STUCK,
+    where a process was killed and does not end; it goes on by itself when that has (`remove_at_end`).
+    """
     FinishRemove: _grpc.UnaryUnaryMultiCallable[_exec_pb2.FinishRemoveRequest, _exec_pb2.FinishRemoveResponse]
     GetContainer: _grpc.UnaryUnaryMultiCallable[_exec_pb2.GetContainerRequest, _exec_pb2.GetContainerResponse]
     """By id, name or unique prefix of the id, in that order, within one namespace."""
@@ -157,7 +159,7 @@ class ContainerServiceAsyncStub(ContainerServiceStub):
     The container counts as stopped by hand from the call on.
     """
     KillContainer: _aio.UnaryUnaryMultiCallable[_exec_pb2.KillContainerRequest, _exec_pb2.KillContainerResponse]  # type: ignore[assignment]
-    """Sends a signal. KILL is answered when the process has ended."""
+    """Sends a signal. KILL is answered when the process has ended; DEADLINE_EXCEEDED, reason STUCK, where it does not."""
     PauseContainer: _aio.UnaryUnaryMultiCallable[_exec_pb2.PauseContainerRequest, _exec_pb2.PauseContainerResponse]  # type: ignore[assignment]
     UnpauseContainer: _aio.UnaryUnaryMultiCallable[_exec_pb2.UnpauseContainerRequest, _exec_pb2.UnpauseContainerResponse]  # type: ignore[assignment]
     RenameContainer: _aio.UnaryUnaryMultiCallable[_exec_pb2.RenameContainerRequest, _exec_pb2.RenameContainerResponse]  # type: ignore[assignment]
@@ -171,7 +173,9 @@ class ContainerServiceAsyncStub(ContainerServiceStub):
     """
     ResizeTerminal: _aio.UnaryUnaryMultiCallable[_exec_pb2.ResizeTerminalRequest, _exec_pb2.ResizeTerminalResponse]  # type: ignore[assignment]
     BeginRemove: _aio.UnaryUnaryMultiCallable[_exec_pb2.BeginRemoveRequest, _exec_pb2.BeginRemoveResponse]  # type: ignore[assignment]
-    """First half of a removal: the name is free again when FinishRemove has answered."""
+    """First half of a removal: the name is free again when FinishRemove has answered. DEADLINE_EXCEEDED, reason STUCK,
+    where a process was killed and does not end; it goes on by itself when that has (`remove_at_end`).
+    """
     FinishRemove: _aio.UnaryUnaryMultiCallable[_exec_pb2.FinishRemoveRequest, _exec_pb2.FinishRemoveResponse]  # type: ignore[assignment]
     GetContainer: _aio.UnaryUnaryMultiCallable[_exec_pb2.GetContainerRequest, _exec_pb2.GetContainerResponse]  # type: ignore[assignment]
     """By id, name or unique prefix of the id, in that order, within one namespace."""
@@ -276,7 +280,7 @@ class ContainerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _exec_pb2.KillContainerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_exec_pb2.KillContainerResponse, _abc.Awaitable[_exec_pb2.KillContainerResponse]]:
-        """Sends a signal. KILL is answered when the process has ended."""
+        """Sends a signal. KILL is answered when the process has ended; DEADLINE_EXCEEDED, reason STUCK, where it does not."""
 
     @_abc_1.abstractmethod
     def PauseContainer(
@@ -338,7 +342,9 @@ class ContainerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _exec_pb2.BeginRemoveRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_exec_pb2.BeginRemoveResponse, _abc.Awaitable[_exec_pb2.BeginRemoveResponse]]:
-        """First half of a removal: the name is free again when FinishRemove has answered."""
+        """First half of a removal: the name is free again when FinishRemove has answered. DEADLINE_EXCEEDED, reason STUCK,
+        where a process was killed and does not end; it goes on by itself when that has (`remove_at_end`).
+        """
 
     @_abc_1.abstractmethod
     def FinishRemove(
