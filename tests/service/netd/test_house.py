@@ -15,8 +15,8 @@ from pier.network.v1 import network_pb2 as net
 from tests import world
 from tests.service.netd.engine import Netd, container, run, tcp
 from tests.service.netd.packets import in_namespace, listener, on_host
+from tests.service.netd.test_neighbours import DOCKERS_CHAINS
 from tests.service.netd.test_service import attempted, path_of, reached
-from tests.service.netd.test_table import DOCKERS_CHAINS
 
 OUTSIDE = in_namespace(world.OUTSIDE)
 
