@@ -23,7 +23,7 @@ from chassis.logs import logger
 from chassis.operations import Operations
 from chassis.stages import stage, trace
 from chassis.store import Store
-from netd import bindings, drivers, joining, options, records, requests, wiring
+from netd import bindings, drivers, endpoint_options, joining, options, records, requests, wiring
 from netd.bindings import Place
 from netd.dns import Dns
 from netd.firewall import Firewall
@@ -143,7 +143,8 @@ class Endpoints:
             return self._plan(attachment, view.sandbox, network, "", (), []), True
         place = self.place(network)
         wished = [bindings.groups(want, place) for want in wanted]
-        interface = attachment.spec.interface or joining.free_interface(view.endpoints, network)
+        asked = endpoint_options.read(attachment.spec).interface
+        interface = asked or joining.free_interface(view.endpoints, network)
         if any(endpoint.interface == interface for endpoint in view.endpoints):
             raise Conflict(f"the sandbox has an interface {interface} already", reason="INTERFACE_TAKEN",
                            field="spec.interface")
@@ -246,6 +247,7 @@ class Endpoints:
             link=endpoint.link, alias=self._networks.marks.endpoint(endpoint.id, view.sandbox.owner),
             interface=endpoint.interface, addresses=endpoint.addresses, mac=endpoint.mac,
             gateways=joining.routes(endpoint, view.endpoints, view.networks),
+            sysctls=endpoint_options.read(endpoint.request.spec).sysctls,
         ), network)
 
     def _plan(

@@ -11,8 +11,9 @@ from gateway.rest.body import Fields
 from pier.network.v1 import network_pb2 as pb
 
 _PREDEFINED: Final = ("bridge", "default", "host", "none")
-_DRIVERS: Final = {"": "bridge", "default": "bridge", "bridge": "bridge", "macvlan": "macvlan"}
-_OF_DOCKER: Final = ("host", "ipvlan", "null", "overlay")
+_DRIVERS: Final = {"": "bridge", "default": "bridge", "bridge": "bridge", "macvlan": "macvlan",
+                   "ipvlan": "ipvlan"}
+_OF_DOCKER: Final = ("host", "null", "overlay")
 _FLAGS: Final = ("ConfigOnly", "Ingress")
 ATTACHABLE: Final = "docker.engine.attachable"
 """Extension key of a BoolValue. A swarm's network must be told that containers may join it; all of ours they may."""
