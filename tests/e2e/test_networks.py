@@ -4,6 +4,7 @@ import pytest
 
 from tests.engine import sh
 
+SYSCTLS = "com.docker.network.endpoint.sysctls"
 ADDRESSES = ("ip", "-o", "-4", "address")
 
 
@@ -75,3 +76,48 @@ def test_what_is_not_there_is_told(client, engine):
     done = client.run("network", "connect", "--ip", "9.9.9.9", "blue", "here")
     assert done.returncode == 1
     assert set(joined(engine, "here")) == {"bridge"}
+
+
+def test_switches_and_the_name_of_a_link_are_set_by_driver_options(client, engine):
+    options = "name=blue,driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1"
+    client.ok("run", "-d", "--name", "here", "--network", options, *sh("sleep 1000"))
+    assert engine.ok("exec", "here", "cat", "/proc/sys/net/ipv4/conf/eth0/log_martians") == "1"
+    named = "com.docker.network.endpoint.ifname=wan0"
+    client.ok("network", "connect", "--driver-opt", named, "green", "here")
+    assert "wan0" in inside(engine, "here")
+    settings = engine.inspect("here")["NetworkSettings"]["Networks"]
+    assert settings["green"]["DriverOpts"] == {"com.docker.network.endpoint.ifname": "wan0"}
+    engine.ok("restart", "-t", "0", "here")
+    assert engine.ok("exec", "here", "cat", "/proc/sys/net/ipv4/conf/eth0/log_martians") == "1"
+    assert "wan0" in inside(engine, "here")
+    for option, message in (("com.example.nope=1", "com.example.nope' is not built"),
+                            (f"{SYSCTLS}=net.ipv4.conf.eth0.forwarding=1", "unrecognised network interface sysctl"),
+                            (f"{SYSCTLS}=net.ipv4.conf.IFNAME.nope=1", "this kernel has no such switch")):
+        done = client.run("run", "--rm", "--network", f"name=blue,driver-opt={option}", *sh("true"))
+        assert done.returncode == 125
+        assert message in done.stderr
+    assert engine.pier("system", "fsck").returncode == 0
+
+
+def test_interfaces_are_in_the_order_of_networks_and_the_highest_priority_leads_out(engine):
+    def gateway(name):
+        return engine.ok("exec", name, *sh("ip route")[1:]).partition("default via ")[2].split()[0]
+
+    def gateways(name):
+        networks = engine.inspect(name)["NetworkSettings"]["Networks"]
+        return {network: each["Gateway"] for network, each in networks.items()}
+
+    done = engine.pier("run", "-d", "--name", "here", "--network", "green", "--network", "name=blue,gw-priority=1",
+                       *sh("sleep 1000"))
+    assert done.returncode == 0, done.stderr
+    shown = inside(engine, "here")
+    assert f"eth0    inet {joined(engine, 'here')['green']}/" in shown
+    assert f"eth1    inet {joined(engine, 'here')['blue']}/" in shown
+    assert gateway("here") == gateways("here")["blue"]
+    engine.ok("network", "connect", "bridge", "here")
+    assert gateway("here") == gateways("here")["blue"]
+    engine.ok("network", "disconnect", "blue", "here")
+    assert gateway("here") == gateways("here")["bridge"], "the first by name, of those of one priority"
+    assert engine.pier("network", "connect", "--gw-priority", "5", "blue", "here").returncode == 0
+    assert gateway("here") == gateways("here")["blue"]
+    assert engine.inspect("here")["NetworkSettings"]["Networks"]["blue"]["GwPriority"] == 5

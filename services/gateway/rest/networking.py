@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Final
 
-from chassis.errors import Conflict, NotFound, Unimplemented
+from chassis.errors import Conflict, NotFound
 from coordinator.plans import plan_of
 from coordinator.services import NAMESPACE
 from gateway.rest import settings
@@ -29,6 +29,7 @@ async def plan(call: Call, draft: Draft) -> engine_pb2.ContainerPlan:
     made = engine_pb2.ContainerPlan(
         network_mode=draft.network_mode, dns=draft.dns, dns_search=draft.dns_search, dns_options=draft.dns_options,
         extra_hosts=draft.extra_hosts, volumes=draft.volumes, ports=draft.ports,
+        exposed_ports=sorted(set(draft.exposed)),
     )
     mode = draft.network_mode
     if mode.startswith("container:"):
@@ -93,9 +94,6 @@ def endpoint(draft: Draft, fields: Fields) -> network_pb2.EndpointSpec:
     addresses = fields.object("IPAMConfig")
     if addresses.strings("LinkLocalIPs"):
         raise bad(f"{addresses.path('LinkLocalIPs')}: link-local addresses cannot be asked for")
-    if fields.string_map("DriverOpts"):
-        where = fields.path("DriverOpts")
-        raise Unimplemented(f"{where}: not built yet", reason="NOT_BUILT", field=where)
     spec = network_pb2.EndpointSpec(
         ipv4=_address(addresses, "IPv4Address"), ipv6=_address(addresses, "IPv6Address"), mac=fields.text("MacAddress"),
         aliases=fields.strings("Aliases"), links=map(_link, fields.strings("Links")),
