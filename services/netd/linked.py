@@ -52,11 +52,15 @@ class LinkedNames:
             return []
         return await self._store.read(lambda c: [line for each in endpoints for line in _lines(c, view, each)])
 
-    async def naming(self, view: View) -> list[str]:
-        """Ids of the sandboxes whose links name this one."""
+    async def has_any(self) -> bool:
+        """May any sandbox have links?"""
         if self._linking is None:
             self._linking = await self._store.read(_linking)
-        if not self._linking:
+        return bool(self._linking)
+
+    async def naming(self, view: View) -> list[str]:
+        """Ids of the sandboxes whose links name this one."""
+        if not await self.has_any():
             return []
         found = await self._store.read(lambda c: _of(c, self._linking or set()))
         self._linking &= {endpoint.sandbox_id for endpoint in found}

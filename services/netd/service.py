@@ -148,7 +148,7 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
             "attach", f"{request.sandbox_id}/{request.attachment.network}", request, [request.sandbox_id],
             lambda: self._endpoints.attach(request.sandbox_id, request.attachment),
         )
-        stale = await self._endpoints.linked.naming(await self._sandboxes.view(request.sandbox_id))
+        stale = await self._stale(request.sandbox_id)
         return network_pb2.AttachResponse(endpoint=messages.endpoint(endpoint, network), stale_files=stale)
 
     async def Detach(self, request: network_pb2.DetachRequest, context: Any) -> network_pb2.DetachResponse:
@@ -157,7 +157,7 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
         async def work() -> list[str]:
             try:
                 await self._endpoints.detach(request.sandbox_id, request.network)
-                return await self._endpoints.linked.naming(await self._sandboxes.view(request.sandbox_id))
+                return await self._stale(request.sandbox_id)
             except NotFound:
                 return []
 
@@ -174,8 +174,7 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
         ids.sandbox_id(request.sandbox_id)
         await self._do("set_names", request.sandbox_id, request, [request.sandbox_id],
                        lambda: self._endpoints.set_names(request.sandbox_id, request.names))
-        view = await self._sandboxes.view(request.sandbox_id)
-        return network_pb2.SetNamesResponse(stale_files=await self._endpoints.linked.naming(view))
+        return network_pb2.SetNamesResponse(stale_files=await self._stale(request.sandbox_id))
 
     async def ExplainPort(
         self, request: network_pb2.ExplainPortRequest, context: Any
@@ -211,6 +210,11 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
 
         fingerprint = request.SerializeToString(deterministic=True)
         return await self._operations.run(f"{verb}:{key}", fingerprint, work)
+
+    async def _stale(self, sandbox_id: str) -> list[str]:
+        """Sandboxes whose links name this one."""
+        linked = self._endpoints.linked
+        return await linked.naming(await self._sandboxes.view(sandbox_id)) if await linked.has_any() else []
 
     async def _count(self, network: Network) -> int:
         counts = await self._store.read(records.endpoint_counts)
