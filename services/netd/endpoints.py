@@ -304,7 +304,11 @@ class Endpoints:
             for gateway in joining.routes(endpoint, left, view.networks):
                 async with stage("detach.route", interface=endpoint.interface):
                     pin = self._sandboxes.pin(view.sandbox)
-                    await self._threads.run(wiring.route, pin, endpoint.interface, gateway)
+                    try:
+                        await self._threads.run(wiring.route, pin, endpoint.interface, gateway)
+                    except OSError as error:  # somebody took that link or its address away: Fsck's to find and mend
+                        logger().warning("the default route stays where it was", sandbox=view.sandbox.id,
+                                         interface=endpoint.interface, error=str(error))
 
     def _release(self, gone: Iterable[Endpoint], view: View) -> None:
         for endpoint in gone:

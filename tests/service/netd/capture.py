@@ -21,7 +21,8 @@ _BUFFER: Final = 8 << 20
 _PATIENCE_SECONDS: Final = 10
 _ICMPV6: Final = 58
 _HOUSEKEEPING: Final = range(130, 144)
-"""ICMPv6 types by which links look for routers and neighbours: of a link's own, not somebody's packet."""
+"""ICMPv6 types by which links look for routers and neighbours: of a link's own, not somebody's packet. IPv4's are ARP
+and IGMP."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ def parsed(frame: bytes) -> Seen | None:
     if kind == 0x0800:
         source, destination = body[12:16], body[16:20]
         protocol, payload = body[9], body[(body[0] & 0xF) * 4:]
+        if protocol == socket.IPPROTO_IGMP:
+            return None
     elif kind == 0x86DD:
         source, destination = body[8:24], body[24:40]
         protocol, payload = body[6], body[40:]

@@ -18,9 +18,9 @@ from pier.network.v1 import network_pb2 as net
 from tests import world
 from tests.service.netd.capture import Capture, Seen, capture
 from tests.service.netd.engine import Netd, run, tcp
-from tests.service.netd.packets import SocketMaker, in_namespace, in_namespace6
+from tests.service.netd.packets import SocketMaker, in_namespace, in_namespace6, listener, on_host
 from tests.service.netd.test_dns import ask
-from tests.service.netd.test_service import OUTSIDE, path_of
+from tests.service.netd.test_service import OUTSIDE, attempted, path_of, reached
 
 DUAL = {"internal": True, "enable_ipv6": True,
         "pools": [net.Pool(subnet="10.86.0.0/24"), net.Pool(subnet="fd86::/64")]}
@@ -54,7 +54,7 @@ def lead_out(sandbox: Path, bridge: str) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, ISOLATED], ids=["internal", "isolated"])
-async def test_no_packet_of_an_internal_network_leaves_the_host_whatever_the_container_does(
+async def test_63_no_packet_of_an_internal_network_leaves_the_host_whatever_the_container_does(
     netd: Netd, options: dict[str, str]
 ) -> None:
     network = await netd.create_network(7, "inner", **DUAL, options=options)
@@ -138,10 +138,13 @@ async def test_from_the_answer_on_no_packet_comes_in_by_a_port_that_was_withdraw
         await is_closed_by(netd.remove(1))
 
 
-async def test_65_what_comes_in_after_a_flush_ends_with_the_repair(netd: Netd) -> None:
-    await netd.create(1)
-    address = (await netd.attach(1)).ipv4.partition("/")[0]
+async def test_65_what_comes_in_after_a_flush_ends_with_the_repair(netd: Netd, free_port: int) -> None:
+    made = await netd.create(1)
+    address = (await netd.attach(1, ports=[tcp(free_port, "127.0.0.1")])).ipv4.partition("/")[0]
     network = await netd.network()
+    await netd.create_network(7, "blue")
+    other = await netd.create(2)
+    await netd.attach(2, "blue")
     route = ["ip", "-n", world.OUTSIDE.name, "route"]
     run(*route, "add", network.spec.pools[0].subnet, "via", world.ADDRESS)
     try:
@@ -158,5 +161,9 @@ async def test_65_what_comes_in_after_a_flush_ends_with_the_repair(netd: Netd) -
             for _ in range(50):
                 await waited(wire, 7001)
             assert inner.passed() == []
+        with listener(in_namespace(path_of(made)), "0.0.0.0", 80) as server:
+            assert await reached(on_host, "127.0.0.1", free_port, server) is not None
+            for make, target in ((OUTSIDE, (world.ADDRESS, free_port)), (in_namespace(path_of(other)), (address, 80))):
+                assert await attempted(make, *target, server) is None
     finally:
         run(*route, "del", network.spec.pools[0].subnet, "via", world.ADDRESS)
