@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from google.protobuf import any_pb2
 
-from chassis.errors import Conflict, PermissionDenied, PierError
+from chassis.errors import Conflict, InvalidArgument, PermissionDenied, PierError
 from chassis.logs import logger
 from chassis.stages import stage
 from coordinator import links
@@ -21,6 +22,11 @@ _RUNNING = (
     exec_pb2.CONTAINER_STATE_RUNNING, exec_pb2.CONTAINER_STATE_PAUSED, exec_pb2.CONTAINER_STATE_RESTARTING
 )
 """Those that have a sandbox: a life by the restart policy takes the one that is there."""
+_ALONE: Final = {
+    "host": "container cannot be disconnected from host network or connected to host network",
+    "none": "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+}
+"""What is said of joining one of these networks beside others, in Docker's words."""
 
 
 async def connect(
@@ -30,6 +36,8 @@ async def connect(
     already, or has no networks of its own."""
     before, plan = plan_of(container), plan_of(container)
     _check_own(plan)
+    if network.predefined and network.spec.driver in _ALONE:
+        raise InvalidArgument(_ALONE[network.spec.driver], reason="SHARED_NETWORK", field="network")
     if any(each.network in (network.name, network.id) for each in plan.attachments):
         raise PermissionDenied(
             f"endpoint with name {container.name} already exists in network {network.name}", reason="ALREADY_ATTACHED"

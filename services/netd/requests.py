@@ -26,6 +26,7 @@ HOST_GATEWAY: Final = "host-gateway"
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?")
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 """What containers are called; a name that DNS cannot carry is simply never asked for."""
+_NETWORK_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 _NAME_WORDS: Final = "letters, digits, '.', '_', '-', 255 at most"
 _WORD: Final = re.compile(r"[!-~]{1,255}")
 _INTERFACE: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,14}")
@@ -94,7 +95,7 @@ def extra_host(entry: str) -> tuple[str, str]:
 def network(request: network_pb2.CreateNetworkRequest) -> WantedSubnets:
     """Check a network to be made; the subnets that it asks for."""
     ids.network_id(request.id)
-    ids.name(request.name)
+    _match(_NETWORK_NAME, request.name, "name", "[a-zA-Z0-9][a-zA-Z0-9_.-]*, 255 characters at most")
     owner(request.owner)
     if request.name in PREDEFINED:
         raise InvalidArgument(f"network name {request.name} is predefined", field="name", expected="another name")

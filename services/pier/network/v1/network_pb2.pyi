@@ -55,7 +55,7 @@ class Network(_message.Message):
     id: _builtins.str
     """64 lower-case hexadecimal digits."""
     name: _builtins.str
-    """As ids.name; unique within the owner's namespace."""
+    """[a-zA-Z0-9][a-zA-Z0-9_.-]*, 255 characters at most; unique within the owner's namespace."""
     link: _builtins.str
     """The link on the host: a bridge, or the parent of macvlan links ("" where the driver has none)."""
     predefined: _builtins.bool
