@@ -182,6 +182,20 @@ def test_errors_are_in_dockers_words(client, engine):
         assert message in done.stderr
 
 
+def test_a_user_without_privileges_has_every_port_and_ping_on_a_network_of_its_own(client, engine):
+    unprivileged = "run", "--rm", "--user", "1000", "--cap-drop", "ALL"
+    for network in ("bridge", "none"):
+        script = "httpd -p 80 -h /etc && cat /proc/sys/net/ipv4/ping_group_range"
+        assert client.ok(*unprivileged, "--network", network, *sh(script)).split() == ["0", "2147483647"]
+    low = "net.ipv4.ip_unprivileged_port_start=1024"
+    assert client.run(*unprivileged, "--sysctl", low, *sh("httpd -p 80 -h /etc")).returncode == 1
+
+
+def test_a_full_host_name_is_found_by_its_first_label_too(engine):
+    names = engine.ok("run", "--rm", "--hostname", "web.example.org", "busybox", "cat", "/etc/hosts").splitlines()[-1]
+    assert names.split()[1:] == ["web.example.org", "web"]
+
+
 def test_a_network_may_be_called_by_one_letter(client, engine):
     client.ok("network", "create", "x")
     assert client.ok("network", "ls", "--filter", "name=^x$", "--format", "{{.Name}}") == "x"
