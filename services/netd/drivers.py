@@ -4,7 +4,7 @@ A *driver* knows the kernel's side of a kind of network, and keeps nothing: what
 network has one *link* on the host (a bridge, a parent), marked as netd's own where netd made it; an endpoint has a
 *wire*, which ends in a link inside its sandbox. Lifecycle::
 
-    validate(spec) → setup(network) → attach(wire) … detach(wire) or cut(wires) → teardown(network)
+    validate(spec) → probe() → setup(network) → attach(wire) … detach(wire) or cut(wires) → teardown(network)
 
 ``setup``, ``attach`` and ``mend`` may be repeated, and finish what a killed one began; ``teardown``, ``detach`` and
 ``cut`` find nothing without an error. All of them but ``validate`` block, and run on worker threads. Drivers run one
@@ -55,6 +55,9 @@ class Driver(Protocol):
 
     def is_closed(self, spec: network_pb2.NetworkSpec) -> bool:
         """Does the specification leave the network without a way out, whatever it says of ``internal``?"""
+
+    def probe(self, host: NetlinkSocket) -> None:
+        """Before the first of its networks is made: Unimplemented where the kernel has no such links."""
 
     def setup(self, host: NetlinkSocket, network: Network, alias: str) -> None:
         """The network's link as it should be. Conflict, NotFound or Unimplemented where it cannot be."""

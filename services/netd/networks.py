@@ -139,6 +139,7 @@ class Networks:
                 raise AlreadyExists(f"network {request.id} exists with another specification", reason="SPEC_DIFFERS",
                                     field="id")
             return existing
+        await self._threads.run(drivers.of(spec.driver).probe, self._host)
         plan = Network(
             ids.network_id(request.id), request.owner.namespace, request.name, request.owner, time.time_ns(), spec,
             predefined=False, link=drivers.of(spec.driver).link_of(spec, self._instance.network_link(request.id)),

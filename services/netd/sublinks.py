@@ -96,7 +96,6 @@ class SublinkDriver(ABC):
         """What a caller is told where the kernel refuses it."""
 
     def probe(self, host: NetlinkSocket) -> None:
-        """Unimplemented where the kernel has no such links."""
         if not links.has_kind(host, self.name):
             raise Unimplemented(f"network driver {self.name}: this host's kernel has no {self.name} links",
                                 reason=f"NO_{self.name.upper()}", field="spec.driver", expected="bridge")
@@ -108,7 +107,6 @@ class SublinkDriver(ABC):
         return not spec.options.get(PARENT)
 
     def setup(self, host: NetlinkSocket, network: Network, alias: str) -> None:
-        self.probe(host)
         parent = wiring.find(host, network.link)
         if parent is None:
             _make_parent(host, network, alias)

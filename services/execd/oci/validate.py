@@ -94,7 +94,7 @@ def restart_policy(value: exec_pb2.RestartPolicy, field: str) -> None:
 
 
 def environment(values: Iterable[bytes], field: str) -> None:
-    """Entries of an environment that a caller puts beneath the spec's."""
+    """InvalidArgument for entries that a caller may not put beneath the spec's environment."""
     given = list(values)
     if any(b"\0" in value for value in given):
         raise InvalidArgument(f"{field}: holds a zero byte", reason="BAD_FIELD", field=field)
