@@ -110,7 +110,8 @@ def planned(new: NewContainer, image: image_pb2.Image) -> engine_pb2.ContainerPl
     config = image_config.parse(image.config)
     volumes.add_declared(plan, config.volumes or (), new.spec.mounts, new.volume_labels)
     ports = [port.lower() for port in config.exposed_ports or () if _PORT.fullmatch(port.lower())]
-    plan.exposed_ports.extend(sorted(port if "/" in port else f"{port}/tcp" for port in ports))
+    exposed = {port if "/" in port else f"{port}/tcp" for port in ports}
+    plan.exposed_ports[:] = sorted(exposed.union(plan.exposed_ports))
     return plan
 
 

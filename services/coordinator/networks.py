@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from google.protobuf import any_pb2
 
-from chassis.errors import Conflict, PermissionDenied, PierError
+from chassis.errors import Conflict, InvalidArgument, PermissionDenied, PierError
 from chassis.logs import logger
 from chassis.stages import stage
+from coordinator import links
 from coordinator.plans import PLAN, plan_of
 from coordinator.saga import Saga
 from coordinator.services import NAMESPACE, Services
@@ -20,6 +22,11 @@ _RUNNING = (
     exec_pb2.CONTAINER_STATE_RUNNING, exec_pb2.CONTAINER_STATE_PAUSED, exec_pb2.CONTAINER_STATE_RESTARTING
 )
 """Those that have a sandbox: a life by the restart policy takes the one that is there."""
+_ALONE: Final = {
+    "host": "container cannot be disconnected from host network or connected to host network",
+    "none": "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+}
+"""What is said of joining one of these networks beside others, in Docker's words."""
 
 
 async def connect(
@@ -29,6 +36,8 @@ async def connect(
     already, or has no networks of its own."""
     before, plan = plan_of(container), plan_of(container)
     _check_own(plan)
+    if network.predefined and network.spec.driver in _ALONE:
+        raise InvalidArgument(_ALONE[network.spec.driver], reason="SHARED_NETWORK", field="network")
     if any(each.network in (network.name, network.id) for each in plan.attachments):
         raise PermissionDenied(
             f"endpoint with name {container.name} already exists in network {network.name}", reason="ALREADY_ATTACHED"
@@ -37,6 +46,7 @@ async def connect(
     plan.attachments.append(attachment)
     running = container.status.state in _RUNNING
     publishes = network.spec.driver == "bridge" and not network.spec.internal
+    stale: Sequence[str] = ()
     if running and plan.ports and publishes and not await _publishing(services, container.id):
         attachment = network_pb2.Attachment(network=network.name, spec=spec, ports=plan.ports)
     async with Saga("connect", services.unsettled) as saga:
@@ -45,13 +55,15 @@ async def connect(
             await _keep(services, container.id, plan)
         if running:
             async with stage("connect.attach", network=network.name):
-                await services.netd.call(
+                answer: network_pb2.AttachResponse = await services.netd.call(
                     services.networks.Attach,
                     network_pb2.AttachRequest(sandbox_id=container.id, attachment=attachment),
                 )
+            stale = answer.stale_files
             saga.undo("connect.undo_attach", lambda: services.netd.call(
                 services.networks.Detach, network_pb2.DetachRequest(sandbox_id=container.id, network=network.id)))
             await refresh_files(services, container.id)
+    await refresh_linking(services, stale)
 
 
 async def disconnect(services: Services, container: exec_pb2.Container, network: network_pb2.Network) -> None:
@@ -66,11 +78,13 @@ async def disconnect(services: Services, container: exec_pb2.Container, network:
     del plan.attachments[:]
     plan.attachments.extend(left)
     # The plan last: while it names the network, a disconnect that broke off can be asked for again.
+    stale: Sequence[str] = ()
     if container.status.state in _RUNNING:
         async with stage("disconnect.detach", network=network.name):
-            await services.netd.call(
+            answer: network_pb2.DetachResponse = await services.netd.call(
                 services.networks.Detach, network_pb2.DetachRequest(sandbox_id=container.id, network=network.id)
             )
+        stale = answer.stale_files
         if plan.ports and not await _publishing(services, container.id):
             other = await publisher(services, plan)
             if other is not None:
@@ -78,11 +92,12 @@ async def disconnect(services: Services, container: exec_pb2.Container, network:
         await refresh_files(services, container.id)
     async with stage("disconnect.plan", network=network.name):
         await _keep(services, container.id, plan)
+    await refresh_linking(services, stale)
 
 
 async def refresh_linking(services: Services, ids: Iterable[str]) -> None:
-    """The files of containers that know another one by a link, after that one came or was renamed. What fails is left:
-    their next start renders them anew."""
+    """The files of containers that know another one by a link, after that one came, went from the network or was
+    renamed. What fails is left: their next start renders them anew."""
     for id_ in ids:
         try:
             await refresh_files(services, id_)
@@ -91,15 +106,19 @@ async def refresh_linking(services: Services, ids: Iterable[str]) -> None:
 
 
 async def refresh_files(services: Services, id_: str) -> None:
-    """Its /etc/hosts and /etc/resolv.conf as they are to be on the networks that it has now."""
+    """Its /etc/hosts and /etc/resolv.conf as they are to be on the networks that it has now, and what its later execs
+    are told of those that it links to."""
     async with stage("network.files", container=id_):
+        found: exec_pb2.GetContainerResponse = await services.execd.call(
+            services.containers.GetContainer, exec_pb2.GetContainerRequest(namespace=services.namespace, container=id_))
+        env = await links.environment(services, found.container)
         rendered: network_pb2.RenderFilesResponse = await services.netd.call(
             services.networks.RenderFiles, network_pb2.RenderFilesRequest(sandbox_id=id_)
         )
         files = rendered.files
         try:
             await services.execd.call(services.containers.SetNameFiles, exec_pb2.SetNameFilesRequest(
-                id=id_, hosts=files.hosts, resolv_conf=files.resolv_conf))
+                id=id_, hosts=files.hosts, resolv_conf=files.resolv_conf, env=env))
         except Conflict as error:
             if error.reason != "NOT_RUNNING":  # it has ended meanwhile
                 raise

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from chassis.errors import Conflict, NotFound, NotModified, PierError
 from chassis.stages import stage
+from coordinator import links
 from coordinator.names import names_of
 from coordinator.networks import publisher, refresh_linking
 from coordinator.plans import plan_of
@@ -85,6 +86,7 @@ async def _connect(
             ),
         )
     _use_sandbox(made.sandbox, made.files, request)
+    request.env.extend(await links.environment(services, container))
     return made.stale_files
 
 

@@ -14,6 +14,7 @@ from chassis.errors import Conflict, DeadlineExceeded, InvalidArgument
 from chassis.stages import stage
 from execd import name_files
 from execd.freezer import Freezer
+from execd.oci import validate
 from execd.places import Places, write_file
 from execd.records import Entry, Note, Records
 from pier.exec.v1 import exec_pb2
@@ -112,6 +113,7 @@ class Changes:
 
     async def set_name_files(self, request: exec_pb2.SetNameFilesRequest) -> None:
         """Change the engine's files, for this life and those of its restart policy. Conflict (NOT_RUNNING)."""
+        validate.environment(request.env, "env")
         entry = self._records.need(request.id)
         async with entry.lock:
             if not entry.is_running() and entry.state != RESTARTING:
@@ -119,7 +121,7 @@ class Changes:
             start = exec_pb2.StartContainerRequest.FromString(entry.start)
             async with stage("set_name_files.write"):
                 await self._pool.run(self._write_name_files, start, request)
-            start.hosts, start.resolv_conf = request.hosts, request.resolv_conf
+            start.hosts, start.resolv_conf, start.env[:] = request.hosts, request.resolv_conf, request.env
             kept = start.SerializeToString()
 
             def also(connection: sqlite3.Connection) -> None:

@@ -298,6 +298,7 @@ def _write_document(
 ) -> None:
     """process.json: the exec's own, upon the container's environment, user and directory."""
     spec = entry.container.spec
+    beneath = exec_pb2.StartContainerRequest.FromString(entry.start).env
     merged = exec_pb2.Process()
     merged.CopyFrom(process)
     names = {value.partition(b"=")[0] for value in process.env}
@@ -319,5 +320,5 @@ def _write_document(
         [*spec.process.capabilities_drop, *process.capabilities_drop],
         privileged=spec.privileged or process.privileged,
     )
-    document = config.process(merged, user, caps, config.hostname(spec, entry.id))
+    document = config.process(merged, user, caps, config.hostname(spec, entry.id), beneath)
     write_file(path, json.dumps(document).encode())

@@ -78,7 +78,7 @@ class Lives:
         await link.watch()
         if _needs_form(entry) > link.description["log"].get("form", 1):
             await self.release(entry, link)
-            raise Unavailable("the zygote is of an older version, whose shims do not know these log options: start it again",
+            raise Unavailable("the zygote is of an older version, whose shims know no such log options: start it again",
                               reason="OLD_ZYGOTE")
         return link
 

@@ -66,6 +66,7 @@ class Starts:
             raise Unimplemented("starts from a checkpoint are not built", reason="NOT_BUILT", field="source")
         for reference in request.namespaces:
             validate.namespace(reference)
+        validate.environment(request.env, "env")
         entry = self._records.need(request.id)
         async with entry.lock:
             if entry.removed:
@@ -142,7 +143,7 @@ class Starts:
             place = config.Place(
                 entry.id, str(link.rootfs), self._places.cgroup(entry.container), files, held.binds,
                 (*request.namespaces, *joined.namespaces), self._init,
-                str(link.run_dir / "binds" / _SHM) if joined.shm else "",
+                str(link.run_dir / "binds" / _SHM) if joined.shm else "", tuple(request.env),
             )
             await self._pool.run(_write_document, link, spec, place, caps, filter_)
         if spec.resources.cpu_rt_runtime:

@@ -29,6 +29,15 @@ class BridgeDriver:
     def prefix(self, spec: network_pb2.NetworkSpec) -> str:
         return options.read(spec).prefix
 
+    def has_parents_mac(self, spec: network_pb2.NetworkSpec) -> bool:
+        return False
+
+    def is_closed(self, spec: network_pb2.NetworkSpec) -> bool:
+        return False
+
+    def probe(self, host: NetlinkSocket) -> None:
+        """Every kernel that netd runs on has bridges."""
+
     def setup(self, host: NetlinkSocket, network: Network, alias: str) -> None:
         bridge.ensure(host, spec_of(network, alias))
 

@@ -4,7 +4,7 @@ A *driver* knows the kernel's side of a kind of network, and keeps nothing: what
 network has one *link* on the host (a bridge, a parent), marked as netd's own where netd made it; an endpoint has a
 *wire*, which ends in a link inside its sandbox. Lifecycle::
 
-    validate(spec) → setup(network) → attach(wire) … detach(wire) or cut(wires) → teardown(network)
+    validate(spec) → probe() → setup(network) → attach(wire) … detach(wire) or cut(wires) → teardown(network)
 
 ``setup``, ``attach`` and ``mend`` may be repeated, and finish what a killed one began; ``teardown``, ``detach`` and
 ``cut`` find nothing without an error. All of them but ``validate`` block, and run on worker threads. Drivers run one
@@ -25,6 +25,7 @@ from typing import Final, Protocol
 from chassis.errors import Unimplemented
 from netd import links
 from netd.bridge_driver import BridgeDriver
+from netd.ipvlan import IpvlanDriver
 from netd.macvlan import MacvlanDriver
 from netd.netlink import NetlinkSocket
 from netd.records import Network
@@ -48,6 +49,15 @@ class Driver(Protocol):
 
     def prefix(self, spec: network_pb2.NetworkSpec) -> str:
         """What the names of the links inside begin with."""
+
+    def has_parents_mac(self, spec: network_pb2.NetworkSpec) -> bool:
+        """Have links inside the MAC address of the network's link, and none of their own?"""
+
+    def is_closed(self, spec: network_pb2.NetworkSpec) -> bool:
+        """Does the specification leave the network without a way out, whatever it says of ``internal``?"""
+
+    def probe(self, host: NetlinkSocket) -> None:
+        """Before the first of its networks is made: Unimplemented where the kernel has no such links."""
 
     def setup(self, host: NetlinkSocket, network: Network, alias: str) -> None:
         """The network's link as it should be. Conflict, NotFound or Unimplemented where it cannot be."""
@@ -79,7 +89,7 @@ class Driver(Protocol):
         """Is the wire complete?"""
 
 
-_ALL: Final[tuple[Driver, ...]] = (BridgeDriver(), MacvlanDriver())
+_ALL: Final[tuple[Driver, ...]] = (BridgeDriver(), MacvlanDriver(), IpvlanDriver())
 _BY_NAME: Final = {driver.name: driver for driver in _ALL}
 
 
@@ -91,9 +101,8 @@ def of(name: str) -> Driver:
     """The driver of that name; "" is bridge. Unimplemented (NO_DRIVER) for another one."""
     driver = _BY_NAME.get(name or "bridge")
     if driver is None:
-        why = ": macvlan does what it is wanted for" if name == "ipvlan" else ""
-        raise Unimplemented(f"network driver {ascii(name)[:60]} is not built{why}", reason="NO_DRIVER",
-                            field="spec.driver", expected=" or ".join(names()))
+        raise Unimplemented(f"network driver {ascii(name)[:60]} is not built", reason="NO_DRIVER", field="spec.driver",
+                            expected=" or ".join(names()))
     return driver
 
 

@@ -23,7 +23,7 @@ from chassis.logs import logger
 from chassis.operations import Operations
 from chassis.stages import stage, trace
 from chassis.store import Store
-from netd import bindings, drivers, joining, options, records, requests, wiring
+from netd import bindings, drivers, endpoint_options, joining, options, records, requests, wiring
 from netd.bindings import Place
 from netd.dns import Dns
 from netd.firewall import Firewall
@@ -143,7 +143,8 @@ class Endpoints:
             return self._plan(attachment, view.sandbox, network, "", (), []), True
         place = self.place(network)
         wished = [bindings.groups(want, place) for want in wanted]
-        interface = attachment.spec.interface or joining.free_interface(view.endpoints, network)
+        asked = endpoint_options.read(attachment.spec).interface
+        interface = asked or joining.free_interface(view.endpoints, network)
         if any(endpoint.interface == interface for endpoint in view.endpoints):
             raise Conflict(f"the sandbox has an interface {interface} already", reason="INTERFACE_TAKEN",
                            field="spec.interface")
@@ -246,6 +247,7 @@ class Endpoints:
             link=endpoint.link, alias=self._networks.marks.endpoint(endpoint.id, view.sandbox.owner),
             interface=endpoint.interface, addresses=endpoint.addresses, mac=endpoint.mac,
             gateways=joining.routes(endpoint, view.endpoints, view.networks),
+            sysctls=endpoint_options.read(endpoint.request.spec).sysctls,
         ), network)
 
     def _plan(
@@ -302,7 +304,11 @@ class Endpoints:
             for gateway in joining.routes(endpoint, left, view.networks):
                 async with stage("detach.route", interface=endpoint.interface):
                     pin = self._sandboxes.pin(view.sandbox)
-                    await self._threads.run(wiring.route, pin, endpoint.interface, gateway)
+                    try:
+                        await self._threads.run(wiring.route, pin, endpoint.interface, gateway)
+                    except OSError as error:  # somebody took that link or its address away: Fsck's to find and mend
+                        logger().warning("the default route stays where it was", sandbox=view.sandbox.id,
+                                         interface=endpoint.interface, error=str(error))
 
     def _release(self, gone: Iterable[Endpoint], view: View) -> None:
         for endpoint in gone:

@@ -80,7 +80,9 @@ def _hosts(
             address = str(gateway or "127.0.0.1")
         lines.append(f"{address}\t{name}\n")
     lines += [f"{address}\t{' '.join(line.names)}\n" for line in linked for address in line.addresses]
-    names = f"{hostname}.{request.domainname} {hostname}" if request.domainname else hostname
+    full = f"{hostname}.{request.domainname}" if request.domainname else hostname
+    short = full.partition(".")[0]
+    names = f"{full} {short}" if short != full else full
     lines += [f"{address}\t{names}\n" for address in addresses]
     return "".join(lines)
 

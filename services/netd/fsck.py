@@ -200,8 +200,7 @@ class Fsck:
             in_use = any(name in kernel.links for name in names)
 
             async def strike(lost: Sandbox = sandbox) -> None:
-                await self._store.write("fsck.strike", lambda c: records.delete_sandbox(c, lost.id))
-                await self._dns.drop(lost.id)
+                await self._endpoints.remove_sandbox(lost.id)
 
             yield Difference(
                 "SANDBOX_WITHOUT_NETNS", sandbox.id,

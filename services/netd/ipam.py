@@ -8,6 +8,7 @@ is somebody else's, and never handed out.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -205,6 +206,10 @@ def parse_subnet(value: str, field: str) -> Block:
             raise ValueError("a zone")
         return ip_network(value)
     except ValueError as error:
+        with contextlib.suppress(ValueError):
+            meant = ip_network(value, strict=False)
+            raise InvalidArgument(f"invalid subnet {value}: it should be {meant}", field=field, expected=str(meant)
+                                  ) from error
         raise InvalidArgument(f"{field}: {ascii(value)[:60]} is not a subnet", field=field,
                               expected="a subnet such as 172.20.0.0/16 or fd00:1::/64") from error
 
@@ -264,6 +269,9 @@ class Subnet:
 
     def reserve(self, address: Address) -> None:
         """Hold an address that was asked for. Raises InvalidArgument outside the subnet, Conflict where it is held."""
+        if address not in self.network:
+            raise InvalidArgument(f"Invalid address {address}: It does not belong to any of this network's subnets",
+                                  field="address", expected=f"a host address of {self.network}")
         _check_host(self.network, address, "address", "address")
         if address in self._held or address in self._never:
             raise Conflict(f"Address already in use: {address}", reason="ADDRESS_IN_USE", field="address")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from chassis.errors import Conflict, InvalidArgument
 from chassis.ids import NetworkId
-from netd import drivers, macvlan
+from netd import drivers
 from netd.bindings import WantedPort
 from netd.ipam import Address, Interface
 from netd.records import Endpoint, Network, View
@@ -66,7 +66,7 @@ def mac_of(spec: network_pb2.EndpointSpec, addresses: Sequence[Interface], netwo
     InvalidArgument where it cannot be chosen."""
     if not addresses:
         return spec.mac
-    if network.driver == "macvlan" and macvlan.read(network.spec).mode == macvlan.PASSTHRU:
+    if drivers.of(network.driver).has_parents_mac(network.spec):
         if spec.mac:
             raise InvalidArgument(f"on network {network.name} a container has the parent's MAC address",
                                   field="spec.mac", expected='""')

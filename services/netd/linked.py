@@ -52,14 +52,22 @@ class LinkedNames:
             return []
         return await self._store.read(lambda c: [line for each in endpoints for line in _lines(c, view, each)])
 
-    async def naming(self, view: View) -> list[str]:
-        """Ids of the sandboxes whose links name this one."""
+    async def has_any(self) -> bool:
+        """May any sandbox have links?"""
+        return bool(await self._known())
+
+    async def _known(self) -> set[str]:
         if self._linking is None:
             self._linking = await self._store.read(_linking)
-        if not self._linking:
+        return self._linking
+
+    async def naming(self, view: View) -> list[str]:
+        """Ids of the sandboxes whose links name this one."""
+        known = await self._known()
+        if not known:
             return []
-        found = await self._store.read(lambda c: _of(c, self._linking or set()))
-        self._linking &= {endpoint.sandbox_id for endpoint in found}
+        found = await self._store.read(lambda c: _of(c, set(known)))
+        known &= {endpoint.sandbox_id for endpoint in found}
         names = set(view.sandbox.request.names)
         return sorted({
             endpoint.sandbox_id for endpoint in found

@@ -6,6 +6,7 @@ Source: rtnetlink(7), <linux/if_link.h>, <linux/if_addr.h>, <linux/rtnetlink.h>,
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 import struct
@@ -33,6 +34,7 @@ _IFLA_IFALIAS, _IFLA_AF_SPEC, _IFLA_NET_NS_FD = 20, 26, 28
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
 _VETH_INFO_PEER: Final = 1
 _MACVLAN_MODE: Final = 1
+_IPVLAN_MODE, _IPVLAN_FLAGS = 1, 2
 _VLAN_ID: Final = 1
 _BR_FORWARD_DELAY, _BR_STP_STATE = 1, 5
 _BRPORT_HAIRPIN, _BRPORT_ISOLATED = 4, 33
@@ -129,10 +131,29 @@ def add_macvlan(name: str, parent: int, mode: int, netns_fd: int, mac: str = "",
     return Request(RTM_NEWLINK, netlink.NLM_F_CREATE | netlink.NLM_F_EXCL, body, f"add macvlan {name}")
 
 
+def add_ipvlan(name: str, parent: int, mode: int, flags: int, netns_fd: int, mtu: int = 0) -> Request:
+    """An ipvlan link of the link with index ``parent`` here, inside the namespace behind ``netns_fd``, down."""
+    body = _info() + text(_IFLA_IFNAME, name) + u32(_IFLA_LINK, parent) + u32(_IFLA_NET_NS_FD, netns_fd)
+    if mtu:
+        body += u32(_IFLA_MTU, mtu)
+    data = nested(_INFO_DATA, _u16(_IPVLAN_MODE, mode), _u16(_IPVLAN_FLAGS, flags))
+    body += nested(_IFLA_LINKINFO, text(_INFO_KIND, "ipvlan"), data)
+    return Request(RTM_NEWLINK, netlink.NLM_F_CREATE | netlink.NLM_F_EXCL, body, f"add ipvlan {name}")
+
+
+def has_kind(sock: NetlinkSocket, kind: str) -> bool:
+    """Has the kernel links of that kind, of those that need a parent? It is asked for one without, and refuses: as none
+    that it knows, or for the lack of a parent. A module that is not loaded is loaded by that."""
+    body = _info() + nested(_IFLA_LINKINFO, text(_INFO_KIND, kind))
+    flags = netlink.NLM_F_CREATE | netlink.NLM_F_EXCL
+    (result,) = sock.batch([Request(RTM_NEWLINK, flags, body, f"probe for {kind} links")])
+    return result is not None and result.errno != errno.EOPNOTSUPP
+
+
 def add_vlan(name: str, below: int, vlan: int) -> Request:
     """The VLAN of that number of the link with index ``below``, down."""
     body = _info() + text(_IFLA_IFNAME, name) + u32(_IFLA_LINK, below)
-    data = nested(_INFO_DATA, attribute(_VLAN_ID, struct.pack("=H", vlan)))
+    data = nested(_INFO_DATA, _u16(_VLAN_ID, vlan))
     body += nested(_IFLA_LINKINFO, text(_INFO_KIND, "vlan"), data)
     return Request(RTM_NEWLINK, netlink.NLM_F_CREATE | netlink.NLM_F_EXCL, body, f"add vlan {name}")
 
@@ -194,6 +215,10 @@ def add_default_route(link: int, gateway: IpAddress) -> Request:
     body += attribute(_RTA_GATEWAY, gateway.packed) + u32(_RTA_OIF, link)
     flags = netlink.NLM_F_CREATE | netlink.NLM_F_REPLACE
     return Request(RTM_NEWROUTE, flags, body, f"default route by {gateway}")
+
+
+def _u16(kind: int, value: int) -> bytes:
+    return attribute(kind, struct.pack("=H", value))
 
 
 def _family(value: Interface | IpAddress) -> int:

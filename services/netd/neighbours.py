@@ -7,6 +7,10 @@ wins; what our own table drops stays dropped. An accept there
 also leads past Docker's isolation of its networks, which comes later: what goes from our bridges to Docker's is
 therefore dropped by our own table, which is told the names of Docker's bridges (see table.py).
 
+A Docker before 23 that writes ip6tables' rules drops by policy there too, and has no ``DOCKER-USER`` for IPv6. Where it
+is Docker's chains that FORWARD goes through, the accepts stand at FORWARD's end: what they let pass is what the policy
+would drop, and every rule before them wins. On a chain that an operator has made to drop they stand nowhere.
+
 firewalld's zones are not served yet, and rules of iptables-legacy cannot be seen: the first is named in the log, the
 second is told by the file of the kernel's that lists its tables.
 """
@@ -14,7 +18,7 @@ second is told by the file of the kernel's that lists its tables.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,6 +28,7 @@ from netd.nft import JsonObject, Nft, NftError
 FAMILIES: Final = ("ip", "ip6")
 TABLE: Final = "filter"
 CHAIN: Final = "DOCKER-USER"
+_FORWARD: Final = "FORWARD"
 _CHAINS: Final = "DOCKER"
 """What the names of Docker's own chains begin with."""
 _LINK: Final = re.compile(r'[^"*\s]{1,15}')
@@ -39,8 +44,16 @@ class ForeignDrop:
     chain: str
 
 
+@dataclass(frozen=True)
+class _Chain:
+    """``drops``: by its policy."""
+
+    drops: bool
+    rules: tuple[JsonObject, ...]
+
+
 class Neighbours:
-    """The accepts of one instance in DOCKER-USER. Methods block; they run on the nft thread."""
+    """The accepts of one instance in Docker's chains. Methods block; they run on the nft thread."""
 
     def __init__(self, nft: Nft, own_table: str) -> None:
         self._nft = nft
@@ -62,37 +75,42 @@ class Neighbours:
 
     def _commands(self, family: str, wanted: Mapping[str, tuple[str, str]]) -> Iterator[str]:
         chains = self._chains(family)
-        rules = chains.get(CHAIN, [])
-        led_to = any(_leads_to(rule, CHAIN) for others in chains.values() for rule in others)
+        place = _place(chains)
+        for name in (CHAIN, _FORWARD):
+            if name in chains:
+                here = wanted if name == place else {}
+                yield from self._settled(f"{family} {TABLE} {name}", chains[name].rules, here)
+
+    def _settled(
+        self, chain: str, rules: Sequence[JsonObject], wanted: Mapping[str, tuple[str, str]]
+    ) -> Iterator[str]:
+        """What brings the chain to have the accepts that are wanted, each once, and no other of ours."""
         present = set()
         for rule in rules:
             comment = str(rule.get("comment", ""))
-            if led_to and comment in wanted and comment not in present:
+            if comment in wanted and comment not in present:
                 present.add(comment)
             elif comment.startswith(self._mark):
-                yield f"delete rule {family} {TABLE} {CHAIN} handle {rule['handle']}"
+                yield f"delete rule {chain} handle {rule['handle']}"
         last = rules[-1] if rules and _is_return(rules[-1]) else None
-        for comment, (link, way) in sorted(wanted.items()) if led_to else []:
+        for comment, (link, way) in sorted(wanted.items()):
             if comment not in present:
                 body = f'{way} "{link}" counter accept comment "{comment}"'
-                if last is None:
-                    yield f"add rule {family} {TABLE} {CHAIN} {body}"
-                else:
-                    yield f"insert rule {family} {TABLE} {CHAIN} handle {last['handle']} {body}"
+                yield f"add rule {chain} {body}" if last is None else (
+                    f"insert rule {chain} handle {last['handle']} {body}")
 
     def bridges(self) -> frozenset[str]:
         """Docker's bridges: the links that rules of its own chains name as the way out."""
         return frozenset(
-            link for family in FAMILIES for name, rules in self._chains(family).items()
-            if name.startswith(_CHAINS) and name != CHAIN for rule in rules for link in _ways_out(rule)
+            link for family in FAMILIES for name, chain in self._chains(family).items()
+            if name.startswith(_CHAINS) and name != CHAIN for rule in chain.rules for link in _ways_out(rule)
             if _LINK.fullmatch(link)
         )
 
     def drops(self) -> list[ForeignDrop]:
-        """Other tables' forward chains that drop by policy and do not go through DOCKER-USER."""
+        """Other tables' forward chains that drop by policy and have no place for our accepts."""
         chains = [item["chain"] for item in self._nft.list("chains") if "chain" in item]
-        served = {(c["family"], c["table"]) for c in chains
-                  if c["family"] in FAMILIES and (c["table"], c["name"]) == (TABLE, CHAIN)}
+        served = {(family, TABLE) for family in FAMILIES if _place(self._chains(family))}
         found = [
             ForeignDrop(c["family"], c["table"], c["name"]) for c in chains
             if c.get("hook") == "forward" and c.get("policy") == "drop" and c["family"] in (*FAMILIES, "inet")
@@ -102,17 +120,30 @@ class Neighbours:
             found.append(ForeignDrop("iptables-legacy", TABLE, "FORWARD"))
         return found
 
-    def _chains(self, family: str) -> dict[str, list[JsonObject]]:
-        """The table's chains, each with its rules; nothing where there is no such table."""
+    def _chains(self, family: str) -> dict[str, _Chain]:
+        """The table's chains by name; nothing where there is no such table."""
         try:
             listing = self._nft.list(f"table {family} {TABLE}")
         except NftError:
             return {}
-        chains: dict[str, list[JsonObject]] = {item["chain"]["name"]: [] for item in listing if "chain" in item}
+        drops = {item["chain"]["name"]: item["chain"].get("policy") == "drop" for item in listing if "chain" in item}
+        rules: dict[str, list[JsonObject]] = {name: [] for name in drops}
         for item in listing:
             if "rule" in item:
-                chains[item["rule"]["chain"]].append(item["rule"])
-        return chains
+                rules[item["rule"]["chain"]].append(item["rule"])
+        return {name: _Chain(drops[name], tuple(rules[name])) for name in drops}
+
+
+def _place(chains: Mapping[str, _Chain]) -> str:
+    """The chain of Docker's table in which accepts let packets pass, "" for none."""
+    if CHAIN in chains:
+        led_to = any(_leads_to(rule, CHAIN) for chain in chains.values() for rule in chain.rules)
+        return CHAIN if led_to else ""
+    forward = chains.get(_FORWARD)
+    dockers = [name for name in chains if name.startswith(_CHAINS)]
+    if forward is None or not forward.drops or not any(_leads_to(r, name) for r in forward.rules for name in dockers):
+        return ""
+    return _FORWARD
 
 
 def _leads_to(rule: JsonObject, chain: str) -> bool:

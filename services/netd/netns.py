@@ -28,6 +28,8 @@ from netd.netlink import NetlinkSocket
 T = TypeVar("T")
 _SELF: Final = b"/proc/thread-self/ns/net"
 _NS_GET_NSTYPE: Final = 0xB703
+_OF_ANYBODY: Final = (("net/ipv4/ip_unprivileged_port_start", "0"), ("net/ipv4/ping_group_range", "0 2147483647"))
+"""What in a namespace of one's own needs no privilege: every port, and ping. As Docker has it since 20.10."""
 SPARE: Final = "pool-"
 """How the names of pins without an owner begin."""
 
@@ -58,7 +60,7 @@ def _in_thread(function: Callable[[], T]) -> T:
 def make(directory: Path) -> tuple[Netns, NetlinkSocket]:
     """A new pinned namespace with its loopback up, and a socket inside it that the caller closes.
 
-    IPv6 is off on links that come later, until ``enable_ipv6``; loopback keeps ::1.
+    IPv6 is off on links that come later, until ``enable_ipv6``; loopback keeps ::1. Ports below 1024 are anybody's.
     """
     return _in_thread(lambda: _make_here(directory))
 
@@ -67,6 +69,8 @@ def _make_here(directory: Path) -> tuple[Netns, NetlinkSocket]:
     path = directory / f"{SPARE}{secrets.token_hex(8)}"
     kernel.unshare(kernel.CLONE_NEWNET)
     _write_sysctl("net/ipv6/conf/default/disable_ipv6", "1")
+    for name, value in _OF_ANYBODY:
+        _write_sysctl(name, value)
     sock = NetlinkSocket()
     try:
         sock.run([links.set_link("lo", up=True)])

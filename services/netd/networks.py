@@ -18,7 +18,7 @@ from chassis.instance import Instance
 from chassis.logs import logger
 from chassis.stages import stage
 from chassis.store import Store
-from netd import bridge, drivers, ipam, links, macvlan, options, records, requests
+from netd import bridge, drivers, ipam, links, options, records, requests
 from netd.bridge_driver import spec_of
 from netd.firewall import Firewall
 from netd.ipam import Address, Block, Interface, Plan, Pool, Subnet
@@ -133,12 +133,13 @@ class Networks:
         spec = network_pb2.NetworkSpec()
         spec.CopyFrom(request.spec)
         spec.driver = spec.driver or "bridge"
-        spec.internal = spec.internal or (spec.driver == "macvlan" and not macvlan.read(spec).parent)
+        spec.internal = spec.internal or drivers.of(spec.driver).is_closed(spec)
         if existing is not None:
             if (existing.name, existing.owner, existing.spec) != (request.name, request.owner, spec):
                 raise AlreadyExists(f"network {request.id} exists with another specification", reason="SPEC_DIFFERS",
                                     field="id")
             return existing
+        await self._threads.run(drivers.of(spec.driver).probe, self._host)
         plan = Network(
             ids.network_id(request.id), request.owner.namespace, request.name, request.owner, time.time_ns(), spec,
             predefined=False, link=drivers.of(spec.driver).link_of(spec, self._instance.network_link(request.id)),

@@ -13,12 +13,15 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from chassis.errors import Conflict, InvalidArgument
+from chassis.errors import Conflict, InvalidArgument, Unimplemented
 from netd.ipam import Address
 
 _TRIES: Final = 64
 """How often the kernel is asked for a free port of one address that is free at the others too."""
-PROTOCOLS: Final = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+PROTOCOLS: Final = {
+    "tcp": (socket.SOCK_STREAM, socket.IPPROTO_TCP), "udp": (socket.SOCK_DGRAM, socket.IPPROTO_UDP),
+    "sctp": (socket.SOCK_STREAM, socket.IPPROTO_SCTP),
+}
 
 
 @dataclass(frozen=True)
@@ -38,27 +41,27 @@ class Reservation:
     """One held port; ``port`` has the number that the kernel chose where 0 was asked for."""
 
     def __init__(self, wanted: HostPort) -> None:
-        """Raises Conflict (PORT_TAKEN) where a socket has the port, InvalidArgument for an address not of this host."""
-        kind = PROTOCOLS.get(wanted.protocol)
-        if kind is None:
+        """Raises Conflict (PORT_TAKEN) where a socket has the port, InvalidArgument for an address not of this host,
+        Unimplemented (NO_SCTP) where the kernel lacks the protocol."""
+        if wanted.protocol not in PROTOCOLS:
             raise InvalidArgument(f"protocol {ascii(wanted.protocol)[:20]} cannot be published", field="protocol",
                                   expected=" or ".join(PROTOCOLS))
         family = socket.AF_INET if wanted.address.version == 4 else socket.AF_INET6
-        self._socket = socket.socket(family, kind | socket.SOCK_CLOEXEC)
+        self._socket = _socket(family, wanted.protocol)
         try:
             if family == socket.AF_INET6:
                 self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # :: leaves 0.0.0.0 alone
-            self._bind(kind, wanted)
+            self._bind(wanted)
         except BaseException:
             self._socket.close()
             raise
         self.port = HostPort(wanted.protocol, wanted.address, int(self._socket.getsockname()[1]))
 
-    def _bind(self, kind: int, wanted: HostPort) -> None:
-        if kind == socket.SOCK_DGRAM:
+    def _bind(self, wanted: HostPort) -> None:
+        if wanted.protocol == "udp":
             # Nobody reads it; the smallest buffer for what may arrive while a rule is missing.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-        else:
+        if wanted.protocol == "tcp":
             # Connections of an ended server in TIME_WAIT do not stand in the way; listening ones do.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -73,12 +76,29 @@ class Reservation:
                 raise InvalidArgument(f"{wanted.address} is no address of this host", field="host_address",
                                       expected="an address of this host") from error
             raise
-        if kind == socket.SOCK_STREAM:
+        if wanted.protocol == "tcp":
             # From here on it conflicts with everybody, whatever they set: their listen fails.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
     def release(self) -> None:
         self._socket.close()
+
+
+def _socket(family: int, protocol: str) -> socket.socket:
+    kind, number = PROTOCOLS[protocol]
+    try:
+        return socket.socket(family, kind | socket.SOCK_CLOEXEC, number)
+    except OSError as error:
+        if error.errno not in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT):
+            raise
+        raise Unimplemented(f"{protocol} ports cannot be published: this host's kernel has no {protocol}",
+                            reason=f"NO_{protocol.upper()}", field="ports.protocol", expected="tcp or udp") from error
+
+
+def check_protocol(protocol: str) -> None:
+    """Unimplemented (NO_SCTP) for a protocol that not every kernel has, where this one lacks it."""
+    if protocol == "sctp":
+        _socket(socket.AF_INET, protocol).close()
 
 
 class HostPorts:

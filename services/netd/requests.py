@@ -14,10 +14,10 @@ from typing import Final
 
 from chassis import ids
 from chassis.errors import InvalidArgument, Unimplemented
-from netd import drivers, ipam, links
+from netd import drivers, endpoint_options, ipam, links
 from netd.bindings import WantedPort
 from netd.ipam import Plan, parse_address, parse_subnet
-from netd.ports import PROTOCOLS
+from netd.ports import PROTOCOLS, check_protocol
 from pier.network.v1 import network_pb2
 from pier.types.v1 import types_pb2
 
@@ -26,6 +26,7 @@ HOST_GATEWAY: Final = "host-gateway"
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?")
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 """What containers are called; a name that DNS cannot carry is simply never asked for."""
+_NETWORK_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 _NAME_WORDS: Final = "letters, digits, '.', '_', '-', 255 at most"
 _WORD: Final = re.compile(r"[!-~]{1,255}")
 _INTERFACE: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,14}")
@@ -94,7 +95,7 @@ def extra_host(entry: str) -> tuple[str, str]:
 def network(request: network_pb2.CreateNetworkRequest) -> WantedSubnets:
     """Check a network to be made; the subnets that it asks for."""
     ids.network_id(request.id)
-    ids.name(request.name)
+    _match(_NETWORK_NAME, request.name, "name", "[a-zA-Z0-9][a-zA-Z0-9_.-]*, 255 characters at most")
     owner(request.owner)
     if request.name in PREDEFINED:
         raise InvalidArgument(f"network name {request.name} is predefined", field="name", expected="another name")
@@ -156,17 +157,14 @@ def endpoint(spec: network_pb2.EndpointSpec) -> tuple[IPv4Address | None, IPv6Ad
     for link in spec.links:
         for part in link.partition(":")[::2]:
             _match(_NAME, part, "spec.links", _NAME_WORDS)
-    if spec.driver_options:
-        raise Unimplemented(f"endpoint option {ascii(min(spec.driver_options))[:80]} is not built",
-                            field="spec.driver_options", expected="none")
     if spec.mac:
         mac = _match(_MAC, spec.mac, "spec.mac", "six hexadecimal bytes, lower case, with ':' between")
         if int(mac[:2], 16) & 1:
             raise InvalidArgument(f"{mac} is a multicast address", field="spec.mac", expected="a unicast address")
-    if spec.interface:
-        _match(_INTERFACE, spec.interface, "spec.interface", f"at most {links.NAME_MAX} letters, digits, '.', '_', '-'")
-        if spec.interface in ("lo", "all", "default", ".", ".."):
-            raise InvalidArgument(f"{spec.interface} is taken", field="spec.interface", expected="another name")
+    if interface := endpoint_options.read(spec).interface:
+        _match(_INTERFACE, interface, "spec.interface", f"at most {links.NAME_MAX} letters, digits, '.', '_', '-'")
+        if interface in ("lo", "all", "default", ".", ".."):
+            raise InvalidArgument(f"{interface} is taken", field="spec.interface", expected="another name")
     first = parse_address(spec.ipv4, "spec.ipv4") if spec.ipv4 else None
     second = parse_address(spec.ipv6, "spec.ipv6") if spec.ipv6 else None
     if isinstance(first, IPv6Address) or isinstance(second, IPv4Address):
@@ -184,10 +182,10 @@ def ports(values: Iterable[network_pb2.PublishedPort]) -> list[WantedPort]:
 
 
 def _port(value: network_pb2.PublishedPort) -> WantedPort:
-    if value.protocol == "sctp":
-        raise Unimplemented("sctp ports are not built", field="ports.protocol", expected="tcp or udp")
     if value.protocol not in PROTOCOLS:
-        raise InvalidArgument(f"protocol {ascii(value.protocol)[:20]}", field="ports.protocol", expected="tcp or udp")
+        raise InvalidArgument(f"protocol {ascii(value.protocol)[:20]}", field="ports.protocol",
+                              expected=" or ".join(PROTOCOLS))
+    check_protocol(value.protocol)
     if not 1 <= value.container_port <= _PORT_MAX:
         raise InvalidArgument(f"container port {value.container_port} is out of range", field="ports.container_port",
                               expected=f"1 to {_PORT_MAX}")

@@ -12,14 +12,15 @@ from chassis import ids
 from chassis.blocking import Pool as Threads
 from chassis.errors import InvalidArgument, NotFound
 from chassis.events import EventLog
+from chassis.locks import NamedLocks
 from chassis.operations import Operations
 from chassis.store import Store
 from netd import explain, files, messages, records, requests
 from netd.dns import served
 from netd.endpoints import Endpoints
 from netd.fsck import Fsck
+from netd.gate import Gate
 from netd.live_ports import LivePorts
-from netd.locks import Gate, Locks
 from netd.networks import Networks
 from netd.records import Endpoint, Network, Sandbox, View
 from netd.sandboxes import Sandboxes
@@ -48,7 +49,7 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
         self._endpoints = endpoints
         self._live_ports = live_ports
         self._fsck = fsck
-        self._locks = Locks()
+        self._locks = NamedLocks()
         self._gate = Gate()
 
     async def fsck(self, repair: bool) -> list[system_pb2.Finding]:
@@ -147,19 +148,21 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
             "attach", f"{request.sandbox_id}/{request.attachment.network}", request, [request.sandbox_id],
             lambda: self._endpoints.attach(request.sandbox_id, request.attachment),
         )
-        return network_pb2.AttachResponse(endpoint=messages.endpoint(endpoint, network))
+        stale = await self._stale(request.sandbox_id)
+        return network_pb2.AttachResponse(endpoint=messages.endpoint(endpoint, network), stale_files=stale)
 
     async def Detach(self, request: network_pb2.DetachRequest, context: Any) -> network_pb2.DetachResponse:
         ids.sandbox_id(request.sandbox_id)
 
-        async def work() -> None:
+        async def work() -> list[str]:
             try:
                 await self._endpoints.detach(request.sandbox_id, request.network)
+                return await self._stale(request.sandbox_id)
             except NotFound:
-                return
+                return []
 
-        await self._do("detach", f"{request.sandbox_id}/{request.network}", request, [request.sandbox_id], work)
-        return network_pb2.DetachResponse()
+        stale = await self._do("detach", f"{request.sandbox_id}/{request.network}", request, [request.sandbox_id], work)
+        return network_pb2.DetachResponse(stale_files=stale)
 
     async def SetPorts(self, request: network_pb2.SetPortsRequest, context: Any) -> network_pb2.SetPortsResponse:
         ids.sandbox_id(request.sandbox_id)
@@ -171,8 +174,7 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
         ids.sandbox_id(request.sandbox_id)
         await self._do("set_names", request.sandbox_id, request, [request.sandbox_id],
                        lambda: self._endpoints.set_names(request.sandbox_id, request.names))
-        view = await self._sandboxes.view(request.sandbox_id)
-        return network_pb2.SetNamesResponse(stale_files=await self._endpoints.linked.naming(view))
+        return network_pb2.SetNamesResponse(stale_files=await self._stale(request.sandbox_id))
 
     async def ExplainPort(
         self, request: network_pb2.ExplainPortRequest, context: Any
@@ -203,11 +205,16 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
             async with AsyncExitStack() as held:
                 await held.enter_async_context(self._gate.shared())
                 for name in locks:
-                    await held.enter_async_context(self._locks.of(name))
+                    await held.enter_async_context(self._locks.hold(name))
                 return await function()
 
         fingerprint = request.SerializeToString(deterministic=True)
         return await self._operations.run(f"{verb}:{key}", fingerprint, work)
+
+    async def _stale(self, sandbox_id: str) -> list[str]:
+        """Sandboxes whose links name this one."""
+        linked = self._endpoints.linked
+        return await linked.naming(await self._sandboxes.view(sandbox_id)) if await linked.has_any() else []
 
     async def _count(self, network: Network) -> int:
         counts = await self._store.read(records.endpoint_counts)

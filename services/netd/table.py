@@ -67,10 +67,10 @@ table inet {table} {{
         iifname @bridges ip saddr 127.0.0.0/8 drop
     }}
     chain publish {{
-        meta l4proto {{ tcp, udp }} dnat ip to ip daddr . meta l4proto . th dport map @published_at
-        meta nfproto ipv4 meta l4proto {{ tcp, udp }} dnat ip to meta l4proto . th dport map @published
-        meta l4proto {{ tcp, udp }} dnat ip6 to ip6 daddr . meta l4proto . th dport map @published6_at
-        meta nfproto ipv6 meta l4proto {{ tcp, udp }} dnat ip6 to meta l4proto . th dport map @published6
+        meta l4proto {{ tcp, udp, sctp }} dnat ip to ip daddr . meta l4proto . th dport map @published_at
+        meta nfproto ipv4 meta l4proto {{ tcp, udp, sctp }} dnat ip to meta l4proto . th dport map @published
+        meta l4proto {{ tcp, udp, sctp }} dnat ip6 to ip6 daddr . meta l4proto . th dport map @published6_at
+        meta nfproto ipv6 meta l4proto {{ tcp, udp, sctp }} dnat ip6 to meta l4proto . th dport map @published6
     }}
     chain prerouting {{
         type nat hook prerouting priority dstnat; policy accept;

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chassis.errors import Conflict
-from netd import links, netns
+from netd import endpoint_options, links, netns
+from netd.endpoint_options import Sysctl
 from netd.ipam import Address, Interface
 from netd.netlink import NetlinkSocket
 
@@ -22,7 +23,8 @@ from netd.netlink import NetlinkSocket
 class Wire:
     """What joins an endpoint's sandbox to its network. ``link`` is its outer end, "" where it has none on the host;
     ``network_link`` the bridge or parent; ``gateways`` those of the default routes that go here, one at most for each
-    IP version; ``mtu`` 0 the network link's; ``mode`` a macvlan link's."""
+    IP version; ``mtu`` 0 the network link's; ``mode`` a macvlan or ipvlan link's, ``flag`` an ipvlan link's;
+    ``sysctls`` of the link inside."""
 
     link: str
     alias: str
@@ -34,6 +36,8 @@ class Wire:
     isolated: bool = False
     mtu: int = 0
     mode: str = ""
+    flag: str = ""
+    sysctls: tuple[Sysctl, ...] = ()
 
 
 def wire(host: NetlinkSocket, pin: Path, spec: Wire) -> None:
@@ -57,19 +61,24 @@ def wire(host: NetlinkSocket, pin: Path, spec: Wire) -> None:
         # A kernel without IPv6 has no link-local address to forgo.
         if result is not None and result.errno != errno.EAFNOSUPPORT:
             raise result
-    netns.inside(pin, lambda: set_up(spec.interface, spec.addresses, spec.gateways))
+    netns.inside(pin, lambda: set_up(spec))
     join(host, spec)
 
 
-def set_up(name: str, addresses: Iterable[Interface], gateways: Iterable[Address]) -> None:
-    """Give a link of the calling thread's namespace its addresses and routes, and set it up."""
-    wanted = list(addresses)
-    if any(address.version == 6 for address in wanted):
-        netns.enable_ipv6(name)
+def set_up(spec: Wire) -> None:
+    """Give the wire's link, of the calling thread's namespace, its addresses, switches and routes, and set it up.
+    InvalidArgument for a switch that the kernel refuses."""
+    if any(address.version == 6 for address in spec.addresses):
+        netns.enable_ipv6(spec.interface)
     with NetlinkSocket() as sock:
-        index = links.link(sock, name).index
-        sock.run([*(links.add_address(index, address) for address in wanted), links.set_link(name, up=True)])
-        sock.run([links.add_default_route(index, gateway) for gateway in gateways])
+        index = links.link(sock, spec.interface).index
+        first = [links.add_address(index, address) for address in spec.addresses]
+        if spec.sysctls:
+            sock.run(first)
+            endpoint_options.apply(spec.interface, spec.sysctls)
+            first = []
+        sock.run([*first, links.set_link(spec.interface, up=True)])
+        sock.run([links.add_default_route(index, gateway) for gateway in spec.gateways])
 
 
 def join(host: NetlinkSocket, spec: Wire) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +34,8 @@ Document = dict[str, Any]
 class Place:
     """Where this life of the container is: ``rootfs`` as the shim sees it, the cgroup below each hierarchy, the
     engine's files by their target, where the shim put cloned binds, namespaces that the start gave, the host's program
-    that becomes the init of a container that asks for one, and where the shim put another container's /dev/shm."""
+    that becomes the init of a container that asks for one, where the shim put another container's /dev/shm, and the
+    environment that the start gave, beneath the spec's."""
 
     container: str
     rootfs: str
@@ -44,6 +45,7 @@ class Place:
     namespaces: tuple[exec_pb2.NamespaceRef, ...]
     init: str = ""
     shm: str = ""
+    env: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def config(
         linux["seccomp"] = seccomp.rules
     document: Document = {
         "ociVersion": "1.0.2",
-        "process": process(spec.process, user, caps, host_name),
+        "process": process(spec.process, user, caps, host_name, place.env),
         "root": {"path": place.rootfs, "readonly": spec.read_only_rootfs},
         "mounts": [
             *mounts.standard(_shm(spec, place), writable_cgroups=spec.privileged),
@@ -103,14 +105,16 @@ def has_init(spec: exec_pb2.ContainerSpec) -> bool:
     return spec.init and exec_pb2.NAMESPACE_KIND_PID not in kinds
 
 
-def process(spec: exec_pb2.Process, user: User, caps: frozenset[str], host_name: str) -> Document:
-    """process.json; also the ``process`` of config.json."""
+def process(
+    spec: exec_pb2.Process, user: User, caps: frozenset[str], host_name: str, beneath: Iterable[bytes] = ()
+) -> Document:
+    """process.json; also the ``process`` of config.json. ``beneath``: environment that the spec's goes before."""
     names = sorted(caps)
     document: Document = {
         "terminal": spec.terminal,
         "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
         "args": [os.fsdecode(value) for value in spec.args],
-        "env": environment(spec, user, host_name),
+        "env": environment(spec, user, host_name, beneath),
         "cwd": os.fsdecode(spec.cwd) or "/",
         # No inheritable and no ambient ones (CVE-2022-27652).
         "capabilities": {"bounding": names, "effective": names, "permitted": names},
@@ -128,11 +132,14 @@ def process(spec: exec_pb2.Process, user: User, caps: frozenset[str], host_name:
     return document
 
 
-def environment(spec: exec_pb2.Process, user: User, host_name: str) -> list[str]:
-    """PATH, HOSTNAME, TERM (on a terminal), then the spec's, then HOME, each where the spec has none."""
+def environment(
+    spec: exec_pb2.Process, user: User, host_name: str, beneath: Iterable[bytes] = ()
+) -> list[str]:
+    """PATH, HOSTNAME, TERM (on a terminal), what is ``beneath``, then the spec's, then HOME, each where the spec has
+    none."""
     given = [os.fsdecode(value) for value in spec.env]
     names = {value.partition("=")[0] for value in given}
-    first = [PATH, f"HOSTNAME={host_name}", *(["TERM=xterm"] if spec.terminal else [])]
+    first = [PATH, f"HOSTNAME={host_name}", *(["TERM=xterm"] if spec.terminal else []), *map(os.fsdecode, beneath)]
     last = [] if "HOME" in names else [f"HOME={user.home or '/'}"]
     return [*(value for value in first if value.partition("=")[0] not in names), *given, *last]
 

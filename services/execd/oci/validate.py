@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from chassis import signals
@@ -87,6 +88,19 @@ def restart_policy(value: exec_pb2.RestartPolicy, field: str) -> None:
     if value.name not in policy.NAMES:
         raise InvalidArgument(f"unknown restart policy {ascii(value.name)[:80]}", reason="BAD_POLICY",
                               field=f"{field}.name", expected=", ".join(policy.NAMES[1:]))
+
+
+def environment(values: Iterable[bytes], field: str) -> None:
+    """InvalidArgument for entries that a caller may not put beneath the spec's environment."""
+    given = list(values)
+    if any(b"\0" in value for value in given):
+        raise InvalidArgument(f"{field}: holds a zero byte", reason="BAD_FIELD", field=field)
+    if any(value.find(b"=") < 1 for value in given):
+        raise InvalidArgument(f"{field}: holds an entry without a name", reason="BAD_FIELD", field=field,
+                              expected="NAME=value")
+    if sum(map(len, given)) > _ARGS_MAX:
+        raise InvalidArgument(f"{field}: more than {_ARGS_MAX} bytes", reason="TOO_LONG", field=field,
+                              expected=f"at most {_ARGS_MAX}")
 
 
 def process(spec: exec_pb2.Process, field: str) -> None:

@@ -53,7 +53,10 @@ async def create(call: Call) -> web.StreamResponse:
         volume_labels={ANONYMOUS: ""},
     )
     created = await _create(call, new)
-    return call.json({"Id": created.container.id, "Warnings": list(created.warnings)}, 201)
+    warnings = list(created.warnings)
+    if draft.network_mode == "host" and draft.ports:
+        warnings.append("Published ports are discarded when using host network mode")
+    return call.json({"Id": created.container.id, "Warnings": warnings}, 201)
 
 
 async def _find_joined(call: Call, spec: exec_pb2.ContainerSpec) -> None:

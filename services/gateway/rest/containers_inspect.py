@@ -135,6 +135,8 @@ def _config(container: exec_pb2.Container, fields: Fields) -> dict[str, Any]:
     }
     if ports := view.exposed_ports(container):
         config["ExposedPorts"] = {port: {} for port in ports}
+    if mac := fields.text("MacAddress"):
+        config["MacAddress"] = mac
     if spec.health_check.test:
         config["Healthcheck"] = {"Test": [wire.text(word) for word in spec.health_check.test]} | {
             name: nanoseconds for name, target in HEALTH_TIMES.items()

@@ -64,6 +64,10 @@ def process_strings(name: str) -> Decode:
     return lambda draft, fields, key: getattr(draft.spec.process, name).extend(fields.strings(key))
 
 
+def draft_text(name: str) -> Decode:
+    return lambda draft, fields, key: setattr(draft, name, fields.text(key))
+
+
 def draft_strings(name: str) -> Decode:
     return lambda draft, fields, key: getattr(draft, name).extend(fields.strings(key))
 

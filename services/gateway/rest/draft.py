@@ -13,7 +13,8 @@ from pier.network.v1 import network_pb2
 
 @dataclass
 class Draft:
-    """``entrypoint`` and ``command`` are None where the image's count; ``endpoints`` by network name or id.
+    """``entrypoint`` and ``command`` are None where the image's count; ``endpoints`` by network name or id; ``mac`` is
+    the MAC address on the network of ``network_mode``.
 
     ``host_directories`` are bind sources that are made where they are missing; ``volumes`` are mounted beside the
     spec's own mounts, and so are those of the containers in ``volumes_from`` ("NAME" or "NAME:ro"); where nothing else
@@ -27,6 +28,7 @@ class Draft:
     command: list[str] | None = None
     network_mode: str = "bridge"
     network_disabled: bool = False
+    mac: str = ""
     endpoints: dict[str, Fields] = field(default_factory=dict)
     ports: list[network_pb2.PublishedPort] = field(default_factory=list)
     exposed: list[str] = field(default_factory=list)

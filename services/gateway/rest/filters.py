@@ -61,7 +61,7 @@ class Filters:
             return default
         words = {_BOOLEANS.get(value.lower()) for value in values}
         if len(words) != 1 or None in words:
-            raise bad(f"invalid filter '{key}={list(values)}'", field=key, expected="true or false")
+            raise bad(f"invalid filter '{key}=[{' '.join(values)}]'", field=key, expected="true or false")
         return words.pop()
 
 

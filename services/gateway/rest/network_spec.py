@@ -11,8 +11,10 @@ from gateway.rest.body import Fields
 from pier.network.v1 import network_pb2 as pb
 
 _PREDEFINED: Final = ("bridge", "default", "host", "none")
-_DRIVERS: Final = {"": "bridge", "default": "bridge", "bridge": "bridge", "macvlan": "macvlan"}
-_OF_DOCKER: Final = ("host", "ipvlan", "null", "overlay")
+_DRIVERS: Final = {"": "bridge", "default": "bridge", "bridge": "bridge", "macvlan": "macvlan",
+                   "ipvlan": "ipvlan"}
+_ONE_OF_A_KIND: Final = ("host", "null")
+_OF_DOCKER: Final = ("overlay",)
 _FLAGS: Final = ("ConfigOnly", "Ingress")
 ATTACHABLE: Final = "docker.engine.attachable"
 """Extension key of a BoolValue. A swarm's network must be told that containers may join it; all of ours they may."""
@@ -52,6 +54,8 @@ def decode(body: Fields) -> pb.NetworkSpec:
 def _driver(name: str) -> str:
     if name in _DRIVERS:
         return _DRIVERS[name]
+    if name in _ONE_OF_A_KIND:
+        raise PermissionDenied(f'only one instance of "{name}" network is allowed', reason="PREDEFINED", field="Driver")
     if name in _OF_DOCKER:
         raise Unimplemented(f"network driver {name}: not supported yet", reason="NO_DRIVER", field="Driver",
                             expected="bridge")

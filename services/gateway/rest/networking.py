@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Final
 
-from chassis.errors import Conflict, NotFound, Unimplemented
+from chassis.errors import Conflict, NotFound
 from coordinator.plans import plan_of
 from coordinator.services import NAMESPACE
 from gateway.rest import settings
@@ -21,6 +22,7 @@ from pier.network.v1 import network_pb2
 _SEVERAL_SINCE: Final = Version(1, 44)
 DEFAULT: Final = "bridge"
 _SHORT: Final = 12
+_MAC: Final = re.compile(r"[0-9A-Fa-f]{2}([:-])[0-9A-Fa-f]{2}(\1[0-9A-Fa-f]{2}){4}|[0-9A-Fa-f]{4}(\.[0-9A-Fa-f]{4}){2}")
 _SINGLE: Final = ("host", "none")
 
 
@@ -29,30 +31,25 @@ async def plan(call: Call, draft: Draft) -> engine_pb2.ContainerPlan:
     made = engine_pb2.ContainerPlan(
         network_mode=draft.network_mode, dns=draft.dns, dns_search=draft.dns_search, dns_options=draft.dns_options,
         extra_hosts=draft.extra_hosts, volumes=draft.volumes, ports=draft.ports,
+        exposed_ports=sorted(set(draft.exposed)),
     )
     mode = draft.network_mode
+    _check_conflicts(draft)
     if mode.startswith("container:"):
         try:
             other = await find_container(call, mode.partition(":")[2])
         except NotFound as error:  # by a "not found" of the create the command would pull the image
             raise Conflict(error.message, reason=error.reason, field="HostConfig.NetworkMode") from error
         made.network_mode = f"container:{other.id}"
-        if draft.ports:
-            raise bad("conflicting options: port publishing and the container type network mode",
-                      field="HostConfig.PortBindings")
-        if draft.spec.hostname:
-            raise bad("conflicting options: hostname and the network mode", field="Hostname")
     if mode in _SINGLE or mode.startswith("container:"):
-        if draft.links:
-            raise bad(f"conflicting options: {mode.partition(':')[0]} type networking can't be used with links",
-                      field="HostConfig.Links")
         for name, fields in draft.endpoints.items():
             if any(fields.raw(each.name) for each in settings.ENDPOINT if each.target.startswith("EndpointSpec")):
                 raise bad(f"NetworkingConfig.EndpointsConfig.{name}: endpoint settings need a network of their own")
         return made
     rest = dict(draft.endpoints)
     if mode == DEFAULT and set(rest) <= {DEFAULT}:  # it is always there
-        spec = endpoint(draft, rest.get(DEFAULT) or Fields({}, "EndpointsConfig"))
+        spec = _main(draft, rest.get(DEFAULT) or Fields({}, "EndpointsConfig"))
+        check_fixed(spec, DEFAULT)
         spec.links.extend([await _container_link(call, link) for link in draft.links])
         made.attachments.add(network=DEFAULT, spec=spec)
         return made
@@ -60,13 +57,49 @@ async def plan(call: Call, draft: Draft) -> engine_pb2.ContainerPlan:
     first = next((rest.pop(name) for name in names if name in rest), Fields({}, "EndpointsConfig"))
     if rest and call.version < _SEVERAL_SINCE:
         raise bad(f"Container cannot be connected to network endpoints: {', '.join(sorted(draft.endpoints))}")
-    spec = endpoint(draft, first)
+    spec = _main(draft, first)
     spec.links.extend(link for link in map(_link, draft.links) if link not in spec.links)
     made.attachments.add(network=names[0], spec=spec)
     for name in sorted(rest):
         names = await find_network(call, name)
         made.attachments.add(network=names[0], spec=endpoint(draft, rest[name]))
     return made
+
+
+def _check_conflicts(draft: Draft) -> None:
+    """400 for settings that mean nothing in another's network namespace, in Docker's order and words."""
+    others, host = draft.network_mode.startswith("container:"), draft.network_mode == "host"
+    for given, what, field in (
+        (others and draft.spec.hostname, "hostname and the network mode", "Hostname"),
+        ((draft.network_mode in _SINGLE or others) and draft.links,
+         f"{draft.network_mode.partition(':')[0]} type networking can't be used with links", "HostConfig.Links"),
+        (others and draft.dns, "dns and the network mode", "HostConfig.Dns"),
+        (others and draft.extra_hosts, "custom host-to-IP mapping and the network mode", "HostConfig.ExtraHosts"),
+        ((others or host) and draft.mac, "mac-address and the network mode", "MacAddress"),
+        (others and (draft.ports or draft.publish_all), "port publishing and the container type network mode",
+         "HostConfig.PortBindings"),
+        (others and draft.exposed, "port exposing and the container type network mode", "ExposedPorts"),
+    ):
+        if given:
+            raise bad(f"conflicting options: {what}", field=field)
+
+
+def _main(draft: Draft, fields: Fields) -> network_pb2.EndpointSpec:
+    """The endpoint on the network of NetworkMode, which has the container's own MAC address, too."""
+    spec = endpoint(draft, fields)
+    if draft.mac:
+        mac = _mac(draft.mac, "MacAddress")
+        if spec.mac not in ("", mac):
+            raise bad("the container-wide MAC address must match the endpoint-specific MAC address for the main "
+                      "network, or be left empty", field="MacAddress")
+        spec.mac = mac
+    return spec
+
+
+def check_fixed(spec: network_pb2.EndpointSpec, network: str) -> None:
+    """400 where an address is asked for on a network that nobody gave a subnet."""
+    if network in (DEFAULT, *_SINGLE) and (spec.ipv4 or spec.ipv6):
+        raise bad("user specified IP address is supported on user defined networks only", field="IPAMConfig")
 
 
 async def find_network(call: Call, name: str) -> tuple[str, ...]:
@@ -93,11 +126,9 @@ def endpoint(draft: Draft, fields: Fields) -> network_pb2.EndpointSpec:
     addresses = fields.object("IPAMConfig")
     if addresses.strings("LinkLocalIPs"):
         raise bad(f"{addresses.path('LinkLocalIPs')}: link-local addresses cannot be asked for")
-    if fields.string_map("DriverOpts"):
-        where = fields.path("DriverOpts")
-        raise Unimplemented(f"{where}: not built yet", reason="NOT_BUILT", field=where)
     spec = network_pb2.EndpointSpec(
-        ipv4=_address(addresses, "IPv4Address"), ipv6=_address(addresses, "IPv6Address"), mac=fields.text("MacAddress"),
+        ipv4=_address(addresses, "IPv4Address"), ipv6=_address(addresses, "IPv6Address"),
+        mac=_mac(fields.text("MacAddress"), fields.path("MacAddress")),
         aliases=fields.strings("Aliases"), links=map(_link, fields.strings("Links")),
         driver_options=fields.string_map("DriverOpts"),
     )
@@ -125,6 +156,16 @@ def _link(text: str) -> str:
     if not name or ":" in alias:
         raise bad(f"bad format for links: {text[:80]}", field="Links", expected="name:alias")
     return f"{name}:{alias or name}"
+
+
+def _mac(text: str, where: str) -> str:
+    """As Go's net.ParseMAC reads one of six bytes: pairs with ':' or '-' between, or fours with '.'."""
+    if not text:
+        return ""
+    if not _MAC.fullmatch(text):
+        raise bad(f"address {text[:80]}: invalid MAC address", field=where)
+    digits = re.sub("[:.-]", "", text).lower()
+    return ":".join(digits[at:at + 2] for at in range(0, 12, 2))
 
 
 def _address(fields: Fields, key: str) -> str:

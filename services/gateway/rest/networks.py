@@ -18,7 +18,7 @@ from gateway.rest.draft import Draft
 from gateway.rest.errors import bad
 from gateway.rest.filters import Filters
 from gateway.rest.find import find_container
-from gateway.rest.networking import endpoint
+from gateway.rest.networking import check_fixed, endpoint
 from gateway.rest.routes import Routes
 from pier.exec.v1 import exec_pb2
 from pier.network.v1 import network_pb2 as pb
@@ -57,6 +57,7 @@ async def connect(call: Call) -> web.StreamResponse:
     body = await call.body()
     network, container = await _both(call, body)
     spec = endpoint(Draft(call.version), body.object("EndpointConfig"))
+    check_fixed(spec, network.name)
     try:
         await call.engine.coordinator.connect(container.id, network, spec)
     except NotFound as error:
@@ -79,10 +80,10 @@ async def disconnect(call: Call) -> web.StreamResponse:
 
 
 async def _both(call: Call, body: Fields) -> tuple[pb.Network, exec_pb2.Container]:
-    found = await listing.get_network(call.engine.services, call.path["name"])
     if not body.text("Container"):
         raise bad("no container is named", field="Container")
-    return found.network, await find_container(call, body.text("Container"))
+    container = await find_container(call, body.text("Container"))
+    return (await listing.get_network(call.engine.services, call.path["name"])).network, container
 
 
 @routes.get("/networks/{name:.*}")
@@ -119,7 +120,8 @@ def passes(network: pb.Network, filters: Filters) -> bool:
     dangling = filters.boolean("dangling")
     kinds = filters.get("type")
     if any(kind not in ("builtin", "custom") for kind in kinds):
-        raise bad(f"invalid filter 'type={list(kinds)}'", field="filters", expected="custom or builtin")
+        kind = next(kind for kind in kinds if kind not in ("builtin", "custom"))
+        raise bad(f"invalid filter: 'type'='{kind}'", field="filters", expected="custom or builtin")
     return (
         filters.exact("driver", network_json.driver(network))
         and filters.any("id", network.id.startswith)

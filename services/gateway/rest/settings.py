@@ -68,6 +68,7 @@ CONFIG: Final = (
     _row("WorkingDir", "process.cwd", read.working_directory),
     _row("Entrypoint", "draft.entrypoint", read.entrypoint),
     _row("NetworkDisabled", "draft.network_disabled", read.network_disabled),
+    _row("MacAddress", "draft.mac", read.draft_text("mac")),
     _echo("OnBuild"),
     _row("Labels", "labels", read.labels),
     _row("StopSignal", "stop_signal", read.spec_text("stop_signal")),

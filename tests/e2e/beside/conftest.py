@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -25,6 +26,7 @@ class Container:
 
     address: str
     sockets: SocketMaker
+    sockets6: SocketMaker
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,22 @@ class Both:
         facts = engine.inspect(engine.ok("run", "-d", "--stop-signal", "KILL", *options, *_SLEEPS))
         (endpoint,) = facts["NetworkSettings"]["Networks"].values()
         namespace = Path(f"/proc/{facts['State']['Pid']}/ns/net")
-        return Container(endpoint["IPAddress"], lambda kind: outside.open_socket(kind=kind, namespace=namespace))
+        first, second = (
+            lambda kind, family=family: outside.open_socket(family, kind, namespace)
+            for family in (socket.AF_INET, socket.AF_INET6)
+        )
+        return Container(endpoint["IPAddress"], first, second)
 
 
 def rules() -> list[str]:
-    """Every rule of iptables in all tables, as `iptables-save` writes them, without counters and dates."""
-    saved = subprocess.run(["iptables-save"], check=True, capture_output=True, text=True)
-    assert "incompatible" not in saved.stdout + saved.stderr, "iptables cannot work on this table any more"
-    lines = (line.partition(" [")[0] for line in saved.stdout.splitlines())
-    return [line for line in lines if not line.startswith("#")]
+    """Every rule of iptables and ip6tables in all tables, as they save them, without counters and dates."""
+    found = []
+    for command in ("iptables-save", "ip6tables-save"):
+        saved = subprocess.run([command], check=True, capture_output=True, text=True)
+        assert "incompatible" not in saved.stdout + saved.stderr, "iptables cannot work on this table any more"
+        lines = (line.partition(" [")[0] for line in saved.stdout.splitlines())
+        found += [line for line in lines if not line.startswith("#")]
+    return found
 
 
 @pytest.fixture(scope="module")

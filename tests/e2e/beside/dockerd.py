@@ -68,6 +68,8 @@ class Dockerd:
             tools.program("dockerd"), "--data-root", f"{place}/data", "--exec-root", f"{place}/exec",
             "--pidfile", f"{place}/pid", "-H", self.host, "--storage-driver", self._storage,
             "--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", f"/{_CGROUP}",
+            # Since Docker 27 the default; before, ip6tables was experimental.
+            "--experimental", "--ip6tables", "--ipv6", "--fixed-cidr-v6", "fd00:d0c::/64",
         ]
         with (place / "log").open("ab") as log:
             self._process = subprocess.Popen(

@@ -16,14 +16,24 @@ from pathlib import Path
 
 from tests import world
 from tests.e2e.beside.conftest import Both, Container, rules
+from tests.e2e.beside.dockerd import Dockerd
 from tests.e2e.builds.corpus import context
 from tests.e2e.builds.corpus.cases import cases
 from tests.e2e.builds.corpus.recorded import recorded, reference
-from tests.engine import wait_until
-from tests.service.netd.packets import SocketMaker, attempt, in_namespace, listener, on_host, reach
+from tests.engine import Engine, wait_until
+from tests.service.netd.packets import (
+    SocketMaker,
+    attempt,
+    in_namespace,
+    in_namespace6,
+    listener,
+    on_host,
+    reach,
+)
 
 FIRST = "docker"
 OUTSIDE = in_namespace(world.OUTSIDE)
+OUTSIDE6 = in_namespace6(world.OUTSIDE)
 REPAIRED_WITHIN = 1.0
 
 
@@ -69,6 +79,30 @@ def test_containers_of_a_network_made_beside_docker_have_a_way_out(both: Both) -
     assert has_a_way_out(both.start(both.pier, "--network", "blue"))
     both.pier.remove_everything()
     both.pier.ok("network", "rm", "blue")
+
+
+def test_containers_of_both_have_a_way_out_over_ipv6(both: Both) -> None:
+    assert "-P FORWARD DROP" in subprocess.run(["ip6tables", "-S"], check=True, capture_output=True, text=True).stdout
+    both.pier.ok("network", "create", "--ipv6", "six")
+    containers = [both.start(both.pier, "--network", "six", "-p", "18081:80"), both.start(both.docker)]
+    with listener(OUTSIDE6, world.GATEWAY6, 7001) as server:
+        for container in containers:
+            assert reach(container.sockets6, world.GATEWAY6, 7001, server) == world.ADDRESS6
+    with listener(containers[0].sockets6, "::", 80) as server:
+        assert reach(OUTSIDE6, world.ADDRESS6, 18081, server) == world.GATEWAY6
+    both.pier.remove_everything()
+    both.pier.ok("network", "rm", "six")
+
+
+def test_a_linking_container_is_told_what_docker_tells_it(both: Both) -> None:
+    exposed = [word for port in ("80-82", "90", "91", "53/udp", "53") for word in ("--expose", port)]
+
+    def told(engine: Engine | Dockerd) -> set[str]:
+        db = both.start(engine, "--name", "db", "-e", "KEY=a=b", *exposed)
+        text = engine.ok("run", "--rm", "--name", "web", "--link", "db:my-db", "busybox", "env")
+        return {line.replace(db.address, "ADDRESS") for line in text.splitlines() if line.startswith("MY_DB")}
+
+    assert told(both.pier) == told(both.docker)
 
 
 def test_published_ports_of_both_answer_from_the_host_and_from_outside(both: Both) -> None:
@@ -181,7 +215,8 @@ def test_docker_s_rules_flushed_and_built_anew_let_pier_s_containers_through_aga
     for table in ("filter", "nat"):
         subprocess.run(["iptables", "-t", table, "-F"], check=True)
         subprocess.run(["iptables", "-t", table, "-X"], check=True)
-    assert not has_a_way_out(container), "the policy alone drops it"
+    with listener(OUTSIDE, world.FAR, 7001) as server:
+        assert attempt(container.sockets, world.FAR, 7001, server) is None, "the policy alone drops it"
     both.docker.start()
     wait_until(lambda: has_a_way_out(container), REPAIRED_WITHIN)
     assert rules() == before

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from netd import bridge, links, netns
+from netd.netlink import NetlinkSocket
+from netd.nft import Nft
+from netd.table import Table
 from tests.service.netd.engine import Netd
+from tests.service.netd.lab import Lab
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +38,29 @@ async def netd(tmp_path: Path) -> AsyncIterator[Netd]:
     await made.clean_up()
     # An error that a test looked at holds its frames, and these the channel's descriptors.
     gc.collect()
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    sock = NetlinkSocket()
+    nft = Nft()
+    made = Lab(tmp_path, sock, nft, Table(nft, "pier-test"))
+    for version in (4, 6):
+        bridge.enable_forwarding(version)
+    made.table.load([], [])
+    made.add_network("pt0", "10.77.0.0/24", "fd77:0::/64")
+    made.add_network("pt1", "10.77.1.0/24", "fd77:1::/64")
+    made.add_network("ptint", "10.77.2.0/24", "fd77:2::/64", routed=False)
+    yield made
+    for container in made.containers:
+        netns.unpin(container.path)
+    for link in made.subnets:
+        bridge.delete(sock, link, f"test {link}")
+    made.table.remove()
+    nft.close()
+    while any(link.name.startswith("pvtest") for link in links.all_links(sock)):
+        pass
+    sock.close()
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from typing import Any
 
 from chassis import stages
 from chassis.client import Peer
+from chassis.errors import PierError
 from chassis.instance import Instance, instance, make_private
 from netd import links, netns, wiring
 from netd.netlink import NetlinkSocket
@@ -28,8 +29,11 @@ from pier.network.v1 import network_pb2 as net
 from pier.network.v1 import network_pb2_grpc
 from pier.system.v1 import system_pb2, system_pb2_grpc
 from pier.types.v1 import types_pb2
+from tests.tools import PROJECT
 
 START_SECONDS = 20.0
+COMPILED = PROJECT / "build" / "pycache"
+"""Where each start finds what the first one has compiled: a third of its time."""
 RESOLVER = str(Path(program.__file__).with_name("__main__.py"))
 
 
@@ -57,9 +61,11 @@ class Counts:
 class Netd:
     """One instance. ``start`` it, call it, ``kill`` it, start it again."""
 
-    def __init__(self, name: str, log: Path, options: Sequence[str] = ()) -> None:
+    def __init__(self, name: str, log: Path, options: Sequence[str] = (), *, quiet: bool = False) -> None:
+        """``options`` are put before its command. ``quiet``: it logs as a host's does, where time is measured."""
         self.instance: Instance = instance(name)
         self._options = options
+        self._level = "info" if quiet else "debug"
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self.resolver: subprocess.Popen[bytes] | None = None
@@ -70,7 +76,8 @@ class Netd:
 
         Spare namespaces come and go by themselves; without them counts are exact.
         """
-        environ = {**os.environ, "PIER_FAULT": faults, "PYTHONDONTWRITEBYTECODE": "1"}
+        environ = {**os.environ, "PIER_FAULT": faults, "PYTHONPYCACHEPREFIX": str(COMPILED)}
+        environ.pop("PYTHONDONTWRITEBYTECODE", None)
         self.start_resolver()
         self._process = self._spawn(environ, spare_namespaces)
         if not wait:
@@ -85,7 +92,7 @@ class Netd:
         with self._log.open("ab") as log:
             return subprocess.Popen(
                 [*self._options, sys.executable, "-m", "netd", "--instance", self.instance.name, "--metrics-port", "0",
-                 "--log-level", "debug", "--spare-namespaces", str(spare_namespaces)],
+                 "--log-level", self._level, "--spare-namespaces", str(spare_namespaces)],
                 env=environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             )
 
@@ -248,14 +255,21 @@ class Netd:
         """Remove all that the instance made, running or not."""
         if self._process is None:
             return
-        if self._process.poll() is None:
-            await self.kill()
-        await self.start()
-        for sandbox in await self.sandboxes():
-            await self.peer.call(self.stub.RemoveSandbox, net.RemoveSandboxRequest(id=sandbox.id))
+        try:
+            if self._process.poll() is not None or self._peer is None:
+                await self.start()
+            await self._remove_sandboxes()
+        except PierError:  # killed by a fault that its test has left armed
+            await self.ended()
+            await self.start()
+            await self._remove_sandboxes()
         await self.settled()
         await self.stop()
         self._forget()
+
+    async def _remove_sandboxes(self) -> None:
+        for sandbox in await self.sandboxes():
+            await self.peer.call(self.stub.RemoveSandbox, net.RemoveSandboxRequest(id=sandbox.id))
 
     def _forget(self) -> None:
         self.kill_resolver()

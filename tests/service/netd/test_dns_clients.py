@@ -1,4 +1,4 @@
-"""Names asked for as people's programs ask: by dig, and by the C library's own resolver."""
+"""Names asked for as people's programs ask: by dig, and by the resolvers of two C libraries, glibc and musl."""
 
 from __future__ import annotations
 
@@ -6,22 +6,29 @@ import asyncio
 import subprocess
 from pathlib import Path
 
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
 import pytest
 
 from netd.resolver.protocol import ADDRESS
 from pier.network.v1 import network_pb2 as net
 from tests import tools
+from tests.musl import compiled
 from tests.service.netd.engine import Netd, container
+from tests.service.netd.test_dns import UPSTREAM, upstream
 from tests.service.netd.test_service import path_of
 
 Pair = tuple[net.Sandbox, net.Endpoint]
+SOURCE = Path(__file__).with_name("data") / "resolve.c"
 
 
 @pytest.fixture
 async def web_and_db(netd: Netd) -> Pair:
     """A sandbox called web, and the endpoint of its neighbour db, on a network of both IP versions."""
     await netd.create_network(7, "blue", enable_ipv6=True)
-    web = await netd.create(1, names=["web"])
+    web = await netd.create(1, names=["web"], dns=[UPSTREAM])
     await netd.create(2, names=["db"])
     await netd.attach(1, "blue")
     return web, await netd.attach(2, "blue", aliases=["store"])
@@ -53,21 +60,79 @@ async def test_dig_is_answered_with_addresses_names_and_no_such_record(web_and_d
     assert "status: REFUSED" in await inside(web, *dig, "db", "CH", "TXT")
 
 
-async def test_the_c_librarys_resolver_finds_both_addresses_by_resolv_conf(
-    netd: Netd, web_and_db: Pair, tmp_path: Path
+class Program:
+    """A command that asks as its C library does, by a resolv.conf as netd renders it."""
+
+    def __init__(self, sandbox: net.Sandbox, resolv_conf: Path, *command: str) -> None:
+        self._sandbox, self._resolv_conf, self._command = sandbox, resolv_conf, command
+
+    async def ask(self, *words: str) -> list[str]:
+        """The lines that it prints."""
+        script = f"mount -n --bind {self._resolv_conf} /etc/resolv.conf && exec \"$@\""
+        command = [*self._command, *words]
+        return (await inside(self._sandbox, "unshare", "--mount", "sh", "-c", script, "sh", *command)).splitlines()
+
+
+@pytest.fixture
+async def resolv_conf(netd: Netd, web_and_db: Pair, tmp_path: Path) -> Path:
+    """What is rendered for web."""
+    answer = await netd.peer.call(netd.stub.RenderFiles, net.RenderFilesRequest(sandbox_id=container(1)))
+    path = tmp_path / "resolv.conf"
+    path.write_bytes(answer.files.resolv_conf)
+    return path
+
+
+@pytest.fixture
+def musl(web_and_db: Pair, resolv_conf: Path, tmp_path: Path) -> Program:
+    return Program(web_and_db[0], resolv_conf, str(compiled(SOURCE, tmp_path)))
+
+
+async def test_glibcs_resolver_finds_both_addresses_and_names_by_resolv_conf(
+    web_and_db: Pair, resolv_conf: Path
 ) -> None:
     web, db = web_and_db
-    answer = await netd.peer.call(netd.stub.RenderFiles, net.RenderFilesRequest(sandbox_id=container(1)))
-    resolv = tmp_path / "resolv.conf"
-    resolv.write_bytes(answer.files.resolv_conf)
-
-    async def getent(*words: str) -> str:
-        script = f"mount -n --bind {resolv} /etc/resolv.conf && exec getent \"$@\""
-        return await inside(web, "unshare", "--mount", "sh", "-c", script, "sh", *words)
-
+    getent = Program(web, resolv_conf, "getent")
     ipv4, ipv6 = db.ipv4.partition("/")[0], db.ipv6.partition("/")[0]
     for name in ("db", "store", "db.blue"):
-        found = {line.split()[0] for line in (await getent("ahosts", name)).splitlines()}
-        assert found == {ipv4, ipv6}
-    assert (await getent("hosts", ipv4)).split() == [ipv4, "db.blue"]
-    assert (await getent("hosts", ipv6)).split() == [ipv6, "db.blue"]
+        assert {line.split()[0] for line in await getent.ask("ahosts", name)} == {ipv4, ipv6}
+    for address in (ipv4, ipv6):
+        (line,) = await getent.ask("hosts", address)
+        assert line.split() == [address, "db.blue"]
+
+
+async def test_musls_resolver_finds_both_addresses_and_names_by_resolv_conf(web_and_db: Pair, musl: Program) -> None:
+    _, db = web_and_db
+    ipv4, ipv6 = db.ipv4.partition("/")[0], db.ipv6.partition("/")[0]
+    for name in ("db", "store", "db.blue", "DB"):
+        assert set(await musl.ask(name)) == {ipv4, ipv6}
+    for address in (ipv4, ipv6):
+        assert await musl.ask("-x", address) == ["db.blue"]
+
+
+async def test_musls_resolver_finds_a_name_of_one_ip_version_alone(
+    netd: Netd, web_and_db: Pair, musl: Program
+) -> None:
+    """It takes a name for unknown whose one kind of address is answered by "no such name"."""
+    await netd.create_network(0x8 << 240, "four")
+    await netd.create(3, names=["old"])
+    endpoint = await netd.attach(3, "four")
+    await netd.attach(1, "four")
+    assert await musl.ask("old") == [endpoint.ipv4.partition("/")[0]]
+
+
+async def test_musls_resolver_takes_what_the_resolvers_of_the_host_answer(web_and_db: Pair, musl: Program) -> None:
+    def only_ipv4(query: dns.message.Message) -> bytes:
+        message = dns.message.make_response(query)
+        if query.question[0].rdtype == dns.rdatatype.A:
+            message.answer.append(dns.rrset.from_text(query.question[0].name, 60, "IN", "A", "192.0.2.1"))
+        return message.to_wire()
+
+    def unknown(query: dns.message.Message) -> bytes:
+        message = dns.message.make_response(query)
+        message.set_rcode(dns.rcode.NXDOMAIN)
+        return message.to_wire()
+
+    with upstream(only_ipv4):
+        assert await musl.ask("example.org") == ["192.0.2.1"]
+    with upstream(unknown):
+        assert await musl.ask("nope.example.org") in (["Name does not resolve"], ["Name has no usable address"])

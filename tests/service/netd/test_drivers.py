@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
 from collections.abc import Iterator
 from ipaddress import ip_interface
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from chassis.errors import Conflict, InvalidArgument, NotFound, PierError, Unimplemented
 from chassis.ids import NetworkId
-from netd import bridge, drivers, ipam, links, macvlan, netns
+from netd import bridge, drivers, ipam, links, netns
 from netd.drivers import Driver
 from netd.netlink import NetlinkSocket
 from netd.records import Network
@@ -50,8 +51,8 @@ class Bench:
         addresses = (ip_interface(f"10.78.0.{number}/24"), ip_interface(f"fd78::{number}/64"))
         link = f"pvdt{number}" if self.driver.name == "bridge" else ""
         alias = f"pier-dt endpoint {number:064x} test/docker/c"
-        return self.driver.wire(
-            Wire(link, alias, "eth0", addresses, f"02:42:0a:4e:00:{number:02x}", ()), self.network)
+        mac = "" if self.driver.has_parents_mac(self.network.spec) else f"02:42:0a:4e:00:{number:02x}"
+        return self.driver.wire(Wire(link, alias, "eth0", addresses, mac, ()), self.network)
 
     def is_set_up(self) -> bool:
         present = {link.name: link for link in links.all_links(self.host)}
@@ -75,16 +76,28 @@ class Bench:
         self.host.close()
 
 
+def has_ipvlan() -> bool:
+    """As `ip` finds it, by a link of its own."""
+    made = subprocess.run(["ip", "link", "add", "dtprobe", "link", "lo", "type", "ipvlan"], check=False,
+                          capture_output=True, text=True)
+    subprocess.run(["ip", "link", "delete", "dtprobe"], check=False, capture_output=True)
+    return "Unknown device type" not in made.stderr
+
+
 SPECS = {
     "bridge": net.NetworkSpec(driver="bridge"),
     "macvlan": net.NetworkSpec(driver="macvlan", options={"parent": "eth0"}),
     "macvlan without a parent": net.NetworkSpec(driver="macvlan"),
+    "ipvlan": net.NetworkSpec(driver="ipvlan", options={"parent": "eth0"}),
 }
 
 
 @pytest.fixture(params=list(SPECS))
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path, SPECS[request.param])
+    spec = SPECS[request.param]
+    if spec.driver == "ipvlan" and not has_ipvlan():
+        pytest.skip("this kernel has no ipvlan links (CONFIG_IPVLAN)")
+    made = Bench(tmp_path, spec)
     yield made
     made.close()
 
@@ -113,7 +126,7 @@ def test_sandboxes_on_one_network_reach_each_other_over_both_ip_versions(bench: 
         bench.driver.attach(bench.host, pin, wire)
         assert bench.is_attached(pin, wire)
         with netns.enter(pin) as inside:
-            assert links.link(inside, "eth0").mac == wire.mac
+            assert links.link(inside, "eth0").mac == (wire.mac or links.link(bench.host, bench.network.link).mac)
     with listener(in_namespace(two), "0.0.0.0", 80) as server:
         assert reach(in_namespace(one), "10.78.0.3", 80, server) == "10.78.0.2"
     with listener(in_namespace6(two), "::", 80) as server:
@@ -174,9 +187,48 @@ def test_an_option_that_a_driver_does_not_know_is_refused_by_name(name: str) -> 
 
 
 def test_a_driver_that_is_not_built_is_refused_by_name() -> None:
-    for name in ("ipvlan", "overlay"):
-        with pytest.raises(Unimplemented, match=name):
-            drivers.of(name)
+    with pytest.raises(Unimplemented, match="overlay"):
+        drivers.of("overlay")
+
+
+def test_the_kernel_is_asked_for_kinds_of_links_and_nothing_is_made_by_that() -> None:
+    with NetlinkSocket() as sock:
+        before = names(sock)
+        assert links.has_kind(sock, "macvlan")
+        assert not links.has_kind(sock, "nosuchkind")
+        assert links.has_kind(sock, "ipvlan") == has_ipvlan()
+        assert names(sock) == before
+
+
+async def test_ipvlan_is_real_where_the_kernel_has_it_and_refused_with_the_reason_where_not(netd: Netd) -> None:
+    made = {"driver": "ipvlan", "options": {"parent": "eth0"}}
+    if not has_ipvlan():
+        with pytest.raises(Unimplemented, match="kernel has no ipvlan links") as caught:
+            await netd.create_network(7, "lan", pools=LAN, **made)
+        assert caught.value.reason == "NO_IPVLAN"
+        with pytest.raises(NotFound):
+            await netd.network("lan")
+        return
+    await netd.create_network(7, "lan", pools=LAN, **made)
+    container = await netd.create(1)
+    endpoint = await netd.attach(1, "lan")
+    assert endpoint.mac == ""
+    with listener(OUTSIDE, world.FAR, 7001) as server:
+        assert await reached(in_namespace(path_of(container)), world.FAR, 7001, server) == "198.51.100.64"
+    await netd.remove(1)
+    await netd.remove_network("lan")
+
+
+@pytest.mark.parametrize("options, expected", [
+    ({"ipvlan_mode": "l3"}, Unimplemented), ({"ipvlan_mode": "l3s"}, Unimplemented),
+    ({"ipvlan_mode": "l4"}, InvalidArgument), ({"ipvlan_flag": "passthru"}, InvalidArgument),
+    ({"macvlan_mode": "bridge"}, Unimplemented), ({"parent": "a/b"}, InvalidArgument),
+], ids=str)
+def test_an_option_of_ipvlan_that_is_none_or_not_built_is_refused(
+    options: dict[str, str], expected: type[PierError]
+) -> None:
+    with pytest.raises(expected):
+        drivers.of("ipvlan").validate(net.NetworkSpec(driver="ipvlan", options=options))
 
 
 @pytest.mark.parametrize("options", [
@@ -184,7 +236,7 @@ def test_a_driver_that_is_not_built_is_refused_by_name() -> None:
 ], ids=str)
 def test_an_option_of_macvlan_with_a_value_that_is_none_is_refused(options: dict[str, str]) -> None:
     with pytest.raises(InvalidArgument):
-        macvlan.read(net.NetworkSpec(driver="macvlan", options=options))
+        drivers.of("macvlan").validate(net.NetworkSpec(driver="macvlan", options=options))
 
 
 @pytest.mark.parametrize("mode, meet", [("bridge", True), ("private", False), ("vepa", False)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,8 @@ from pier.network.v1 import network_pb2 as net
 from tests import world
 from tests.service.netd.engine import Netd, container, run, tcp
 from tests.service.netd.packets import in_namespace, listener, on_host
+from tests.service.netd.test_neighbours import DOCKERS_CHAINS
 from tests.service.netd.test_service import attempted, path_of, reached
-from tests.service.netd.test_table import DOCKERS_CHAINS
 
 OUTSIDE = in_namespace(world.OUTSIDE)
 
@@ -56,41 +56,35 @@ async def test_netd_never_forks(tmp_path: Path) -> None:
 async def test_two_hundred_sandboxes_leave_everything_as_before(tmp_path: Path, spares: int) -> None:
     netd = Netd("nt", tmp_path / "netd.log")
     await netd.start(spare_namespaces=0)
-    # The first round makes what stays: threads, caches, connections.
-    await _round(netd, 1)
+    # The first lives make what stays: threads, caches, connections.
+    await _lives(netd, range(8))
     await netd.settled()
     before = netd.counts()
     if spares:
         await netd.stop()
         await netd.start(spare_namespaces=spares)
-    milliseconds: dict[str, list[float]] = {"create": [], "attach": [], "remove": []}
-    for number in range(200):
-        for name, value in (await _round(netd, number)).items():
-            milliseconds[name].append(value)
+    for first in range(0, 200, 8):
+        await _lives(netd, range(first, first + 8))
     if spares:
         await netd.stop()
         await netd.start(spare_namespaces=0)
-        await _round(netd, 1)
+        await _lives(netd, range(8))
     await netd.settled()
     after = netd.counts()
     assert (after.links, after.pins, after.mounts) == (before.links, before.pins, before.mounts)
     assert after.fds <= before.fds + 2, "the store and the channel may have one more or less"
     assert await netd.fsck() == []
-    for name, values in milliseconds.items():
-        print(f"spares {spares}: {name} median {sorted(values)[100]:.2f} ms, 90 % {sorted(values)[180]:.2f} ms")
     await netd.clean_up()
 
 
-async def _round(netd: Netd, number: int) -> dict[str, float]:
-    began = time.perf_counter()
-    await netd.create(number)
-    created = time.perf_counter()
-    await netd.attach(number, ports=[tcp(18181)])
-    attached = time.perf_counter()
-    await netd.remove(number)
-    removed = time.perf_counter()
-    return {"create": (created - began) * 1e3, "attach": (attached - created) * 1e3,
-            "remove": (removed - attached) * 1e3}
+async def _lives(netd: Netd, numbers: Iterable[int]) -> None:
+    """Sandboxes made, attached and removed, all at once."""
+    async def live(number: int) -> None:
+        await netd.create(number)
+        await netd.attach(number, ports=[tcp(18181 + number)])
+        await netd.remove(number)
+
+    await asyncio.gather(*map(live, numbers))
 
 
 async def test_two_instances_live_side_by_side(netd: Netd, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -63,44 +62,6 @@ async def test_an_attached_sandbox_has_an_address_a_route_and_a_way_out(netd: Ne
     assert path_of(sandbox).name == container(1)
 
 
-async def test_a_published_port_is_reached_from_outside_the_host_loopback_neighbours_and_itself(
-    netd: Netd, free_port: int
-) -> None:
-    one, two = await netd.create(1), await netd.create(2)
-    endpoint = await netd.attach(1, ports=[tcp(free_port), tcp(free_port, protocol="udp")])
-    await netd.attach(2)
-    assert [(p.protocol, p.host_ip, p.host_port) for p in endpoint.ports] == [
-        ("tcp", "0.0.0.0", free_port), ("udp", "0.0.0.0", free_port)
-    ]
-    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-        with listener(in_namespace(path_of(one)), "0.0.0.0", 80, kind) as server:
-            assert await reached(OUTSIDE, world.ADDRESS, free_port, server) == world.GATEWAY
-            for source in (on_host, in_namespace(path_of(two)), in_namespace(path_of(one))):
-                assert await reached(source, world.ADDRESS, free_port, server) is not None
-            assert await reached(on_host, "127.0.0.1", free_port, server) is not None
-
-
-async def test_a_client_that_goes_on_sending_reaches_the_next_container_of_a_udp_port(
-    netd: Netd, free_port: int
-) -> None:
-    target = (world.ADDRESS, free_port)
-    with OUTSIDE(socket.SOCK_DGRAM) as client:
-        client.settimeout(2)
-        # Before the port is published the host itself is meant, and connection tracking remembers that too.
-        client.sendto(b"early", target)
-        for number in (1, 2):
-            made = await netd.create(number)
-            await netd.attach(number, ports=[tcp(free_port, protocol="udp")])
-            with listener(in_namespace(path_of(made)), "0.0.0.0", 80, socket.SOCK_DGRAM) as server:
-                server.settimeout(2)
-                client.sendto(b"hello", target)
-                data, peer = await asyncio.to_thread(server.recvfrom, 16)
-                assert data == b"hello"
-                server.sendto(b"answer", peer)
-                assert (await asyncio.to_thread(client.recvfrom, 16)) == (b"answer", target)
-            await netd.remove(number)
-
-
 async def test_the_same_call_again_answers_the_same(netd: Netd) -> None:
     assert await netd.create(1, hostname="a") == await netd.create(1, hostname="a")
     with pytest.raises(AlreadyExists):
@@ -131,48 +92,6 @@ async def test_a_client_that_goes_away_does_not_stop_its_call(netd: Netd) -> Non
     assert (await netd.create(1)).id == container(1)
     assert len(await netd.sandboxes()) == 1
     assert await netd.fsck() == []
-
-
-async def test_a_port_of_another_program_is_refused_before_anything_is_made(netd: Netd, free_port: int) -> None:
-    await netd.create(1)
-    before = netd.counts()
-    with listener(on_host, "0.0.0.0", free_port):
-        with pytest.raises(Conflict, match="port is already allocated") as caught:
-            await netd.attach(1, ports=[tcp(0), tcp(free_port)])
-        assert caught.value.reason == "PORT_TAKEN"
-    assert netd.counts() == before
-    assert (await netd.network()).endpoint_count == 0
-    await netd.attach(1, ports=[tcp(free_port)])
-
-
-async def test_a_port_of_another_endpoint_is_refused_until_it_is_released(netd: Netd, free_port: int) -> None:
-    await netd.create(1)
-    await netd.create(2)
-    await netd.attach(1, ports=[tcp(free_port)])
-    with pytest.raises(Conflict, match="port is already allocated"):
-        await netd.attach(2, ports=[tcp(free_port, "127.0.0.1")])
-    await netd.remove(1)
-    await netd.attach(2, ports=[tcp(free_port, "127.0.0.1")])
-
-
-async def test_no_other_program_gets_a_published_port(netd: Netd, free_port: int) -> None:
-    await netd.create(1)
-    endpoint = await netd.attach(1, ports=[tcp(free_port), tcp(0), tcp(0, protocol="udp")])
-    for port in endpoint.ports:
-        kind = socket.SOCK_STREAM if port.protocol == "tcp" else socket.SOCK_DGRAM
-        with socket.socket(socket.AF_INET, kind) as stranger, pytest.raises(OSError, match="in use"):  # noqa: PT012
-            if kind == socket.SOCK_STREAM:
-                stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            stranger.bind(("0.0.0.0", port.host_port))
-            stranger.listen()
-
-
-async def test_a_range_takes_its_first_free_port(netd: Netd) -> None:
-    await netd.create(1)
-    with listener(on_host, "0.0.0.0", 18080):
-        wanted = net.PublishedPort(protocol="tcp", container_port=80, host_port=18080, host_port_end=18082)
-        endpoint = await netd.attach(1, ports=[wanted, wanted])
-        assert [port.host_port for port in endpoint.ports] == [18081, 18082]
 
 
 async def test_an_address_that_was_asked_for_is_given_once(netd: Netd) -> None:
@@ -288,9 +207,8 @@ async def test_what_is_not_built_is_refused_by_name(netd: Netd) -> None:
     await netd.create(1)
     with pytest.raises(Unimplemented):
         await netd.attach(1, driver_options={"a": "b"})
-    for port in (tcp(0, protocol="sctp"), tcp(0, "::1")):
-        with pytest.raises(Unimplemented):
-            await netd.attach(1, ports=[port])
+    with pytest.raises(Unimplemented):
+        await netd.attach(1, ports=[tcp(0, "::1")])
     for wrong in ({"driver": "overlay"}, {"driver": "bridge", "options": {"com.docker.network.bridge.name9": "br9"}}):
         request = net.CreateNetworkRequest(
             id=container(9), name="nn", spec=net.NetworkSpec(**wrong),
@@ -365,33 +283,6 @@ async def test_65_a_flushed_ruleset_is_repaired_within_a_second(netd: Netd, free
     # Alone behind every verb and repair: what Fsck finds afterwards is nothing.
     assert await netd.fsck() == []
     await netd.attach(1, ports=[tcp(free_port)])
-
-
-async def test_ports_of_an_endpoint_change_all_or_nothing_and_a_host_port_may_move(netd: Netd, free_port: int) -> None:
-    made = await netd.create(1)
-    await netd.attach(1, ports=[tcp(free_port, container_port=80)])
-
-    async def set_ports(*ports: net.PublishedPort) -> list[tuple[int, int]]:
-        return sorted((port.host_port, port.container_port) for port in (await netd.set_ports(1, *ports)).ports)
-
-    inside = in_namespace(path_of(made))
-    with listener(inside, "0.0.0.0", 80) as at_80, listener(inside, "0.0.0.0", 81) as at_81:
-        assert await reached(OUTSIDE, world.ADDRESS, free_port, at_80) is not None
-        assert await set_ports(tcp(free_port, container_port=81)) == [(free_port, 81)]
-        assert await reached(OUTSIDE, world.ADDRESS, free_port, at_81) is not None
-        with socket.create_server(("", 0)) as taken, pytest.raises(Conflict):
-            await set_ports(tcp(free_port, container_port=80), tcp(taken.getsockname()[1]))
-        assert await reached(OUTSIDE, world.ADDRESS, free_port, at_81) is not None
-        await netd.kill()
-        await netd.start()
-        assert await reached(OUTSIDE, world.ADDRESS, free_port, at_81) is not None
-        both = net.PublishedPort(protocol="tcp", container_port=80, host_port=free_port, host_port_end=free_port + 1)
-        assert await set_ports(both, both) == [(free_port, 80), (free_port + 1, 80)]
-        both.container_port = 81
-        assert await set_ports(both, both) == [(free_port, 81), (free_port + 1, 81)]
-        assert await set_ports() == []
-        assert await attempted(OUTSIDE, world.ADDRESS, free_port, at_81) is None
-    assert await netd.fsck() == []
 
 
 async def test_events_tell_of_connections_in_order(netd: Netd) -> None:

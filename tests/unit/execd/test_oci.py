@@ -213,6 +213,19 @@ def test_the_specs_environment_wins() -> None:
     assert made["process"]["env"] == [f"HOSTNAME={ID[:12]}", "TERM=xterm", "PATH=/x", "HOME=", "A=\udcff"]
 
 
+def test_what_a_start_gives_beneath_is_seen_where_the_spec_has_none_of_the_name() -> None:
+    beneath = [b"DB_NAME=/web/db", b"DB_PORT=tcp://172.17.0.2:80"]
+    own = exec_pb2.Process(args=[b"sh"], env=[b"DB_PORT=own"])
+    made = config.process(own, User(0, 0, (), "/root"), frozenset(), "web", beneath)
+    assert made["env"] == [config.PATH, "HOSTNAME=web", "DB_NAME=/web/db", "DB_PORT=own", "HOME=/root"]
+
+
+@pytest.mark.parametrize("entry", [b"A\0=b", b"=b", b"bare", b"A=" + b"x" * (8 << 20)], ids=lambda entry: entry[:4])
+def test_an_entry_that_is_none_is_not_put_beneath(entry) -> None:
+    with pytest.raises(InvalidArgument):
+        validate.environment([b"OK=1", entry], "env")
+
+
 @pytest.mark.parametrize(
     "text, number", [("", 15), ("KILL", 9), ("sigkill", 9), ("9", 9), ("SIGRTMIN+3", 37), ("RTMAX", 64)]
 )

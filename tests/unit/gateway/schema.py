@@ -1,4 +1,7 @@
-"""Names of the published schema (Docker Engine API 1.51), by object: what the table of settings is held against."""
+"""Names of the published schema (Docker Engine API 1.51), by object: what the table of settings is held against.
+
+MacAddress of the configuration is not in it any more; clients of the API before 1.44 ask by it.
+"""
 
 
 def _names(text):
@@ -7,7 +10,7 @@ def _names(text):
 
 CONFIG = _names(
     "ArgsEscaped AttachStderr AttachStdin AttachStdout Cmd Domainname Entrypoint Env ExposedPorts Healthcheck Hostname "
-    "Image Labels NetworkDisabled OnBuild OpenStdin Shell StdinOnce StopSignal StopTimeout Tty User Volumes "
+    "Image Labels MacAddress NetworkDisabled OnBuild OpenStdin Shell StdinOnce StopSignal StopTimeout Tty User Volumes "
     "WorkingDir"
 )
 HOST_CONFIG = _names(

@@ -42,11 +42,17 @@ def test_pools_and_options_are_handed_on():
 
 @pytest.mark.parametrize("body", [
     {"Ingress": True}, {"ConfigOnly": True}, {"ConfigFrom": {"Network": "x"}}, {"Scope": "swarm"},
-    {"IPAM": {"Driver": "dhcp"}}, {"IPAM": {"Options": {"a": "b"}}}, {"Driver": "overlay"}, {"Driver": "ipvlan"},
+    {"IPAM": {"Driver": "dhcp"}}, {"IPAM": {"Options": {"a": "b"}}}, {"Driver": "overlay"},
 ])
 def test_what_is_not_built_is_refused_by_its_name(body):
     with pytest.raises(Unimplemented, match=next(iter(body)).replace("Driver", "driver")):
         network_spec.decode(Fields(body))
+
+
+@pytest.mark.parametrize("name", ["host", "null"])
+def test_of_the_networks_without_links_there_is_one_each(name):
+    with pytest.raises(PermissionDenied, match=f'only one instance of "{name}" network is allowed'):
+        network_spec.decode(Fields({"Driver": name}))
 
 
 def test_an_unknown_driver_is_a_plugin_that_is_not_there():

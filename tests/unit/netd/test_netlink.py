@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netd import links, netlink
+from netd import ipvlan, links, netlink
 
 kinds = st.integers(1, 0x3FFF)
 
@@ -61,3 +61,14 @@ def test_an_attribute_is_refused_that_is(data: bytes) -> None:
 def test_a_payload_that_does_not_fit_is_refused() -> None:
     with pytest.raises(netlink.Malformed):
         netlink.attribute(1, bytes(0x10000))
+
+
+@pytest.mark.parametrize("flag, number", [("bridge", 0), ("private", 1), ("vepa", 2)])
+def test_an_ipvlan_link_is_asked_for_by_parent_mode_and_flag(flag: str, number: int) -> None:
+    request = links.add_ipvlan("eth0", 7, ipvlan.MODES["l2"], ipvlan.FLAGS[flag], 9, 1400)
+    found = netlink.parse_attributes(request.body[16:])
+    info = netlink.parse_attributes(found[18])
+    assert (netlink.string_of(found[3]), netlink.string_of(info[1])) == ("eth0", "ipvlan")
+    assert [struct.unpack("=I", found[kind]) for kind in (4, 5, 28)] == [(1400,), (7,), (9,)], "MTU, parent, namespace"
+    data = netlink.parse_attributes(info[2])
+    assert [struct.unpack("=H", data[kind]) for kind in (1, 2)] == [(0,), (number,)], "mode and flags"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import socket
+import types
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_address
 from typing import Any
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 
 from chassis.errors import InvalidArgument, PierError, Unimplemented
 from chassis.instance import instance
-from netd import bindings, files, options, requests
+from netd import bindings, files, options, ports, requests
 from netd.bindings import Place
 from netd.files import HostNames
 from netd.records import Marks
@@ -82,11 +85,27 @@ def test_a_port_out_of_range_or_grammar_is_refused(fields: dict[str, object]) ->
         requests.ports([net.PublishedPort(**fields)])  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("fields", [{"protocol": "sctp", "container_port": 80},
-                                    {"protocol": "tcp", "container_port": 80, "host_ip": "::1"}], ids=str)
-def test_a_port_that_is_not_built_is_refused_as_such(fields: dict[str, object]) -> None:
+def test_a_port_that_is_not_built_is_refused_as_such() -> None:
     with pytest.raises(Unimplemented):
-        requests.ports([net.PublishedPort(**fields)])  # type: ignore[arg-type]
+        requests.ports([net.PublishedPort(protocol="tcp", container_port=80, host_ip="::1")])
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_sctp_is_refused_by_name_where_the_kernel_lacks_it(monkeypatch: pytest.MonkeyPatch, has: bool) -> None:
+    def made(family: int, kind: int, protocol: int) -> socket.socket:
+        assert protocol == socket.IPPROTO_SCTP
+        if not has:
+            raise OSError(errno.EPROTONOSUPPORT, "Protocol not supported")
+        return socket.socket()
+
+    monkeypatch.setattr(ports, "socket", types.SimpleNamespace(**{**vars(socket), "socket": made}))
+    wanted = [net.PublishedPort(protocol="sctp", container_port=80)]
+    if has:
+        assert requests.ports(wanted)[0].protocol == "sctp"
+    else:
+        with pytest.raises(Unimplemented, match="kernel has no sctp") as caught:
+            requests.ports(wanted)
+        assert caught.value.reason == "NO_SCTP"
 
 
 @pytest.mark.parametrize("mac", ["01:00:5e:00:00:01", "02:42:AC:11:00:02", "02:42", "x"])

@@ -254,7 +254,9 @@ class ContainerPlan(_message.Message):
 
     @_builtins.property
     def exposed_ports(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """"80/tcp": ports that the image exposes. They publish nothing; clients are shown them."""
+        """"80/tcp": ports that the image or the request exposes. They publish nothing; clients are shown them, and containers
+        that link to this one on the default network are told them.
+        """
 
     @_builtins.property
     def ports(self) -> _containers.RepeatedCompositeFieldContainer[_network_pb2.PublishedPort]:

@@ -1379,6 +1379,7 @@ class StartContainerRequest(_message.Message):
     RESOLV_CONF_FIELD_NUMBER: _builtins.int
     HOSTNAME_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    ENV_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     operation_id: _builtins.str
     """A word of the caller's, new for each start that it means."""
@@ -1391,6 +1392,10 @@ class StartContainerRequest(_message.Message):
     def namespaces(self) -> _containers.RepeatedCompositeFieldContainer[Global___NamespaceRef]:
         """Namespaces for this life, in addition to the spec's."""
 
+    @_builtins.property
+    def env(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """"NAME=value" beneath the spec's environment, for this life, those of its restart policy, and their execs."""
+
     def __init__(
         self,
         *,
@@ -1401,10 +1406,11 @@ class StartContainerRequest(_message.Message):
         resolv_conf: _builtins.bytes = ...,
         hostname: _builtins.bytes = ...,
         source: Global___StartSource.ValueType = ...,
+        env: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hostname", b"hostname", "hosts", b"hosts", "id", b"id", "namespaces", b"namespaces", "operation_id", b"operation_id", "resolv_conf", b"resolv_conf", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["env", b"env", "hostname", b"hostname", "hosts", b"hosts", "id", b"id", "namespaces", b"namespaces", "operation_id", b"operation_id", "resolv_conf", b"resolv_conf", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1417,21 +1423,27 @@ class SetNameFilesRequest(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
     RESOLV_CONF_FIELD_NUMBER: _builtins.int
+    ENV_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     hosts: _builtins.bytes
     """Lines that an earlier one of the engine's had and this one lacks go; new ones are appended."""
     resolv_conf: _builtins.bytes
     """Replaces the earlier one where the container has left that as it was."""
+    @_builtins.property
+    def env(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """In place of StartContainerRequest.env, for later execs and lives."""
+
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         hosts: _builtins.bytes = ...,
         resolv_conf: _builtins.bytes = ...,
+        env: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "id", b"id", "resolv_conf", b"resolv_conf"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["env", b"env", "hosts", b"hosts", "id", b"id", "resolv_conf", b"resolv_conf"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

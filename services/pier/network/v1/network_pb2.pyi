@@ -55,7 +55,7 @@ class Network(_message.Message):
     id: _builtins.str
     """64 lower-case hexadecimal digits."""
     name: _builtins.str
-    """As ids.name; unique within the owner's namespace."""
+    """[a-zA-Z0-9][a-zA-Z0-9_.-]*, 255 characters at most; unique within the owner's namespace."""
     link: _builtins.str
     """The link on the host: a bridge, or the parent of macvlan links ("" where the driver has none)."""
     predefined: _builtins.bool
@@ -162,7 +162,9 @@ class NetworkSpec(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     EXTENSIONS_FIELD_NUMBER: _builtins.int
     driver: _builtins.str
-    """"bridge", "host", "none", "macvlan"; others are UNIMPLEMENTED by name."""
+    """"bridge", "host", "none", "macvlan", "ipvlan"; others are UNIMPLEMENTED by name, as is ipvlan where the kernel has
+    none (reason NO_IPVLAN).
+    """
     enable_ipv4: _builtins.bool
     """Not given: IPv4 on, IPv6 off. INVALID_ARGUMENT where both are off."""
     enable_ipv6: _builtins.bool
@@ -179,7 +181,8 @@ class NetworkSpec(_message.Message):
         never taken over), enable_icc, enable_ip_masquerade, host_binding_ipv4, gateway_mode_ipv4 and _ipv6: "nat", "routed"
         (containers are reached and go out under their own addresses, by published ports alone), "isolated" (of an internal
         network: the host has no address on it). Of a macvlan network: parent (a link, or LINK.VLAN; none makes the network
-        internal), macvlan_mode ("bridge", "private", "vepa", "passthru"), and the first two.
+        internal), macvlan_mode ("bridge", "private", "vepa", "passthru"), and the first two. Of an ipvlan network: parent,
+        ipvlan_mode ("l2"; "l3" and "l3s" are not built), ipvlan_flag ("bridge", "private", "vepa"), and the first two.
         """
 
     @_builtins.property
@@ -425,7 +428,12 @@ class EndpointSpec(_message.Message):
         """
 
     @_builtins.property
-    def driver_options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def driver_options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Docker's option keys; others are refused by name. com.docker.network.endpoint.ifname is `interface`;
+        com.docker.network.endpoint.sysctls is "net.X.Y.IFNAME.Z=V", several with ',' between, where X is ipv4, ipv6 or mpls
+        and IFNAME stands for the link inside. INVALID_ARGUMENT where the kernel has no such switch or takes no such value.
+        """
+
     @_builtins.property
     def links(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """"name:alias": what `name` answers on this network is answered for `alias` too, to this sandbox alone. On a predefined
@@ -464,7 +472,7 @@ class PublishedPort(_message.Message):
     HOST_PORT_FIELD_NUMBER: _builtins.int
     HOST_PORT_END_FIELD_NUMBER: _builtins.int
     protocol: _builtins.str
-    """"tcp" or "udp"; "sctp" is UNIMPLEMENTED where the kernel lacks it."""
+    """"tcp", "udp", or "sctp", which is UNIMPLEMENTED (reason NO_SCTP) where the kernel lacks it."""
     container_port: _builtins.int
     """1 to 65535."""
     host_ip: _builtins.str
@@ -966,16 +974,22 @@ class AttachResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ENDPOINT_FIELD_NUMBER: _builtins.int
+    STALE_FILES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def endpoint(self) -> Global___Endpoint: ...
+    @_builtins.property
+    def stale_files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As CreateSandboxResponse.stale_files."""
+
     def __init__(
         self,
         *,
         endpoint: Global___Endpoint | None = ...,
+        stale_files: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "stale_files", b"stale_files"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1007,12 +1021,19 @@ Global___DetachRequest: _TypeAlias = DetachRequest  # noqa: Y015
 class DetachResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    STALE_FILES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def stale_files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As CreateSandboxResponse.stale_files."""
+
     def __init__(
         self,
+        *,
+        stale_files: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["stale_files", b"stale_files"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1074,7 +1095,7 @@ class ExplainPortRequest(_message.Message):
     sandbox_id: _builtins.str
     container_port: _builtins.int
     protocol: _builtins.str
-    """"tcp" or "udp"; "" is tcp."""
+    """"tcp", "udp" or "sctp"; "" is tcp."""
     def __init__(
         self,
         *,

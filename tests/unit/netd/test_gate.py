@@ -4,23 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from netd.locks import Gate, Locks
-
-
-async def test_one_key_is_held_by_one_at_a_time_and_forgotten_afterwards() -> None:
-    locks = Locks()
-    inside: list[str] = []
-
-    async def work(key: str) -> None:
-        async with locks.of(key):
-            assert key not in inside
-            inside.append(key)
-            await asyncio.sleep(0)
-            inside.remove(key)
-
-    await asyncio.gather(*(work(key) for key in "aabbaab"))
-    assert not locks._locks
-    assert not locks._users
+from netd.gate import Gate
 
 
 async def test_whoever_is_alone_is_alone_and_newcomers_wait() -> None:
