@@ -47,7 +47,8 @@ class Context:
     @property
     def engine(self) -> Engine:
         if self._engine is None:
-            self._engine = Engine(self.host, environment("DOCKER_API_VERSION"), self._files())
+            version, trace = environment("DOCKER_API_VERSION"), environment("TRACEPARENT")
+            self._engine = Engine(self.host, version, self._files(), trace)
         return self._engine
 
 

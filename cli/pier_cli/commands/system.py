@@ -47,6 +47,10 @@ def _status(context: Context, options: Options, arguments: list[str]) -> int:
     hand_over(context, "status", *(["--json"] if options.flag("json") else []))
 
 
+def _doctor(context: Context, options: Options, arguments: list[str]) -> int:
+    hand_over(context, "doctor", *(["--json"] if options.flag("json") else []))
+
+
 def _fsck(context: Context, options: Options, arguments: list[str]) -> int:
     hand_over(context, "fsck", *(["--repair"] if options.flag("repair") else []))
 
@@ -75,6 +79,9 @@ UP = Command(_up, "[OPTIONS]", (
 DOWN = Command(_down, most=0)
 QUICKSTART = Command(_quickstart, most=0)
 STATUS = Command(_status, "[OPTIONS]", (Flag("json", "", "bool", "Print as JSON"),), most=0)
+DOCTOR = Command(_doctor, "[OPTIONS]", (Flag("json", "", "bool", "Print as JSON"),), most=0, text=(
+    "The exit code is 0 where nothing is worse than a note."
+))
 FSCK = Command(_fsck, "[OPTIONS]", (
     Flag("repair", "", "bool", "Finish or undo what can be, without touching what is in use"),
 ), most=0)
