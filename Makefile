@@ -20,6 +20,8 @@ ARGS ?=
 # How many worlds share the suite, a file of tests at a time; two cores carry three, for tests wait a lot. One world, and
 # pytest's own output: make test WORLDS=1
 WORLDS ?= 3
+RELEASES ?=
+DESTDIR ?=
 
 .PHONY: help
 help:  ## this list
@@ -57,6 +59,16 @@ bench: $(STAMPS)/test  ## measure container starts and execs against the runtime
 .PHONY: soak
 soak: $(STAMPS)/test  ## the tests that repeat for long
 	@$(PY) -m tests.world -- $(PY) -m pytest -m soak $(ARGS)
+
+# --- installing ---------------------------------------------------------------------------------------------------
+
+.PHONY: deb
+deb: $(STAMPS)/dev  ## Debian packages for Debian 12 and 13, into dist/ (RELEASES=13 for one)
+	@deploy/debian/build "$(abspath $(PY))" "$(abspath dist)" $(RELEASES)
+
+.PHONY: install
+install: $(STAMPS)/run  ## what the packages hold, for other systems: DESTDIR=/ installs, units and all, and starts nothing
+	@deploy/debian/tree "$(abspath $(PY))" "$(abspath $(or $(DESTDIR),/))" "$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
 
 .PHONY: lint
 lint: lint-python lint-proto  ## ruff, mypy --strict, contracts, generated code is current

@@ -72,6 +72,7 @@ COMMANDS = {
     "network prune": ("prune:NETWORKS", "Remove all unused networks"),
     "network rm": ("network:RM", "Remove one or more networks"),
     "network remove": ("network:RM", ""),
+    "system clear": ("system:CLEAR", "Take away what the stopped engine leaves in the kernel"),
     "system config": ("system:CONFIG", "Show each service's settings and where each value came from"),
     "system df": ("system_df", "Show disk usage of images, containers and volumes"),
     "system doctor": ("system:DOCTOR", "Look at the host and the services, and say what to do about what is found"),

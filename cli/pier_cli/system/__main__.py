@@ -11,10 +11,11 @@ from typing import Final
 from chassis.config import Settings, load
 from chassis.errors import PierError
 from chassis.instance import DEFAULT, Instance
-from pier_cli.system import config, fsck, launch, status
+from pier_cli.system import clear, config, fsck, launch, status
 from pier_cli.system.doctor import run as doctor
 
 VERBS: Final[dict[str, Callable[[Instance, argparse.Namespace], Awaitable[int]]]] = {
+    "clear": clear.run,
     "config": config.run,
     "doctor": doctor.run,
     "down": launch.down,

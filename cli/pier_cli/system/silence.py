@@ -7,6 +7,7 @@ queue is full, names the process behind a socket, and knows who holds the lock o
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -51,15 +52,19 @@ def of(engine: Instance, name: str) -> Silence:
 
 def _listener(path: str) -> int | None:
     """Pid of the process that listens at ``path``, 0 where it cannot be seen from here, None where there is none."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-        try:
-            probe.connect(path)
-        except BlockingIOError:
-            return 0  # its queue is full
-        except OSError:
-            return None
-        pid, _, _ = _UCRED.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-        return int(pid)
+    for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):  # the resolver's is of the second kind
+        with socket.socket(socket.AF_UNIX, kind | socket.SOCK_NONBLOCK) as probe:
+            try:
+                probe.connect(path)
+            except BlockingIOError:
+                return 0  # its queue is full
+            except OSError as error:
+                if error.errno == errno.EPROTOTYPE:
+                    continue
+                return None
+            pid, _, _ = _UCRED.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+            return int(pid)
+    return None
 
 
 def _holder(lock: Path) -> int:

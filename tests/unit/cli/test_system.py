@@ -109,6 +109,7 @@ def test_the_table_of_services() -> None:
     ("system fsck", ["--repair"], ["fsck", "--instance", "lab", "--repair"]),
     ("system config", ["show"], ["config", "--instance", "lab"]),
     ("system up", ["--foreground"], ["up", "--instance", "lab", "--foreground"]),
+    ("system clear", [], ["clear", "--instance", "lab"]),
     ("system down", [], ["down", "--instance", "lab"]),
     ("quickstart", [], ["quickstart", "--instance", "lab"]),
 ])

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from pier_cli.system.doctor import nftables
+from pier_cli.system import nftables
 from pier_cli.system.doctor.check import Check, advice, ok, warning
 from pier_cli.system.doctor.files import Files
 

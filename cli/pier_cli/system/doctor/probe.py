@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import struct
 import sys
 import tempfile
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from chassis import kernel
-from pier_cli.system.doctor import nftables
+from pier_cli.system import nftables, rtnetlink
 
 _OVERLAY_OPTIONS: Final = "redirect_dir=nofollow,metacopy=off,index=off"
 _NFT_RULES: Final = (
@@ -28,15 +27,6 @@ _NFT_RULES: Final = (
     "add rule ip doctor in dnat ip to tcp dport map @ports"
 )
 _MOST_SAID: Final = 500
-# <linux/rtnetlink.h>, <linux/if_link.h>
-_RTM_NEWLINK: Final = 16
-_REQUEST_CREATE_EXCL_ACK: Final = 0x1 | 0x4 | 0x200 | 0x400
-_IFLA_IFNAME: Final = 3
-_IFLA_MASTER: Final = 10
-_IFLA_LINKINFO: Final = 18
-_IFLA_INFO_KIND: Final = 1
-_IFLA_INFO_DATA: Final = 2
-_VETH_INFO_PEER: Final = 1
 
 
 def overlay(state: Path) -> None:
@@ -73,27 +63,10 @@ def user_namespaces(_state: Path) -> None:
 
 
 def links(_state: Path) -> None:
-    """A bridge, and a veth pair with one end in it (rtnetlink(7), RTM_NEWLINK)."""
+    """A bridge, and a veth pair with one end in it."""
     kernel.unshare(kernel.CLONE_NEWNET)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as route:
-        _make_link(route, b"doctor0", b"bridge", b"")
-        peer = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, 0, 0, 0) + _attribute(_IFLA_IFNAME, b"doctor2\0")
-        master = struct.pack("=I", socket.if_nametoindex("doctor0"))
-        _make_link(route, b"doctor1", b"veth", _attribute(_VETH_INFO_PEER, peer), _attribute(_IFLA_MASTER, master))
-
-
-def _make_link(route: socket.socket, name: bytes, kind: bytes, data: bytes, more: bytes = b"") -> None:
-    info = _attribute(_IFLA_INFO_KIND, kind) + (_attribute(_IFLA_INFO_DATA, data) if data else b"")
-    body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, 0, 0, 0) + _attribute(_IFLA_IFNAME, name + b"\0")
-    body += more + _attribute(_IFLA_LINKINFO, info)
-    route.send(struct.pack("=IHHII", 16 + len(body), _RTM_NEWLINK, _REQUEST_CREATE_EXCL_ACK, 1, 0) + body)
-    (code,) = struct.unpack_from("=i", route.recv(4096), 16)
-    if code:
-        raise OSError(-code, f"{kind.decode()}: {os.strerror(-code)}")
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
+    rtnetlink.make_bridge("doctor0")
+    rtnetlink.make_veth("doctor1", "doctor2", "doctor0")
 
 
 def nft(_state: Path) -> None:

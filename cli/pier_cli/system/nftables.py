@@ -1,4 +1,5 @@
-"""libnftables, as far as the doctor needs it: one batch of commands, or one listing. Source: libnftables(3)."""
+"""libnftables, as far as the operator's commands need it: one batch of commands, or one listing. Source:
+libnftables(3)."""
 
 from __future__ import annotations
 
