@@ -64,7 +64,9 @@ class Engine:
     def __init__(self, host: str, version: str = "", files: Files | None = None, traceparent: str = "") -> None:
         """``files``: TLS is spoken where ``host`` is a TCP address. ``traceparent`` (W3C) goes with every request."""
         self.host = host
-        self._family, self._address = parse_host(host, "2376" if files is not None else "2375")
+        self._by_ssh = host.startswith("ssh://")
+        self._family, self._address = (0, "") if self._by_ssh else parse_host(
+            host, "2376" if files is not None else "2375")
         self._files = files
         self._version = version
         self._traceparent = traceparent
@@ -141,7 +143,7 @@ class Engine:
             fields["traceparent"] = self._traceparent
         connection, self._idle = self._idle, None
         if connection is None:
-            connection = self._connect()
+            connection = self.connect()
         meanwhile = None
         if method == "POST":
             meanwhile, self.meanwhile = self.meanwhile, None
@@ -154,7 +156,12 @@ class Engine:
         else:
             connection.close()
 
-    def _connect(self) -> Connection:
+    def connect(self) -> Connection:
+        """A connection of the caller's own."""
+        if self._by_ssh:
+            from pier_cli import ssh
+
+            return Connection.over(ssh.dial(self.host))
         try:
             return Connection(self._family, self._address, self._files)
         except PermissionError as error:

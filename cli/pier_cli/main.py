@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from pier_cli.command import Command
 
 GLOBAL_FLAGS = (
-    Flag("host", "H", "string", "Engine to talk to: unix://PATH or tcp://HOST:PORT"),
+    Flag("config", "", "string", "Location of client config files (default DOCKER_CONFIG or ~/.docker)"),
+    Flag("context", "c", "string", "Name of the context to use (overrides DOCKER_HOST and the context in use)"),
+    Flag("host", "H", "string", "Engine to talk to: unix://PATH, tcp://HOST:PORT or ssh://[USER@]HOST"),
     Flag("instance", "", "string", "Name of the engine instance on this host", default="pier"),
     Flag("tls", "", "bool", "Use TLS; implied by --tlsverify"),
     Flag("tlscacert", "", "string", "Trust certs signed only by this CA (default ca.pem in DOCKER_CERT_PATH)"),
@@ -89,8 +91,12 @@ def run(arguments: list[str]) -> int:
 
     from pier_cli.context import Context
 
+    if options.given("host") and options.given("context"):
+        raise Failure("conflicting options: cannot specify both --host and --context")
+    if options.given("config"):
+        posix.environ[b"DOCKER_CONFIG"] = options.text("config").encode("utf-8", "surrogateescape")
     context = Context(options.text("host"), options.text("instance") if options.given("instance") else "",
-                      options)
+                      options, options.text("context"))
     context.words = words
     try:
         return command.run(context, parsed, rest)
