@@ -66,6 +66,10 @@ soak: $(STAMPS)/test  ## the tests that repeat for long
 deb: $(STAMPS)/dev  ## Debian packages for Debian 12 and 13, into dist/ (RELEASES=13 for one)
 	@deploy/debian/build "$(abspath $(PY))" "$(abspath dist)" $(RELEASES)
 
+.PHONY: man
+man:  ## man pages, into build/man
+	@deploy/man/generate build/man/man1
+
 .PHONY: install
 install: $(STAMPS)/run  ## what the packages hold, for other systems: DESTDIR=/ installs, units and all, and starts nothing
 	@deploy/debian/tree "$(abspath $(PY))" "$(abspath $(or $(DESTDIR),/))" "$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')"

@@ -69,6 +69,8 @@ def run(arguments: list[str]) -> int:
 
         out.line(f"Pier version {VERSION}")
         return 0
+    if rest[:1] == ["__complete"]:
+        return _complete(rest[1:])
     if rest[:1] == ["help"]:
         rest = [*rest[1:], "--help"]
         if len(rest) == 1:
@@ -105,6 +107,22 @@ def run(arguments: list[str]) -> int:
             raise
         code = 125 if failure.code == 1 else failure.code
         raise Failure(f"pier: {failure.message}\n\n{pointer(words)}", code) from None
+
+
+def _complete(words: list[str]) -> int:
+    """For the shells' scripts: what can stand for the last word, a line each. The flags before it choose the engine."""
+    from pier_cli import completion
+    from pier_cli.context import Context
+
+    try:
+        options, _ = parse(GLOBAL_FLAGS, words[:-1], interspersed=False)
+    except (Help, UsageError):
+        return 0
+    context = Context(options.text("host"), options.text("instance") if options.given("instance") else "", options,
+                      options.text("context"))
+    for text, about in completion.candidates(context, GLOBAL_FLAGS, words):
+        out.line(f"{out.safe(text)}\t{out.safe(about)}" if about else out.safe(text))
+    return 0
 
 
 def _help(words: str) -> int:

@@ -104,6 +104,7 @@ COMMANDS = {
     "attach": ("attach", "Attach local standard input, output, and error streams to a running container"),
     "build": ("build", "Build an image from a Dockerfile"),
     "commit": ("commit", "Create a new image from a container's changes"),
+    "completion": ("completion", "Print a shell's completion script"),
     "cp": ("cp", "Copy files/folders between a container and the local filesystem"),
     "create": ("create", "Create a new container"),
     "diff": ("diff", "Inspect changes to files or directories on a container's filesystem"),

@@ -48,7 +48,11 @@ def pier(*words: str, code: int = 0, **variables: str) -> tuple[str, str]:
 
 def docker(*words: str) -> str:
     environment = {key: value for key, value in os.environ.items() if key in ("PATH", "DOCKER_CONFIG", "HOME")}
-    return subprocess.run([tools.program("docker"), *words], capture_output=True, text=True, timeout=20, check=True,
+    try:
+        program = tools.program("docker")
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    return subprocess.run([program, *words], capture_output=True, text=True, timeout=20, check=True,
                           env=environment).stdout
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pier_cli.system import nftables
-from pier_cli.system.doctor.check import Check, advice, ok, warning
+from pier_cli.system.doctor.check import Check, advice, failure, ok, warning
 from pier_cli.system.doctor.files import Files
 
 AREA: Final = "network"
@@ -31,6 +31,7 @@ class Chain:
 def checks(files: Files, own_table: str, serving: bool) -> Iterator[Check]:
     """``own_table``: the instance's nft table; ``serving``: whether netd has had its say."""
     yield _forwarding(files, serving)
+    yield _protocols(files)
     yield from _bridge_calls(files)
     yield from _daemons(files)
     try:
@@ -52,6 +53,14 @@ def _forwarding(files: Files, serving: bool) -> Check:
                        "somebody has turned it off since, and containers reach nobody outside: sysctl "
                        "net.ipv4.ip_forward=1, and look for who sets it in /etc/sysctl.d")
     return ok(AREA, "IP forwarding", "off; netd turns it on with its first network")
+
+
+def _protocols(files: Files) -> Check:
+    """libnftables lists a protocol by number where nothing names it."""
+    if "tcp" in files.text("/etc/protocols").split():
+        return ok(AREA, "protocol names", "/etc/protocols")
+    return failure(AREA, "protocol names", "no /etc/protocols", "netd cannot prove its table without it, and does not "
+                   "start once a port is published: apt-get install netbase")
 
 
 def _bridge_calls(files: Files) -> Iterator[Check]:
