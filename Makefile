@@ -66,6 +66,11 @@ soak: $(STAMPS)/test  ## the tests that repeat for long
 deb: $(STAMPS)/dev  ## Debian packages for Debian 12 and 13, into dist/ (RELEASES=13 for one)
 	@deploy/debian/build "$(abspath $(PY))" "$(abspath dist)" $(RELEASES)
 
+.PHONY: deb-try
+deb-try: deb $(STAMPS)/unpacked  ## the packages' life in fresh Debian roots: install, use, upgrade, remove (root, minutes)
+	@for release in $(or $(RELEASES),12 13); do \
+		deploy/debian/try dist/pier_*~deb$${release}_*.deb $$release build/debian/usr/sbin/debootstrap; done
+
 .PHONY: man
 man:  ## man pages, into build/man
 	@deploy/man/generate build/man/man1
