@@ -122,7 +122,8 @@ class Store:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > len(migrations):
             raise Conflict(
-                f"{self.path}: written by a newer version (schema {version}, this one knows {len(migrations)})",
+                f"{self.path}: written by a newer version (schema {version}, this one knows {len(migrations)}): "
+                "install that version again, or bring back a backup of before",
                 reason="NEWER_SCHEMA",
             )
         connection.executescript(_OWN_SCHEMA)
