@@ -20,6 +20,8 @@ ARGS ?=
 # How many worlds share the suite, a file of tests at a time; two cores carry three, for tests wait a lot. One world, and
 # pytest's own output: make test WORLDS=1
 WORLDS ?= 3
+RELEASES ?=
+DESTDIR ?=
 
 .PHONY: help
 help:  ## this list
@@ -57,6 +59,25 @@ bench: $(STAMPS)/test  ## measure container starts and execs against the runtime
 .PHONY: soak
 soak: $(STAMPS)/test  ## the tests that repeat for long
 	@$(PY) -m tests.world -- $(PY) -m pytest -m soak $(ARGS)
+
+# --- installing ---------------------------------------------------------------------------------------------------
+
+.PHONY: deb
+deb: $(STAMPS)/dev  ## Debian packages for Debian 12 and 13, into dist/ (RELEASES=13 for one)
+	@deploy/debian/build "$(abspath $(PY))" "$(abspath dist)" $(RELEASES)
+
+.PHONY: deb-try
+deb-try: deb $(STAMPS)/unpacked  ## the packages' life in fresh Debian roots: install, use, upgrade, remove (root, minutes)
+	@for release in $(or $(RELEASES),12 13); do \
+		deploy/debian/try dist/pier_*~deb$${release}_*.deb $$release build/debian/usr/sbin/debootstrap; done
+
+.PHONY: man
+man:  ## man pages, into build/man
+	@deploy/man/generate build/man/man1
+
+.PHONY: install
+install: $(STAMPS)/run  ## what the packages hold, for other systems: DESTDIR=/ installs, units and all, and starts nothing
+	@deploy/debian/tree "$(abspath $(PY))" "$(abspath $(or $(DESTDIR),/))" "$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
 
 .PHONY: lint
 lint: lint-python lint-proto  ## ruff, mypy --strict, contracts, generated code is current

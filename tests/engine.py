@@ -55,7 +55,7 @@ class Engine:
         config.mkdir(mode=0o700, exist_ok=True)
         return {
             "PATH": os.environ["PATH"], "HOME": str(config), "DOCKER_CONFIG": str(config), "DOCKER_HOST": self.host,
-            "TERM": "xterm", "LANG": "C.UTF-8",
+            "TERM": "xterm", "LANG": "C.UTF-8", "PIER_ROOT": str(self.instance.root),
         }
 
     def docker(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -1,16 +1,15 @@
 """Credentials for registries, kept as docker keeps them: in config.json, or by a helper program that it names.
 
-The file is DOCKER_CONFIG's, or ~/.docker/config.json. Keys are hosts, and for Docker Hub the address of its first
+Keys are hosts, and for Docker Hub the address of its first
 version. A helper is the program ``docker-credential-NAME``, spoken to by JSON on its standard streams.
 """
 
 from __future__ import annotations
 
 import binascii
-import posix
 
 from pier_cli.codec import dumps, loads
-from pier_cli.context import environment
+from pier_cli.config_file import ConfigFile
 from pier_cli.failure import Failure
 
 TYPE_CHECKING = False
@@ -33,19 +32,8 @@ class Store:
     """The user's config.json."""
 
     def __init__(self) -> None:
-        directory = environment("DOCKER_CONFIG") or f"{environment('HOME')}/.docker"
-        self.path = f"{directory}/config.json"
-        self._document: dict[str, Any] = {}
-        try:
-            with open(self.path, encoding="utf-8", errors="replace") as file:
-                document = loads(file.read())
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError) as error:
-            raise Failure(f"{self.path}: {error}") from None
-        if not isinstance(document, dict):
-            raise Failure(f"{self.path}: not a JSON object")
-        self._document = document
+        self._file = ConfigFile()
+        self._document = self._file.document
 
     def get(self, key: str) -> dict[str, str]:
         """The AuthConfig for the key; {} where there is none."""
@@ -73,8 +61,8 @@ class Store:
         pair = f"{auth.get('username', '')}:{'' if entry else auth.get('password', '')}"
         entry["auth"] = _base64(pair)
         self._document.setdefault("auths", {})[key] = entry
-        self._write()
-        return (f"WARNING! Your credentials are stored unencrypted in '{self.path}'.\n"
+        self._file.write()
+        return (f"WARNING! Your credentials are stored unencrypted in '{self._file.path}'.\n"
                 "Configure a credential helper to remove this warning.")
 
     def forget(self, key: str) -> bool:
@@ -89,7 +77,7 @@ class Store:
         for name in spelt:
             del auths[name]
         if spelt:
-            self._write()
+            self._file.write()
         return bool(spelt)
 
     def _helper(self, key: str) -> str:
@@ -108,23 +96,6 @@ class Store:
         if user == _TOKEN_USER:
             return {"identitytoken": secret, "serveraddress": key}
         return {"username": user, "password": secret, "serveraddress": key}
-
-    def _write(self) -> None:
-        """Replace the file at once; nobody but the user reads it."""
-        import os
-
-        os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
-        target = os.path.realpath(self.path)
-        fresh = f"{target}{os.getpid()}"
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(fd, f"{dumps(self._document)}\n".encode())
-            os.rename(fresh, target)
-        except BaseException:
-            posix.unlink(fresh)
-            raise
-        finally:
-            os.close(fd)
 
 
 def header(registry: str) -> dict[str, str]:

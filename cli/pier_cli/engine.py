@@ -61,12 +61,15 @@ def parse_host(host: str, default_port: str = "2375") -> tuple[int, str | tuple[
 class Engine:
     """Calls to one engine. The API version is agreed on with the first of them."""
 
-    def __init__(self, host: str, version: str = "", files: Files | None = None) -> None:
-        """``files``: TLS is spoken where ``host`` is a TCP address."""
+    def __init__(self, host: str, version: str = "", files: Files | None = None, traceparent: str = "") -> None:
+        """``files``: TLS is spoken where ``host`` is a TCP address. ``traceparent`` (W3C) goes with every request."""
         self.host = host
-        self._family, self._address = parse_host(host, "2376" if files is not None else "2375")
+        self._by_ssh = host.startswith("ssh://")
+        self._family, self._address = (0, "") if self._by_ssh else parse_host(
+            host, "2376" if files is not None else "2375")
         self._files = files
         self._version = version
+        self._traceparent = traceparent
         self._idle: Connection | None = None
         self.meanwhile: Callable[[], object] | None = None
         """Done once, while the engine works on the next POST: what the command needs afterwards is imported then."""
@@ -136,9 +139,11 @@ class Engine:
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | Callable[[], bytes] | None
     ) -> Response:
         fields = {"Host": "pier", "User-Agent": "pier", **headers}
+        if self._traceparent:
+            fields["traceparent"] = self._traceparent
         connection, self._idle = self._idle, None
         if connection is None:
-            connection = self._connect()
+            connection = self.connect()
         meanwhile = None
         if method == "POST":
             meanwhile, self.meanwhile = self.meanwhile, None
@@ -151,7 +156,12 @@ class Engine:
         else:
             connection.close()
 
-    def _connect(self) -> Connection:
+    def connect(self) -> Connection:
+        """A connection of the caller's own."""
+        if self._by_ssh:
+            from pier_cli import ssh
+
+            return Connection.over(ssh.dial(self.host))
         try:
             return Connection(self._family, self._address, self._files)
         except PermissionError as error:

@@ -47,6 +47,13 @@ class Connection:
             self.socket.close()
             raise
 
+    @classmethod
+    def over(cls, opened: _socket.socket) -> Connection:
+        """One that stands already."""
+        made = cls.__new__(cls)
+        made.buffer, made.reusable, made._tunnel, made.socket = b"", False, None, opened
+        return made
+
     def close(self) -> None:
         self.socket.close()
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from pier_cli.command import Command
 
 GLOBAL_FLAGS = (
-    Flag("host", "H", "string", "Engine to talk to: unix://PATH or tcp://HOST:PORT"),
+    Flag("config", "", "string", "Location of client config files (default DOCKER_CONFIG or ~/.docker)"),
+    Flag("context", "c", "string", "Name of the context to use (overrides DOCKER_HOST and the context in use)"),
+    Flag("host", "H", "string", "Engine to talk to: unix://PATH, tcp://HOST:PORT or ssh://[USER@]HOST"),
     Flag("instance", "", "string", "Name of the engine instance on this host", default="pier"),
     Flag("tls", "", "bool", "Use TLS; implied by --tlsverify"),
     Flag("tlscacert", "", "string", "Trust certs signed only by this CA (default ca.pem in DOCKER_CERT_PATH)"),
@@ -67,6 +69,8 @@ def run(arguments: list[str]) -> int:
 
         out.line(f"Pier version {VERSION}")
         return 0
+    if rest[:1] == ["__complete"]:
+        return _complete(rest[1:])
     if rest[:1] == ["help"]:
         rest = [*rest[1:], "--help"]
         if len(rest) == 1:
@@ -89,8 +93,12 @@ def run(arguments: list[str]) -> int:
 
     from pier_cli.context import Context
 
+    if options.given("host") and options.given("context"):
+        raise Failure("conflicting options: cannot specify both --host and --context")
+    if options.given("config"):
+        posix.environ[b"DOCKER_CONFIG"] = options.text("config").encode("utf-8", "surrogateescape")
     context = Context(options.text("host"), options.text("instance") if options.given("instance") else "",
-                      options)
+                      options, options.text("context"))
     context.words = words
     try:
         return command.run(context, parsed, rest)
@@ -99,6 +107,22 @@ def run(arguments: list[str]) -> int:
             raise
         code = 125 if failure.code == 1 else failure.code
         raise Failure(f"pier: {failure.message}\n\n{pointer(words)}", code) from None
+
+
+def _complete(words: list[str]) -> int:
+    """For the shells' scripts: what can stand for the last word, a line each. The flags before it choose the engine."""
+    from pier_cli import completion
+    from pier_cli.context import Context
+
+    try:
+        options, _ = parse(GLOBAL_FLAGS, words[:-1], interspersed=False)
+    except (Help, UsageError):
+        return 0
+    context = Context(options.text("host"), options.text("instance") if options.given("instance") else "", options,
+                      options.text("context"))
+    for text, about in completion.candidates(context, GLOBAL_FLAGS, words):
+        out.line(f"{out.safe(text)}\t{out.safe(about)}" if about else out.safe(text))
+    return 0
 
 
 def _help(words: str) -> int:

@@ -20,7 +20,10 @@ traceparent: ContextVar[str] = ContextVar("traceparent", default="")
 """W3C trace context as it came ("00-<32 hex>-<16 hex>-<2 hex>"), or ""."""
 
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
-_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACEPARENT: Final = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+)
+"""https://www.w3.org/TR/trace-context/#traceparent-header: version ff and ids of nothing but zeros are invalid."""
 
 
 def adopt(given_id: str | None, given_traceparent: str | None = None) -> str:

@@ -20,16 +20,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Generic, NoReturn
 
+from google.protobuf.message import DecodeError
+
 from chassis import config, context, door, host, listening, logs, metrics, stages
 from chassis.audit import Audit
 from chassis.config import S
-from chassis.errors import InvalidArgument, PierError, Unavailable, Unimplemented
+from chassis.errors import Internal, InvalidArgument, PierError, Unavailable, Unimplemented
 from chassis.guard import Guard
 from chassis.instance import Instance, make_private
 from chassis.listening import Listener
 from chassis.logs import logger
 from chassis.roles import Roles
-from chassis.server import Server
+from chassis.server import Server, full_disk
 from chassis.tls_files import TlsFiles
 from chassis.version import VERSION
 from pier.system.v1 import system_pb2, system_pb2_grpc
@@ -116,6 +118,15 @@ def main(service: str, cls: type[S], build: Build[S], text: str) -> NoReturn:
     except PierError as error:
         logger().error("cannot run", reason=error.reason, error=error.message)
         sys.exit(1)
+    except DecodeError as error:
+        where = loaded.instance.state(service)
+        logger().error("cannot run", reason="DATABASE_DAMAGED", error=f"{where}: a record cannot be read: {error}",
+                       exc_info=error)
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the border: whatever it is, the log's last line says why
+        refusal = full_disk(error) or Internal(f"{type(error).__name__}: {error}")
+        logger().error("cannot run", reason=refusal.reason, error=refusal.message, exc_info=error)
+        sys.exit(1)
     sys.exit(0)
 
 
@@ -142,6 +153,8 @@ async def _serve(service: str, loaded: config.Loaded[S], build: Build[S]) -> Non
         )
         metrics.gauge("pier_state_free_bytes", "Bytes that may still be written where the service keeps its state.",
                       lambda: _free_bytes(runtime.state))
+        metrics.gauge("pier_sockets_present", "1 while the service's sockets are where clients look for them.",
+                      lambda: _are_present(service, instance))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, runtime.stopping.set)
@@ -174,6 +187,11 @@ def _doors(runtime: Runtime[Any]) -> door.Doors:
 def _free_bytes(state: Path) -> int:
     found = os.statvfs(state)
     return found.f_bavail * found.f_frsize
+
+
+def _are_present(service: str, instance: Instance) -> bool:
+    """Its gRPC socket, and for the gateway the Engine API's: whoever cleans the run directory cuts new clients off."""
+    return instance.socket(service).exists() and (service != "gateway" or instance.api_socket.exists())
 
 
 def _lock(state: Path) -> int:

@@ -3,6 +3,10 @@
 What ``write`` has returned from is on disk. Readers have a connection and thread of their own and never wait for the
 writer. A database that a newer version has migrated is refused with a clear message.
 
+A damaged one is refused, too (DataLoss, DATABASE_DAMAGED): its structure is checked when it is opened, and its log for
+commits that SQLite would forget (``wal``). What SQLite has no checksum for, a byte changed within a value, it cannot
+see.
+
 Intents. A mutating verb writes what it is about to do (``begin``), acts, and writes the result in the same transaction
 that ends the intent (``finish``). On start a service reads ``unfinished``, observes the kernel, and finishes or undoes.
 """
@@ -11,19 +15,23 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
+from chassis import wal
 from chassis.blocking import Pool
-from chassis.errors import Conflict
+from chassis.errors import Conflict, DataLoss
 from chassis.ids import new_id
+from chassis.logs import logger
 from chassis.metrics import STORE_COMMITS
 from chassis.stages import stage
 
 T = TypeVar("T")
 
+_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _OWN_SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS intents (
@@ -95,16 +103,27 @@ class Store:
         self._reader_pool.close()
 
     def _open_writer(self, migrations: Sequence[str]) -> None:
+        if found := wal.damage(self.path.with_name(self.path.name + "-wal")):
+            raise damaged(self.path, found)
+        with self._whole():
+            self._connect_writer(migrations)
+
+    def _connect_writer(self, migrations: Sequence[str]) -> None:
         connection = self._writer = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         self.path.chmod(0o600)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA busy_timeout=5000")
+        connection.execute("PRAGMA cell_size_check=ON")
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise damaged(self.path, found)
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > len(migrations):
             raise Conflict(
-                f"{self.path}: written by a newer version (schema {version}, this one knows {len(migrations)})",
+                f"{self.path}: written by a newer version (schema {version}, this one knows {len(migrations)}): "
+                "install that version again, or bring back a backup of before",
                 reason="NEWER_SCHEMA",
             )
         connection.executescript(_OWN_SCHEMA)
@@ -118,22 +137,44 @@ class Store:
         self._reader.execute("PRAGMA query_only=ON")
         self._reader.execute("PRAGMA busy_timeout=5000")
 
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """What SQLite says of a damaged file becomes DataLoss, which names the file."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
+                raise
+            logger().error("database damaged", path=str(self.path), error=str(error))
+            raise damaged(self.path, str(error)) from error
+
     def _transaction(self, function: Callable[[sqlite3.Connection], T]) -> T:
         connection = self._writer
         assert connection is not None
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            result = function(connection)
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
+        with self._whole():
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = function(connection)
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
         STORE_COMMITS.inc()
         return result
 
     def _with_reader(self, function: Callable[[sqlite3.Connection], T]) -> T:
         assert self._reader is not None
-        return function(self._reader)
+        with self._whole():
+            return function(self._reader)
+
+
+def damaged(path: Path, found: str) -> DataLoss:
+    """The refusal of a database file; ``found`` is what is wrong with it."""
+    words = " ".join(found.split())
+    return DataLoss(
+        f"{path}: the database is damaged: {words}; stop the service, keep a copy of the file, and bring back a backup "
+        "or what `sqlite3 FILE .recover` saves", reason="DATABASE_DAMAGED",
+    )
 
 
 def begin(connection: sqlite3.Connection, key: str, verb: str, body: bytes) -> None:

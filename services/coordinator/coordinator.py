@@ -229,9 +229,12 @@ class Coordinator:
             await drop_sandbox(self.services, id_)
 
     async def _run(self, verb: str, id_: str, work: Callable[[], Awaitable[T]], *, keep: bool = True) -> T:
+        roots: list[stages.Node] = []
+
         async def operation() -> T:
             async with _Turn(self._locks, id_):
                 with stages.trace(verb, container=id_) as root:
+                    roots.append(root)
                     try:
                         return await work()
                     except PierError as error:
@@ -246,7 +249,12 @@ class Coordinator:
                             self._keep_trace_later(id_, root)
 
         # A key of its own for each call: a repeated verb waits for its turn and answers as Docker's would.
-        return await self.operations.run(f"{verb}:{id_}:{next(self._calls)}", b"", operation)
+        try:
+            return await self.operations.run(f"{verb}:{id_}:{next(self._calls)}", b"", operation)
+        finally:
+            for root in roots:
+                if root.duration_ns:  # else the caller goes before the verb has ended
+                    stages.graft(root.to_span())
 
     def _keep_trace_later(self, id_: str, root: stages.Node) -> None:
         async def keep() -> None:

@@ -33,6 +33,7 @@ from execd.service import ContainerService, SandboxService
 from execd.settings import ExecdSettings
 from execd.shims import Zygote
 from execd.start import Starts, shim_mount
+from execd.traces import Traces
 from execd.updates import Updates
 from pier.exec.v1 import exec_pb2_grpc
 
@@ -59,12 +60,13 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     await execs.load()
     lives.on_exec_exit, lives.on_unseen_end = execs.ended, execs.container_ended
     changes, updates = Changes(records, places, pool), Updates(records, places, pool)
-    restarts = Restarts(starts, operations)
+    traces = Traces(store)
+    restarts = Restarts(starts, operations, traces)
     lives.on_another = restarts.schedule
     restart = Restart(
         store, records, lives, starts, changes, updates, execs, restarts, places, operations, runtimes, runtime.boot_id
     )
-    probes = Probes(records, execs, operations)
+    probes = Probes(records, execs, operations, traces)
     await restart.carry_on()
     watches = Watches()
     forwards = Forwards(places, pool, watches, operations, Path(settings.journal), lives.log_lost)
@@ -82,7 +84,8 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
         if entry.container.status.incarnation:
             forwards.follow(entry)
             compression.catch_up(entry)
-    runtime.epoch, runtime.facts = store.epoch, runtimes.probe()
+    runtimes.probe()
+    runtime.epoch, runtime.facts = store.epoch, runtimes.facts
     runtime.fsck = Fsck(records, lives, restart, places, runtimes).check
     containers = Containers(
         records, lives, starts, changes, places, pool, forwards, frozenset(runtimes.paths), settings
@@ -92,8 +95,8 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     runtime.server.add(
         exec_pb2_grpc.add_ContainerServiceServicer_to_server,
         ContainerService(  # type: ignore[abstract]  # an rpc that is not built is refused by its name
-            store, events, records, containers, changes, updates, starts, execs, lives, places, operations, pool,
-            CgroupLock(operations, pool), Archives(records, places, shim_mount), watches, forwards,
+            events, records, containers, changes, updates, starts, execs, lives, places, operations, pool,
+            CgroupLock(operations, pool), Archives(records, places, shim_mount), watches, forwards, traces,
         ),
         "pier.exec.v1.ContainerService",
     )

@@ -18,6 +18,7 @@ from chassis.stages import stage, trace
 from execd import health, policy, sync
 from execd.execs import Execs
 from execd.records import Entry, Note, Records
+from execd.traces import Traces
 from pier.exec.v1 import exec_pb2
 
 OUTPUT: Final = 4096
@@ -28,8 +29,9 @@ _SECOND: Final = 10**9
 class Probes:
     """Watches the containers that run."""
 
-    def __init__(self, records: Records, execs: Execs, operations: Operations) -> None:
+    def __init__(self, records: Records, execs: Execs, operations: Operations, traces: Traces) -> None:
         self._records = records
+        self._traces = traces
         self._execs = execs
         self._operations = operations
         self.on_unhealthy: Callable[[Entry, int], Awaitable[None]] | None = None
@@ -50,13 +52,17 @@ class Probes:
                 return
             if entry.state != exec_pb2.CONTAINER_STATE_RUNNING:
                 continue  # paused: a probe would stand still with it
-            with trace("health", container=entry.id):
+            before = entry.container.status.health.status
+            with trace("health", container=entry.id) as root:
                 async with stage("health.probe"):
                     probe = await self._probe(entry, check)
                 async with entry.lock:
                     if not _is_same(entry, incarnation):
                         return
                     await self._record(entry, check, probe)
+            if (after := entry.container.status.health.status) != before:
+                root.facts |= {"was": before or health.STARTING, "is": after, "exit_code": probe.exit_code}
+                await self._traces.keep_own(entry.id, root)
             if self.on_unhealthy is not None and policy.ends_unhealthy(entry.container):
                 await self.on_unhealthy(entry, incarnation)
 

@@ -17,14 +17,16 @@ from execd import policy, statistics
 from execd.lives import RESTARTING
 from execd.records import Entry
 from execd.start import Starts
+from execd.traces import Traces
 from pier.exec.v1 import exec_pb2
 
 
 class Restarts:
     """Starts the next lives. Tasks are the operations'; what they find changed under the lock counts."""
 
-    def __init__(self, starts: Starts, operations: Operations) -> None:
+    def __init__(self, starts: Starts, operations: Operations, traces: Traces) -> None:
         self._starts = starts
+        self._traces = traces
         self._operations = operations
         self._pauses: dict[str, float] = {}
 
@@ -38,7 +40,7 @@ class Restarts:
 
     async def _again(self, entry: Entry, incarnation: int, pause: float) -> None:
         await asyncio.sleep(pause)
-        with trace("restart", container=entry.id):
+        with trace("restart by policy", container=entry.id, waited=f"{pause:g}s") as root:
             async with entry.lock:
                 if entry.removed or entry.state != RESTARTING or entry.container.status.incarnation != incarnation:
                     return
@@ -48,6 +50,8 @@ class Restarts:
                     await self._starts.again(entry, request)
                     statistics.RESTARTS.inc()
                 except PierError as error:
+                    root.error = error.reason
                     logger().warning("a restart failed", container=entry.id, error=error.message)
                     if entry.state == RESTARTING:  # it was refused before it was begun: nothing else tries again
                         self.schedule(entry)
+        await self._traces.keep_own(entry.id, root)

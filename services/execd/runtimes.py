@@ -106,11 +106,12 @@ class Runtimes:
         self._verdicts: dict[str, asyncio.Task[OciRuntime]] = {}
         self._problems: dict[str, str] = {}
         self.probing: set[str] = set()
+        self.facts = {"default_runtime": self.default, **{f"runtime.{name}": path for name, path in self.paths.items()}}
+        """For people, who see them in SystemService.Info: each runtime's path, and its verdict once there is one."""
 
-    def probe(self) -> dict[str, str]:
-        """Begin to judge the default runtime; facts for people."""
+    def probe(self) -> None:
+        """Begin to judge the default runtime."""
         self._verdict(self.default)
-        return {"default_runtime": self.default, **{f"runtime.{name}": path for name, path in self.paths.items()}}
 
     async def get(self, name: str) -> OciRuntime:
         """The runtime called ``name`` ("" is the default). Conflict (RUNTIME_UNSAFE) where it applies no filter."""
@@ -127,14 +128,17 @@ class Runtimes:
         path = self.paths[name]
         known, key = self._known(), _fingerprint(path)
         if known.get(key) in ("annotation", _RULES):
+            self.facts[f"runtime.{name}"] = f"{path}, seccomp by {known[key]}"
             return OciRuntime(name, path, known[key])
         for form in ("annotation", _RULES):
             runtime = OciRuntime(name, path, form)
             if await self._works(runtime):
                 logger().info("runtime judged", runtime=name, path=path, seccomp=form)
                 self._cache.write_text(json.dumps({**known, key: form}))
+                self.facts[f"runtime.{name}"] = f"{path}, seccomp by {form}"
                 return runtime
         problem = self._problems.get(name) or "it starts processes without the seccomp filter that was asked for"
+        self.facts[f"runtime.{name}"] = f"{path}, refused: {problem}"
         raise Conflict(f"runtime {name} ({path}) cannot be used: {problem}", reason="RUNTIME_UNSAFE",
                        field="spec.runtime")
 

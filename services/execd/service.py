@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any, Final
@@ -14,7 +13,6 @@ from chassis.errors import Conflict, InvalidArgument, Unimplemented
 from chassis.events import EventLog
 from chassis.operations import Operations
 from chassis.server import first_of
-from chassis.store import Store
 from execd import attachment, processes
 from execd.archive.archives import Archives
 from execd.cgroup_lock import CgroupLock
@@ -28,12 +26,11 @@ from execd.logs.watch import Watches
 from execd.places import Places
 from execd.records import Entry, Note, Records
 from execd.start import Starts
+from execd.traces import Traces
 from execd.updates import Updates
 from execd.usage import Usage
 from pier.exec.v1 import exec_pb2, exec_pb2_grpc
-from pier.types.v1 import types_pb2
 
-_TRACES: Final = 16
 _STATS_SECONDS: Final = 1.0
 
 
@@ -41,11 +38,10 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
     """What is not overridden here answers UNIMPLEMENTED by its name."""
 
     def __init__(
-        self, store: Store, events: EventLog, records: Records, containers: Containers, changes: Changes,
+        self, events: EventLog, records: Records, containers: Containers, changes: Changes,
         updates: Updates, starts: Starts, execs: Execs, lives: Lives, places: Places, operations: Operations,
-        pool: Pool, cgroup_lock: CgroupLock, archives: Archives, watches: Watches, forwards: Forwards,
+        pool: Pool, cgroup_lock: CgroupLock, archives: Archives, watches: Watches, forwards: Forwards, traces: Traces,
     ) -> None:
-        self._store = store
         self._events = events
         self._records = records
         self._containers = containers
@@ -61,6 +57,7 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
         self._archives = archives
         self._watches = watches
         self._forwards = forwards
+        self._traces = traces
 
     async def _do(self, verb: str, request: Any, work: Any) -> Any:
         """Start or join the operation: it goes on to its end when this call is cancelled."""
@@ -198,26 +195,11 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
         return exec_pb2.ListContainersResponse(containers=found, next_page_token=token)
 
     async def RecordTrace(self, request: exec_pb2.RecordTraceRequest, context: Any) -> exec_pb2.RecordTraceResponse:
-        entry = self._records.need(request.id)
-
-        def write(connection: sqlite3.Connection) -> None:
-            connection.execute("INSERT INTO traces (container, body) VALUES (?, ?)",
-                               (entry.id, request.root.SerializeToString()))
-            connection.execute(
-                "DELETE FROM traces WHERE container=? AND sequence NOT IN "
-                "(SELECT sequence FROM traces WHERE container=? ORDER BY sequence DESC LIMIT ?)",
-                (entry.id, entry.id, _TRACES),
-            )
-
-        await self._store.write("trace.record", write)
+        await self._traces.keep(self._records.need(request.id).id, request.root)
         return exec_pb2.RecordTraceResponse()
 
     async def ListTraces(self, request: exec_pb2.ListTracesRequest, context: Any) -> exec_pb2.ListTracesResponse:
-        entry = self._records.need(request.id)
-        rows = await self._store.read(lambda connection: connection.execute(
-            "SELECT body FROM traces WHERE container=? ORDER BY sequence DESC", (entry.id,)
-        ).fetchall())
-        return exec_pb2.ListTracesResponse(roots=[types_pb2.Span.FromString(body) for (body,) in rows])
+        return exec_pb2.ListTracesResponse(roots=await self._traces.of(self._records.need(request.id).id))
 
     async def Wait(self, request: exec_pb2.WaitRequest, context: Any) -> AsyncIterator[exec_pb2.WaitResponse]:
         async for response in self._containers.wait(request):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from chassis.blocking import Pool
@@ -11,6 +11,7 @@ from chassis.service import Runtime
 from coordinator.coordinator import Coordinator
 from coordinator.services import Services
 from gateway.projection import Projection
+from gateway.recent import Recent
 from gateway.settings import GatewaySettings
 from pier.build.v1 import build_pb2_grpc
 
@@ -26,6 +27,7 @@ class Engine:
     projection: Projection
     files: Pool
     buildd: Peer
+    recent: Recent = field(default_factory=Recent)
 
     @cached_property
     def builds(self) -> build_pb2_grpc.BuildServiceAsyncStub:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
+from typing import Final
 
 from chassis.errors import InvalidArgument
 from netd.ipam import Address
@@ -17,6 +18,8 @@ from netd.ports import Group, HostPort
 from netd.records import Endpoint
 from netd.table import ANY, ANY6, PublishedPort
 from pier.network.v1 import network_pb2
+
+_TOLD: Final = 100
 
 
 @dataclass(frozen=True)
@@ -114,3 +117,9 @@ def published(endpoint: Endpoint) -> list[PublishedPort]:
 def host_ports(ports: Iterable[network_pb2.PublishedPort]) -> list[HostPort]:
     """What of the host the ports take."""
     return [HostPort(port.protocol, ip_address(port.host_ip), port.host_port) for port in ports if port.host_port]
+
+
+def told(ports: Iterable[PublishedPort]) -> str:
+    """The container's ports as a fact of a stage: "80/tcp 53/udp", the first hundred of them."""
+    names = dict.fromkeys(f"{port.port}/{port.protocol}" for port in ports)
+    return " ".join(list(names)[:_TOLD])

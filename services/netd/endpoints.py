@@ -339,8 +339,9 @@ class Endpoints:
 
     async def _publish(self, endpoint: Endpoint) -> None:
         if endpoint.ports:
-            async with stage("attach.publish", count=len(endpoint.ports)):
-                await self._firewall.publish(bindings.published(endpoint))
+            published = bindings.published(endpoint)
+            async with stage("attach.publish", count=len(endpoint.ports), ports=bindings.told(published)):
+                await self._firewall.publish(published)
 
     async def _unpublish(self, step: str, endpoint_ids: Sequence[str]) -> None:
         async with stage(step):

@@ -55,9 +55,9 @@ class LivePorts:
         try:
             await self._record(changed, _sandbox_asking(view.sandbox, network, request.ports))
             try:
-                async with stage("set_ports.table", added=len(fresh), removed=len(gone)):
-                    was, now = (replace(endpoint, ports=tuple(each)) for each in (gone, fresh))
-                    await self._firewall.change(bindings.published(was), bindings.published(now))
+                was, now = (bindings.published(replace(endpoint, ports=tuple(each))) for each in (gone, fresh))
+                async with stage("set_ports.table", removed=len(gone), ports=bindings.told(now)):
+                    await self._firewall.change(was, now)
             except BaseException:
                 await self._record(endpoint, view.sandbox)
                 raise

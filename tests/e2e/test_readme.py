@@ -8,7 +8,7 @@ import pytest
 from chassis.instance import instance
 from launcher import control
 from tests import leaks, tools, world
-from tests.engine import Engine, forget_network
+from tests.engine import Engine
 
 README = (tools.PROJECT / "README.md").read_text()
 TOUR = [block.replace("\n    ", "\n").strip() for block in re.findall(r"<!-- tour -->\n((?:    .*\n)+)", README)]
@@ -30,7 +30,12 @@ def quickstart():
     forget = leaks.register_baseline(Engine(own).kept)
     yield shell("deploy/quickstart.py")
     control.down(own)
-    forget_network(own)
+    shell("bin/pier system clear")
+    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+    links = subprocess.run(["ip", "-br", "link"], capture_output=True, text=True, check=True).stdout
+    assert own.nft_table not in tables.split()
+    assert own.bridge not in links
+    assert not list((own.run / "netd" / "ns").iterdir())
     forget()
 
 
@@ -50,6 +55,13 @@ def test_the_tour_is_true(quickstart):
     assert second.count("serving") == 5
     assert "still here\n" in second
     assert "nothing found\n" in second
+
+
+def test_what_is_in_use_is_not_cleared_away(quickstart):
+    command = ["bin/pier", "system", "clear"]
+    done = subprocess.run(command, cwd=tools.PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "stop the services first" in done.stderr
 
 
 def test_the_named_pages_are_there():

@@ -34,17 +34,25 @@ def hand_over(context: Context, verb: str, *arguments: str) -> NoReturn:
 
     run_directory(context.instance)  # a bad name is told here
     home = project()
-    python = f"{home}/.venv/bin/python"
     out.flush()
-    try:
-        # -I: the environment's .pth names the source roots, nothing else may.
-        posix.execv(python, [python, "-I", "-m", "pier_cli.system", verb, "--instance", context.instance, *arguments])
-    except OSError as error:
-        raise Failure(f"{python}: {error.strerror}. `make run` in {home} makes it.") from None
+    for python in (f"{home}/venv/bin/python", f"{home}/.venv/bin/python"):  # as installed, and in a clone
+        try:
+            # -I: the environment's .pth names the source roots, nothing else may.
+            words = [python, "-I", "-m", "pier_cli.system", verb, "--instance", context.instance, *arguments]
+            posix.execv(python, words)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise Failure(f"{python}: {error.strerror}") from None
+    raise Failure(f"{home} has no environment: `make run` there makes it") from None
 
 
 def _status(context: Context, options: Options, arguments: list[str]) -> int:
     hand_over(context, "status", *(["--json"] if options.flag("json") else []))
+
+
+def _doctor(context: Context, options: Options, arguments: list[str]) -> int:
+    hand_over(context, "doctor", *(["--json"] if options.flag("json") else []))
 
 
 def _fsck(context: Context, options: Options, arguments: list[str]) -> int:
@@ -65,6 +73,10 @@ def _down(context: Context, options: Options, arguments: list[str]) -> int:
     hand_over(context, "down")
 
 
+def _clear(context: Context, options: Options, arguments: list[str]) -> int:
+    hand_over(context, "clear")
+
+
 def _quickstart(context: Context, options: Options, arguments: list[str]) -> int:
     hand_over(context, "quickstart")
 
@@ -73,8 +85,16 @@ UP = Command(_up, "[OPTIONS]", (
     Flag("foreground", "", "bool", "Stay in the foreground, the services' launcher itself"),
 ), most=0)
 DOWN = Command(_down, most=0)
+CLEAR = Command(_clear, most=0, text=(
+    "Bridges, the firewall table, namespaces and the resolver stay when the services stop, since containers go on.\n"
+    "This takes them away, for whoever removes the engine from the host. It is refused while a service or a\n"
+    "container runs."
+))
 QUICKSTART = Command(_quickstart, most=0)
 STATUS = Command(_status, "[OPTIONS]", (Flag("json", "", "bool", "Print as JSON"),), most=0)
+DOCTOR = Command(_doctor, "[OPTIONS]", (Flag("json", "", "bool", "Print as JSON"),), most=0, text=(
+    "The exit code is 0 where nothing is worse than a note."
+))
 FSCK = Command(_fsck, "[OPTIONS]", (
     Flag("repair", "", "bool", "Finish or undo what can be, without touching what is in use"),
 ), most=0)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final
 
+from chassis.config import Settings, load
 from chassis.errors import PierError
-from chassis.instance import DEFAULT, Instance, instance
-from pier_cli.system import config, fsck, launch, status
+from chassis.instance import DEFAULT, Instance
+from pier_cli.system import clear, config, fsck, launch, status
+from pier_cli.system.doctor import run as doctor
 
 VERBS: Final[dict[str, Callable[[Instance, argparse.Namespace], Awaitable[int]]]] = {
+    "clear": clear.run,
     "config": config.run,
+    "doctor": doctor.run,
     "down": launch.down,
     "fsck": fsck.run,
     "quickstart": launch.quickstart,
@@ -32,9 +34,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--repair", action="store_true")
     arguments = parser.parse_args(argv)
-    run = os.environ.get("PIER_RUN")
     try:
-        engine = instance(arguments.instance, run=Path(run) if run else None)
+        engine = load("pier", Settings, ["--instance", arguments.instance]).instance
         return asyncio.run(_run(engine, arguments))
     except PierError as error:
         print(error.message, file=sys.stderr)

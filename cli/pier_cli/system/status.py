@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import socket
 import time
 from dataclasses import asdict, dataclass
+from typing import Final
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -15,19 +15,25 @@ from chassis.client import Peer
 from chassis.errors import PierError
 from chassis.instance import Instance
 from pier.system.v1 import system_pb2
+from pier_cli.out import safe
+from pier_cli.system import silence
 from pier_cli.system.services import STATUS_TIMEOUT, ask, system_stub
 from pier_cli.tabwriter import align
+
+SERVING: Final = "serving"
 
 
 @dataclass(frozen=True)
 class Row:
-    """``uptime`` in seconds, -1 where unknown; ``health``: serving, not serving, dead or hung."""
+    """``uptime`` in seconds, -1 where unknown; ``health``: serving, not serving, dead, hung or cut off (it runs, and
+    its socket is gone); ``why`` it does not serve, as far as can be seen from outside, or ""."""
 
     service: str
     version: str
     pid: int
     uptime: float
     health: str
+    why: str = ""
 
 
 async def _question(peer: Peer) -> Row:
@@ -38,26 +44,21 @@ async def _question(peer: Peer) -> Row:
     )
     serving = health.status == health_pb2.HealthCheckResponse.SERVING
     started = info.started_at.seconds + info.started_at.nanos / 1e9
-    return Row(peer.name, info.version, info.pid, time.time() - started, "serving" if serving else "not serving")
+    return Row(peer.name, info.version, info.pid, time.time() - started, SERVING if serving else "not serving",
+               "" if serving else "it is being stopped")
+
+
+async def rows(engine: Instance) -> list[Row]:
+    """Every service's, within two seconds."""
+    answers = await ask(engine, _question)
+    return [_row(engine, service, answer) for service, answer in answers.items()]
 
 
 def _row(engine: Instance, service: str, answer: Row | PierError) -> Row:
     if isinstance(answer, Row):
         return answer
-    return Row(service, "", 0, -1.0, "hung" if _listens(str(engine.socket(service))) else "dead")
-
-
-def _listens(path: str) -> bool:
-    """Whether a process holds the socket. gRPC says the same of one that is stopped as of one that is gone; the kernel
-    takes connections for a stopped process until its queue is full."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-        try:
-            probe.connect(path)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-    return True
+    found = silence.of(engine, service)
+    return Row(service, "", found.pid, -1.0, found.health, found.why)
 
 
 def uptime(seconds: float) -> str:
@@ -70,17 +71,18 @@ def uptime(seconds: float) -> str:
     return " ".join(f"{number}{unit}" for number, unit in parts[first: first + 2])
 
 
-def table(rows: list[Row]) -> str:
+def table(found: list[Row]) -> str:
+    """The rows, and below them a line for each that says why it does not serve."""
     lines = ["SERVICE\tVERSION\tPID\tUPTIME\tHEALTH"]
     lines += [
-        f"{row.service}\t{row.version or '-'}\t{row.pid or '-'}\t{uptime(row.uptime)}\t{row.health}" for row in rows
+        f"{row.service}\t{row.version or '-'}\t{row.pid or '-'}\t{uptime(row.uptime)}\t{row.health}" for row in found
     ]
-    return align("\n".join(lines) + "\n")
+    reasons = [f"{row.service}: {safe(row.why)}\n" for row in found if row.why]
+    return align("\n".join(lines) + "\n") + "".join(reasons)
 
 
 async def run(engine: Instance, arguments: argparse.Namespace) -> int:
     """1 where any service does not serve."""
-    answers = await ask(engine, _question)
-    rows = [_row(engine, service, answer) for service, answer in answers.items()]
-    print(json.dumps([asdict(row) for row in rows]) if arguments.json else table(rows).rstrip("\n"))
-    return 0 if all(row.health == "serving" for row in rows) else 1
+    found = await rows(engine)
+    print(json.dumps([asdict(row) for row in found]) if arguments.json else table(found).rstrip("\n"))
+    return 0 if all(row.health == SERVING for row in found) else 1

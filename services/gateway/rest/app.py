@@ -10,14 +10,14 @@ from typing import Any, Final
 from aiohttp import hdrs, web
 from prometheus_client import Counter, Gauge, Histogram
 
-from chassis import context
+from chassis import context, stages
 from chassis.caller import Caller, caller
 from chassis.errors import Internal, NotFound, PermissionDenied, PierError
 from chassis.guard import Guard, Visit
 from chassis.logs import logger
 from gateway.engine import Engine
 from gateway.projection import stale_since
-from gateway.rest import effects, errors, versions
+from gateway.rest import effects, errors, subjects, versions
 from gateway.rest.call import Call, Query, standing_headers
 from gateway.rest.protocol import Handler
 from gateway.rest.routes import Route, Routes, match
@@ -73,7 +73,7 @@ class Face(web.Server):
                 call = Call(request, self._engine, version, variables, Query(request.rel_url.query))
                 stale_since.set(0.0)
                 visit = None if self._guard is None else _arrive(self._guard, route, call)
-                response = await route.handler(call)
+                response = await self._handled(route, call)
                 result = "OK"
             except Exception as error:  # noqa: BLE001 - the border: whatever it is becomes an answer
                 known = self._known(request, error)
@@ -89,6 +89,19 @@ class Face(web.Server):
                 visit.ended(result)
             HTTP_IN_FLIGHT.dec()
             HTTP_SECONDS.labels(request.method, label, code).observe(time.perf_counter() - began)
+
+    async def _handled(self, route: Route, call: Call) -> web.StreamResponse:
+        """The handler's answer; its trace is kept for ``pier explain``."""
+        facts = {**subjects.of(route.pattern, call), "request": context.request_id.get()}
+        if parent := context.traceparent.get():
+            facts["traceparent"] = parent
+        root: stages.Node | None = None
+        try:
+            with stages.trace(f"{route.method} {route.pattern}", **facts) as root:
+                return await route.handler(call)
+        finally:
+            if root is not None:
+                self._engine.recent.keep(route.method, route.pattern, root)
 
     def _known(self, request: web.BaseRequest, error: Exception) -> PierError:
         """What the client is told of ``error``."""

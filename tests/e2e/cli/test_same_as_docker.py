@@ -77,6 +77,66 @@ LIVES = {
     ],
     "an attached stream of one that has ended": ["run --name NAME busybox true", "attach NAME", "exec NAME true"],
 }
+FLAGS = (
+    "--cgroupns host", "--cpu-shares 512", "--cpuset-mems 0", "--dns 192.0.2.1", "--dns-option ndots:1",
+    "--dns-search a.test", "--group-add 5", "--health-cmd true", "--health-start-period 9s", "--oom-score-adj 100",
+    "--memory 64m", "--memory-reservation 32m", "--runtime crun", "--shm-size 1m", "--stop-timeout 3",
+    "--tmpfs /x:size=1m", "--ulimit nofile=10:20", "--cap-add NET_ADMIN", "--cap-drop CHOWN",
+    "--security-opt no-new-privileges",
+)
+LIVES |= {
+    "networks": [
+        "network create --driver bridge --label a=b --internal NAME", "network create NAME",
+        "network inspect -f '{{.Name}} {{.Driver}} {{.Internal}} {{.Labels}}' NAME", "network ls -f name=NAME",
+        "network ls -q -f name=NAME", "network ls --no-trunc -f name=NAME",
+        "network ls -f label=a=b --format '{{.Name}}'",
+        "create --name NAME --network NAME busybox true", "network connect --alias x NAME NAME",
+        "network disconnect NAME NAME", "network disconnect NAME NAME", "network rm nope", "network inspect nope",
+        "rm NAME", "network rm NAME", "network rm NAME", "network connect nope nope", "network ls -f nope=x",
+        "network create --subnet nope NAME", "network create --driver nope NAME",
+        "network create --subnet 10.9.0.0/24 --gateway 10.8.0.1 NAME",
+    ],
+    "volumes": [
+        "volume create --label a=b NAME", "volume create NAME", "volume ls -f name=NAME", "volume ls -q -f name=NAME",
+        "volume ls -f name=NAME --format '{{.Name}} {{.Driver}} {{.Scope}}'",
+        "volume inspect -f '{{.Name}} {{.Labels}} {{.Scope}}' NAME", "volume inspect nope",
+        "run --name NAME -v NAME:/data busybox sh -c 'echo kept >/data/f'",
+        "run --rm -v NAME:/data:ro busybox cat /data/f",
+        "run --rm -v NAME:/data:ro busybox touch /data/g", "volume rm NAME", "rm NAME", "volume rm NAME",
+        "volume rm NAME", "volume rm -f NAME", "volume create --driver nope NAME", "volume create 'a b'",
+        "volume ls -f nope=x",
+    ],
+    "flags of a container, as inspect has them": [
+        f"create --name NAME {' '.join(FLAGS)} busybox true",
+        "inspect -f '{{.HostConfig.CgroupnsMode}} {{.HostConfig.CpuShares}} {{.HostConfig.CpusetMems}}' NAME",
+        "inspect -f '{{json .HostConfig.Dns}} {{json .HostConfig.DnsOptions}} {{json .HostConfig.DnsSearch}}' NAME",
+        "inspect -f '{{.HostConfig.GroupAdd}} {{json .Config.Healthcheck}} {{.HostConfig.OomScoreAdj}}' NAME",
+        "inspect -f '{{.HostConfig.Memory}} {{.HostConfig.MemoryReservation}} {{.HostConfig.Runtime}}' NAME",
+        "inspect -f '{{.HostConfig.ShmSize}} {{.Config.StopTimeout}} {{json .HostConfig.Tmpfs}}' NAME",
+        "inspect -f '{{range .HostConfig.Ulimits}}{{.Name}} {{.Soft}} {{end}}' NAME",
+        "inspect -f '{{.HostConfig.CapAdd}} {{.HostConfig.CapDrop}}' NAME",
+        "inspect -f '{{.HostConfig.SecurityOpt}}' NAME", "start -a NAME", "rm NAME",
+    ],
+    "copied in and out": [
+        "create --name NAME busybox true", "cp /etc/hostname NAME:/tmp/h", "cp NAME:/nope /tmp",
+        "cp NAME:/tmp nope/nope/x",
+        "cp nope:/x /tmp", "cp /nope NAME:/x", "cp NAME:/a NAME:/b", "cp x", "rm NAME",
+    ],
+    "committed, exported and tagged": [
+        "run --name NAME busybox sh -c 'echo a >/new'", "commit -m said -a me -c 'ENV A=1' NAME NAME:v1",
+        "image inspect -f '{{.Comment}} {{.Author}} {{.Config.Env}}' NAME:v1", "run --rm NAME:v1 cat /new",
+        "history --format '{{.Comment}}' NAME:v1", "images NAME --format '{{.Repository}} {{.Tag}}'", "rmi NAME:v1",
+        "commit nope", "export nope", "rm NAME",
+    ],
+    "what is asked of the system": [
+        "system df --format '{{.Type}}'", "info --format '{{.Driver}} {{.OSType}}'",
+        "version --format '{{.Server.Os}}'",
+        "system prune -f --filter label=nope", "container prune -f --filter label=nope",
+        "image prune -f --filter label=nope",
+        "network prune -f --filter label=nope", "volume prune -f --filter label=nope", "builder prune -f --filter x=y",
+        "container ls -aq -f name=NAME", "image ls -q nope",
+    ],
+}
 REFUSED = [
     "run nope.invalid/x:1", "run X", "run --pull never nope true", "run busybox nocmd", "run busybox /tmp",
     "run -v /x:y busybox",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from pier_cli.commands.explain import covered, tree
+from pier_cli import waterfall
 from pier_cli.context import Context
 from pier_cli.failure import Failure
 from pier_cli.flags import parse
 from pier_cli.main import load
+from pier_cli.spans import covered, overview, publishes, tree
 from tests.unit.cli.server import json_answer, serving
 
 
@@ -69,5 +71,70 @@ def test_a_container_that_did_nothing_yet_is_said_to(tmp_path: Path) -> None:
     with serving(tmp_path / "s", json_answer("[]")) as server:
         context = Context(server.host)
         context.engine._version = "1.51"
-        with pytest.raises(Failure, match="nothing is recorded yet"):
+        with pytest.raises(Failure, match="nothing is recorded"):
             command.run(context, options, rest)
+
+
+def test_the_slowest_are_told_with_the_step_that_took_most() -> None:
+    deep = span("start.run", 10, 70, span("start.mount", 10, 20))
+    root = span("POST /containers/{name}/start", 0, 100, span("start", 5, 90, deep), container="web", service="gateway")
+    header, row = overview([root]).splitlines()
+    assert header.split() == ["STARTED", "TOOK", "OPERATION", "SUBJECT", "LONGEST", "STEP"]
+    assert row.split() == [
+        "2026-11-25T02:00:00Z", "100.0", "ms", "POST", "/containers/{name}/start", "web", "execd", "start.run", "70.0",
+        "ms",
+    ]
+
+
+def test_operations_that_published_a_port_are_found_by_it() -> None:
+    root = span("start", 0, 10, span("attach.publish", 1, 5, ports="80/tcp 53/udp"))
+    assert [publishes(root, port) for port in ("80", "80/tcp", "53/udp", "53", "8080")] == [
+        True, True, True, False, False]
+
+
+class Page(HTMLParser):
+    """What a browser would make of the page: elements that are well nested, their attributes, the text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_picture_needs_nothing_from_elsewhere_and_is_no_way_in() -> None:
+    evil = "<script>alert(1)</script>\"\x1b'&"
+    root = span(evil, 0, 100, span("start.run", 25, 50, fact=evil), service=evil)
+    page = Page()
+    page.feed(waterfall.page(evil, [root, span("stop", 0, 0)]))
+    page.close()
+    assert page.open == []
+    assert {tag for tag, _ in page.seen} == {
+        "html", "head", "meta", "title", "style", "body", "h1", "p", "span", "details", "summary", "table", "tr", "td",
+        "div",
+    }
+    assert not [value for _, attributes in page.seen for name, value in attributes.items() if name in ("src", "href")]
+    assert "default-src 'none'" in str(page.seen)
+    bars = [attributes["style"] for tag, attributes in page.seen if tag == "div"]
+    assert bars[:2] == ["margin-left:0.000%;width:100.000%", "margin-left:25.000%;width:50.000%"]
+    assert "sum of stages 50.0 ms of 100.0 ms wall (50.0 %)" in page.text
+    assert "\x1b" not in page.text
+
+
+@pytest.mark.parametrize("words", [[], ["web", "--slowest", "3"], ["--slowest", "0"], ["web", "--html", "--json"]])
+def test_what_cannot_be_meant_is_refused(words: list[str]) -> None:
+    command = load("explain")
+    options, rest = parse(command.flags, words)
+    with pytest.raises(Failure):
+        command.run(Context("unix:///nowhere"), options, rest)

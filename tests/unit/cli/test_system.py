@@ -62,7 +62,9 @@ def test_status_does_not_wait_for_a_hung_service(
     assert main(["status"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["SERVICE", "VERSION", "PID", "UPTIME", "HEALTH"]
-    assert lines[3].split() == ["netd", "-", "-", "-", "hung"]
+    assert lines[3].split() == ["netd", "-", str(netd.pid), "-", "hung"]
+    stopped = f"process {netd.pid} was stopped by a signal: kill -CONT {netd.pid} lets it go on"
+    assert lines[6:] == [f"netd: {stopped}"]
 
 
 def test_fsck_fails_where_a_service_cannot_be_asked(
@@ -103,9 +105,11 @@ def test_the_table_of_services() -> None:
 @pytest.mark.parametrize(("words", "arguments", "handed"), [
     ("system status", ["--json"], ["status", "--instance", "lab", "--json"]),
     ("system status", [], ["status", "--instance", "lab"]),
+    ("system doctor", ["--json"], ["doctor", "--instance", "lab", "--json"]),
     ("system fsck", ["--repair"], ["fsck", "--instance", "lab", "--repair"]),
     ("system config", ["show"], ["config", "--instance", "lab"]),
     ("system up", ["--foreground"], ["up", "--instance", "lab", "--foreground"]),
+    ("system clear", [], ["clear", "--instance", "lab"]),
     ("system down", [], ["down", "--instance", "lab"]),
     ("quickstart", [], ["quickstart", "--instance", "lab"]),
 ])

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chassis.errors import NotFound
+from gateway.recent import Recent
 from gateway.rest import hijack
 from gateway.rest.app import Face
 from gateway.rest.routes import Routes
@@ -54,7 +55,7 @@ def face(seen):
     async def plain(call):
         return call.json({"plain": True})
 
-    engine: Any = SimpleNamespace()
+    engine: Any = SimpleNamespace(recent=Recent())
     return Face(engine, [routes])
 
 

@@ -1,0 +1,150 @@
+"""``pier explain``: every operation has its tree over all services, and the tree adds up to the wall time."""
+
+import http.client
+import json
+import random
+import socket
+from html.parser import HTMLParser
+
+import pytest
+
+from deploy.busybox_image import busybox_image
+from pier_cli.spans import covered
+from tests.engine import sh, wait_until
+from tests.images import pack
+
+ADDS_UP = 0.95
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+OPERATIONS = 20
+KEPT = 3  # a create, a start, and one verb besides
+
+
+def traces(engine, *words):
+    done = engine.pier("explain", "--json", *words)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def services(span):
+    return {span["service"]} | {name for child in span["children"] for name in services(child)}
+
+
+def kept(engine, name, verb):
+    """The newest tree of that verb, as soon as it is written down."""
+    return wait_until(lambda: next((root for root in traces(engine, "--all", name) if root["name"] == verb), None),
+                      what=f"a trace of {verb}")
+
+
+def shares(roots):
+    """What of each operation's wall time its stages account for."""
+    return {f"{root['name']} {root['durationNs'] / 1e6:.1f} ms": covered(root) / root["durationNs"] for root in roots}
+
+
+def test_what_containers_go_through_adds_up(engine):
+    """Of random verbs on some containers; the median, since a loaded machine takes the processor away anywhere."""
+    seed = random.randrange(1 << 30)
+    print("seed", seed)
+    dice = random.Random(seed)
+    roots = []
+    for number in range(OPERATIONS // 4):
+        name = f"adds{number}"
+        engine.ok("run", "-d", "--name", name, "-p", f"127.0.0.1::{dice.randrange(1, 100)}", *sh("sleep 600"))
+        for verb in dice.sample((("restart", "-t", "0"), ("stop", "-t", "0"), ("rename",), ("start",)), 2):
+            target = (name, f"{name}x") if verb[0] == "rename" else (name,)
+            engine.docker(*verb, *target)
+            name = target[-1]
+        roots += wait_until(lambda n=name: found if len(found := traces(engine, "--all", n)) >= KEPT else None)
+    told = sorted(shares(roots).items(), key=lambda item: item[1])
+    assert told[len(told) // 2][1] >= ADDS_UP, told
+
+
+def test_a_start_spans_all_services_and_is_found_by_the_port_that_it_published(engine):
+    engine.ok("run", "-d", "--name", "web", "-p", "127.0.0.1::80", *sh("sleep 600"))
+    start = kept(engine, "web", "start")
+    assert services(start) >= {"gateway", "netd", "execd", "shim"}
+    assert [root["name"] for root in traces(engine, "--all", "web", "80")] == ["start"]
+    assert "no such" in engine.pier("explain", "nobody").stderr
+    assert traces(engine, "--all", "web", "81/udp") == []
+
+
+def test_a_life_by_the_restart_policy_is_told(engine):
+    engine.ok("run", "-d", "--name", "again", "--restart", "on-failure:1", *sh("exit 3"))
+    root = kept(engine, "again", "restart by policy")
+    assert root["facts"]["waited"].endswith("s")
+    assert services(root) >= {"execd"}
+
+
+def test_a_change_of_health_is_told(engine):
+    engine.ok("run", "-d", "--name", "sick", "--health-cmd", "exit 5", "--health-interval", "100ms", "--health-retries",
+              "1", *sh("sleep 600"))
+    root = kept(engine, "sick", "health")
+    assert (root["facts"]["is"], root["facts"]["exit_code"]) == ("unhealthy", "5")
+
+
+def test_a_refused_start_is_told_with_its_reason(engine):
+    assert engine.docker("run", "--name", "refused", "busybox", "/nowhere").returncode != 0
+    root = kept(engine, "refused", "start")
+    assert root["error"]
+    assert engine.docker("create", "--name", "never", "--cap-add", "NOPE", "busybox").returncode != 0
+    (root,) = traces(engine, "never")
+    assert root["name"] == "POST /containers/create"
+    assert root["error"]
+
+
+def test_a_pull_and_a_build_are_found_by_the_images_name(engine, registry, tmp_path):
+    registry.push("explained", "1", pack(busybox_image()))
+    image = f"{registry.host}/explained:1"
+    engine.ok("pull", image)
+    (pull,) = traces(engine, image)
+    assert services(pull) >= {"gateway", "imaged"}
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN echo built > /file\n")
+    engine.ok("build", "-t", "explained-build", str(tmp_path))
+    (build,) = traces(engine, "explained-build:latest")
+    assert services(build) >= {"gateway", "buildd", "imaged", "execd"}
+    for root in (pull, build):
+        assert covered(root) / root["durationNs"] >= ADDS_UP, engine.pier("explain", "--slowest", "5").stdout
+    engine.ok("rmi", image, "explained-build")
+    engine.ok("builder", "prune", "-f")
+
+
+class Bars(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def handle_starttag(self, tag, attrs):
+        self.count += tag == "div"
+
+
+def test_the_slowest_and_their_picture(engine):
+    engine.ok("run", "--rm", "busybox", "true")
+    found = traces(engine, "--slowest", "20")
+    assert [root["durationNs"] for root in found] == sorted((root["durationNs"] for root in found), reverse=True)
+    lines = engine.pier("explain", "--slowest", "3").stdout.splitlines()
+    assert len(lines) == 4
+    assert lines[0].split()[:3] == ["STARTED", "TOOK", "OPERATION"]
+    page = Bars()
+    page.feed(engine.pier("explain", "--html", "--slowest", "3").stdout)
+    page.close()
+    assert page.count > 3
+
+
+@pytest.mark.parametrize("given", [f"00-{TRACE}-00f067aa0ba902b7-01", "00-" + "0" * 32 + "-00f067aa0ba902b7-01"])
+def test_a_clients_trace_goes_through_all_services_into_their_logs(engine, given):
+    """A start that fails in execd: each service that it touched has it on its lines, and no invalid one."""
+    name = f"traced{len(engine.log('execd'))}"
+    engine.ok("create", "--name", name, "busybox", "/nowhere")
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(engine.instance.api_socket))
+        request = http.client.HTTPConnection("localhost")
+        request.sock = connection
+        request.request("POST", f"/v1.45/containers/{name}/start", headers={"traceparent": given})
+        answer = request.getresponse()
+        answer.read()
+        id_ = answer.headers["X-Request-Id"]
+    assert answer.status >= 400
+    for service in ("gateway", "execd"):
+        lines = [json.loads(line) for line in engine.log(service).splitlines() if f'"request_id": "{id_}"' in line]
+        assert lines
+        expected = given if TRACE in given else None
+        assert {line.get("traceparent") for line in lines} == {expected}

@@ -1,0 +1,178 @@
+"""Each way to break a service, and what `pier system status` and `doctor` say of it: docs/troubleshooting.md's table.
+
+The texts that are looked for are the table's own, read from the page.
+"""
+
+import json
+import os
+import re
+import signal
+from contextlib import contextmanager
+
+import pytest
+
+from chassis import kernel
+from chassis.instance import SERVICES
+from tests import tools
+from tests.engine import wait_until
+
+PAGE = (tools.PROJECT / "docs" / "troubleshooting.md").read_text()
+STATEFUL = ("imaged", "netd", "execd", "buildd")
+_CELLS = re.compile(r"^\| (?P<what>[^|]+?) \| (?P<status>[^|]+?) \| (?P<doctor>[^|]+?) \| (?P<alert>[^|]+?) \| "
+                    r"(?P<log>[^|]+?) \|$", re.MULTILINE)
+ROWS = {match["what"]: match.groupdict() for match in _CELLS.finditer(PAGE)}
+
+
+def pattern(cell, service):
+    """What a cell quotes between backticks, SERVICE and numbers being any; one pattern each."""
+    texts = re.findall(r"`([^`]+)`", cell)
+    assert texts, f"the table quotes nothing: {cell}"
+    return [
+        re.sub(r"(\\ )+", r"\\s+", re.sub(r"\bPID\b|\bN\b", "[0-9.]+", re.escape(text.replace("SERVICE", service))))
+        for text in texts
+    ]
+
+
+def health(engine):
+    """Exit code, and each service's row as status has it."""
+    done = engine.pier("system", "status", "--json", timeout=30)
+    return done.returncode, {row["service"]: row for row in json.loads(done.stdout)}
+
+
+def expect(engine, what, services):
+    """The page's status, doctor and log cells for ``what`` hold of each of ``services``."""
+    row = ROWS[what]
+    shown = {kind: engine.pier("system", kind, timeout=60) for kind in ("status", "doctor")}
+    for kind, done in shown.items():
+        assert done.returncode == 1, done.stdout
+        for service in services:
+            for text in pattern(row[kind], service):
+                assert re.search(text, done.stdout), f"{what}: {kind} does not say {text!r}:\n{done.stdout}"
+    for service in services if "`" in row["log"] else ():
+        log = engine.log(service) + engine.log("launcher")
+        for text in pattern(row["log"], service):
+            assert re.search(text, log), f"{what}: the log of {service} does not say {text!r}"
+
+
+@pytest.fixture
+def container(engine):
+    """One that runs whatever is broken, and is as it was afterwards."""
+    engine.ok("run", "-d", "--name", "stays", "busybox", "sleep", "600")
+    pid = engine.inspect("stays")["State"]["Pid"]
+    yield
+    engine.wait_supervised(60)
+    state = engine.inspect("stays")["State"]
+    assert (state["Pid"], state["Running"]) == (pid, True)
+    wait_until(lambda: health(engine)[0] == 0, 60)
+
+
+@contextmanager
+def unsupervised(engine):
+    """The launcher sees nothing of what happens meanwhile, and starts nothing."""
+    launcher = engine.pid("launcher")
+    os.kill(launcher, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(launcher, signal.SIGCONT)
+
+
+def kill_all(engine, services):
+    pids = [engine.pid(service) for service in services]
+    engine.kill(*services)
+    for pid in pids:  # a zombie, while nobody reaps it
+        wait_until(lambda pid=pid: _state(pid) in ("Z", ""), what=f"{pid} has ended")
+
+
+def _state(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+def test_killed(engine, container):
+    with unsupervised(engine):
+        kill_all(engine, SERVICES)
+        expect(engine, "killed, and not started again", SERVICES)
+    engine.wait_serving(60)
+    log = engine.log("launcher")
+    for service in SERVICES:
+        assert re.search(pattern(ROWS["killed, and started again"]["log"], service)[0], log)
+
+
+def test_stopped(engine, container):
+    for service in SERVICES:
+        os.kill(engine.pid(service), signal.SIGSTOP)
+    try:
+        expect(engine, "stopped (SIGSTOP), or hanging", SERVICES)
+    finally:
+        for service in SERVICES:
+            os.kill(engine.pid(service), signal.SIGCONT)
+        engine.wait_serving()
+
+
+@pytest.mark.parametrize("victim", ["gateway", "execd"])
+def test_one_that_hangs_holds_up_no_others_row(engine, victim):
+    os.kill(engine.pid(victim), signal.SIGSTOP)
+    try:
+        code, rows = health(engine)
+        assert (code, rows[victim]["health"], rows[victim]["pid"]) == (1, "hung", engine.pid(victim))
+        assert {row["health"] for name, row in rows.items() if name != victim} == {"serving"}
+    finally:
+        os.kill(engine.pid(victim), signal.SIGCONT)
+
+
+def test_its_socket_removed(engine, container):
+    for service in SERVICES:
+        engine.instance.socket(service).unlink()
+    expect(engine, "its socket removed", SERVICES)
+    assert engine.metric("netd", "pier_sockets_present") == 0
+    engine.kill(*SERVICES)
+
+
+def test_its_database_damaged(engine, container):
+    """Bytes of the file's header, and of the first page of its log, which may hold the header anew: refused until both
+    are whole again."""
+    whole = {}
+    with unsupervised(engine):
+        kill_all(engine, STATEFUL)
+        for service in STATEFUL:
+            for path in engine.instance.state(service).glob(f"{service}.db*"):
+                if not path.name.endswith("-shm"):
+                    whole[path] = path.read_bytes()
+        for path, data in whole.items():
+            at = 60 if path.name.endswith("-wal") else 3
+            if len(data) > at:
+                path.write_bytes(data[:at] + b"flipped" + data[at + 7:])
+    try:
+        wait_until(lambda: all("cannot run" in health(engine)[1][name]["why"] for name in STATEFUL), 60)
+        expect(engine, "its database damaged (bytes flipped)", STATEFUL)
+    finally:
+        with unsupervised(engine):
+            for path, data in whole.items():
+                path.write_bytes(data)
+    engine.wait_serving(60)
+    assert engine.pier("system", "fsck").stdout.strip() == "nothing found"
+
+
+def test_its_disk_full(engine, container):
+    """A file system of its own over buildd's state, which nobody uses now."""
+    state = engine.instance.state("buildd")
+    kernel.mount(b"tmpfs", bytes(state), b"tmpfs", 0, b"size=64k")
+    try:
+        (state / "filler").write_bytes(b"x" * 65536)
+        done = engine.pier("system", "doctor", timeout=60)
+        for text in pattern(ROWS["its disk full"]["doctor"], "buildd"):
+            assert re.search(text, done.stdout), done.stdout
+        assert engine.metric("buildd", "pier_state_free_bytes") == 0
+    finally:
+        kernel.umount(bytes(state), kernel.MNT_DETACH)
+
+
+def test_the_page_names_alerts_that_there_are():
+    rules = (tools.PROJECT / "deploy" / "prometheus" / "rules.yml").read_text()
+    for row in ROWS.values():
+        for name in re.findall(r"Pier[A-Z]\w+", row["alert"]):
+            assert f"alert: {name}\n" in rules
