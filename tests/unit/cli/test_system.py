@@ -125,7 +125,7 @@ def test_the_command_becomes_the_projects_python(
     monkeypatch.setattr(posix, "execv", execv)
     command = load(words)
     options, rest = parse(command.flags, arguments)
-    with pytest.raises(Failure, match=r"`make run` in .* makes it"):
+    with pytest.raises(Failure, match=r"`make run` there makes it"):
         command.run(Context(instance="lab"), options, rest)
     assert seen == [[f"{commands.project()}/.venv/bin/python", "-I", "-m", "pier_cli.system", *handed]]
     assert handed[0] in VERBS
