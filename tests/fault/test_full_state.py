@@ -13,7 +13,8 @@ SIZE = b"size=48m"
 RESERVE = "1048576"
 NO_SPACE = "no space left on device"
 REFUSED = (
-    ("run", "--rm", "busybox", "true"), ("network", "create", "net"), ("volume", "create", "vol"), ("tag", "busybox", "b"),
+    ("run", "--rm", "busybox", "true"), ("network", "create", "net"), ("volume", "create", "vol"),
+    ("tag", "busybox", "b"),
     ("exec", "stays", "true"), ("build", "-t", "b", "-"),
 )
 
