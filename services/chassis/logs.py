@@ -1,15 +1,33 @@
-"""Logs: one JSON object a line on standard error, with service, instance and request id on every line."""
+"""Logs: one JSON object a line on standard error, with service, instance and request id on every line.
+
+A line that cannot be written (the disk behind it is full) is counted and gone: what was being done goes on.
+"""
 
 from __future__ import annotations
 
+import io
 import logging
-import sys
+import os
 from typing import Any, cast
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 from chassis import context
+from chassis.metrics import LOG_LINES_LOST
+
+
+class _StandardError(io.StringIO):
+    """Descriptor 2 without a buffer: nothing is held that would have to be written at the end, and no write raises."""
+
+    def write(self, text: str) -> int:
+        data = memoryview(text.encode("utf-8", "backslashreplace"))
+        try:
+            while data:
+                data = data[os.write(2, data):]
+        except OSError:
+            LOG_LINES_LOST.inc()
+        return len(text)
 
 
 def configure(service: str, instance: str, level: str = "info") -> None:
@@ -33,10 +51,10 @@ def configure(service: str, instance: str, level: str = "info") -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=_StandardError()),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_StandardError())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[

@@ -29,6 +29,7 @@ OPERATIONS: Final = Gauge("pier_operations_in_flight", "Operations that the serv
 POOL_QUEUE: Final = Gauge("pier_pool_queue_depth", "Blocking calls waiting for a thread.", ["pool"])
 POOL_BUSY: Final = Gauge("pier_pool_busy_threads", "Threads at work on a blocking call.", ["pool"])
 STORE_COMMITS: Final = Counter("pier_store_commits_total", "Durable transactions of the service's database.")
+LOG_LINES_LOST: Final = Counter("pier_log_lines_lost_total", "Lines of the service's log that could not be written.")
 EVENTS_APPENDED: Final = Counter("pier_events_appended_total", "Events made durable.", ["type"])
 _BUILD: Final = Gauge("pier_build_info", "Always 1; the labels say what runs.", ["service", "version", "instance"])
 

@@ -26,7 +26,7 @@ def spawn(program: Program, environment: Mapping[str, str], log: Path, listeners
     if pid:
         return pid
     try:
-        output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        output = _output(log)
         nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         os.dup2(nothing, 0)
         os.dup2(output, 1)
@@ -53,3 +53,11 @@ def spawn(program: Program, environment: Mapping[str, str], log: Path, listeners
     except BaseException as error:  # noqa: BLE001 - a forked child must not run the parent's code
         os.write(2, f"cannot start {program.name}: {error}\n".encode())
     os._exit(127)
+
+
+def _output(log: Path) -> int:
+    """The program's log, or nothing where the disk has no room for a new file: it runs without."""
+    try:
+        return os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)

@@ -124,11 +124,16 @@ class Supervisor:
             os.read(self._wake, 4096)
 
     def _rotate_logs(self) -> None:
-        """Copy and truncate what has grown: the services keep their descriptors, opened for appending."""
+        """Copy and truncate what has grown: the services keep their descriptors, opened for appending. On a full disk
+        there is no copy."""
         for child in self._children:
             log = self._log(child)
             if log.exists() and log.stat().st_size > _LOG_LIMIT:
-                log.with_suffix(".log.1").write_bytes(log.read_bytes())
+                older = log.with_suffix(".log.1")
+                try:
+                    older.write_bytes(log.read_bytes())
+                except OSError:
+                    older.unlink(missing_ok=True)
                 os.truncate(log, 0)
 
     def _log(self, child: _Child) -> Path:
@@ -140,4 +145,5 @@ class Supervisor:
 
 def _say(text: str) -> None:
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    print(f"{stamp} launcher: {text}", flush=True)
+    with contextlib.suppress(OSError):  # a full disk ends no service
+        os.write(1, f"{stamp} launcher: {text}\n".encode())

@@ -109,7 +109,7 @@ def test_the_other_shells_scripts_are_their_language(shell: str) -> None:
     if program is None:
         pytest.skip(f"{shell}: not on this machine, `make test` brings it")
     script = subprocess.run([PIER, "completion", shell], capture_output=True, text=True, check=True).stdout
-    libraries = ":".join(map(str, unpacked.glob("usr/lib/*-linux-gnu")))
+    libraries = ":".join(map(str, Path(program).parents[1].glob("lib/*-linux-gnu")))  # unpacked beside it
     done = subprocess.run([program, "-n"], input=script, capture_output=True, text=True, check=False,
                           env={"LD_LIBRARY_PATH": libraries, "PATH": os.environ["PATH"], "HOME": "/nonexistent"})
     assert (done.returncode, done.stderr) == (0, "")

@@ -22,8 +22,9 @@ from tests.unit.cli.server import json_answer, serving
 
 SAMPLES = {
     "add-host": "a:192.0.2.1", "annotation": "a=b", "attach": "stdout", "blkio-weight": "300",
-    "blkio-weight-device": "/dev/null:300", "cap-add": "NET_ADMIN", "cap-drop": "ALL", "cgroupns": "host",
-    "cpu-period": "50000", "cpu-quota": "25000", "cpu-shares": "512", "cpus": "0.5", "cpuset-cpus": "0",
+    "blkio-weight-device": "/dev/null:300", "cap-add": "NET_ADMIN", "cap-drop": "ALL", "cgroup-parent": "/parent",
+    "cgroupns": "host", "cpu-period": "50000", "cpu-quota": "25000",
+    "cpu-rt-period": "1000000", "cpu-rt-runtime": "950000", "cpu-shares": "512", "cpus": "0.5", "cpuset-cpus": "0",
     "cpuset-mems": "0", "device": "/dev/null", "device-cgroup-rule": "c 1:3 rwm", "device-read-bps": "/dev/null:1mb",
     "device-read-iops": "/dev/null:100", "device-write-bps": "/dev/null:1mb", "device-write-iops": "/dev/null:100",
     "dns": "192.0.2.53", "dns-option": "ndots:1", "dns-search": "example.org", "domainname": "example.org",

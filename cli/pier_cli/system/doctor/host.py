@@ -6,7 +6,9 @@ A program of its own, with one thread: its probes fork, and a disk that hangs ke
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -39,6 +41,8 @@ def _storage(files: Files, state: Path) -> Iterator[Check]:
     yield from storage.checks(files, state)
     if state.is_dir():
         said = probe.tried("overlayfs", state)
+        if os.strerror(errno.ENOSPC) in said:
+            return  # it has been told
         level = Level.FAILURE if said else Level.OK
         todo = kernel.NEEDED["overlayfs"] if said else ""
         yield Check(storage.AREA, "overlay", level, said or f"mounts over {state}", todo)
