@@ -164,6 +164,7 @@ async def _fill(state: State, verb: str, wanted: Wanted, tell: Callable[..., Non
     try:
         if ready is not None:
             unpacked = ready.unpacked
+            tell(pb.LAYER_PHASE_EXTRACTING, wanted.blob_size)
         elif await state.files.run(state.blobs.has, wanted.blob):
             unpacked = await _unpack_stored(state, verb, wanted, filling.fd, tell)
         else:

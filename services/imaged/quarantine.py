@@ -37,12 +37,15 @@ class Quarantine:
     def __init__(self, directory: Path) -> None:
         make_private(directory)
         self._directory = directory
+        self.count = sum(1 for _ in self)
+        """How many there are, for whoever may not read directories."""
 
     def take(self, file: Path, digest: Digest, reason: str) -> None:
         """Move ``file``, of this file system, in."""
         note = self._path(digest).with_suffix(_NOTE)
         note.write_bytes(msgspec.json.encode(Note(reason, time.time_ns())))
         os.rename(file, self._path(digest))
+        self.count = sum(1 for _ in self)
 
     def drop(self, digest: Digest) -> int:
         """Delete the blob; the bytes that this freed, 0 where it is not here."""
@@ -50,6 +53,7 @@ class Quarantine:
         with contextlib.suppress(FileNotFoundError):
             freed = path.stat().st_size
             path.unlink()
+            self.count = sum(1 for _ in self)
         path.with_suffix(_NOTE).unlink(missing_ok=True)
         return freed
 
@@ -61,9 +65,6 @@ class Quarantine:
         with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
             return msgspec.json.decode(path.with_suffix(_NOTE).read_bytes(), type=Note)
         return Note("nobody noted why", int(path.stat().st_mtime_ns))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
 
     def __iter__(self) -> Iterator[Digest]:
         for name in sorted(os.listdir(self._directory)):

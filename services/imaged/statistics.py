@@ -25,8 +25,8 @@ class Statistics:
              lambda: self.layer_bytes),
             ("pier_unreferenced_bytes", "Blobs and layers that nothing refers to, at the last sweep.",
              lambda: self.unreferenced_bytes),
-            ("pier_quarantined_blobs", "Blobs that were found damaged and that something refers to still.",
-             lambda: len(state.blobs.quarantine)),
+            ("pier_quarantined_blobs", "Blobs that were found damaged, and are needed still.",
+             lambda: state.blobs.quarantine.count),
         ):
             metrics.gauge(name, text, read)
 

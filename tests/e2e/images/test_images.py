@@ -147,3 +147,23 @@ def test_an_unknown_image_is_not_found(api, path):
 def test_a_search_says_that_there_is_no_index_or_what_is_wrong_with_it(api, query, status, words):
     answered, body = api("GET", f"/v1.45/images/search?{query}")
     assert (answered, words in body["message"]) == (status, True), body
+
+
+def test_fsck_shows_a_damaged_image_and_what_heals_it(engine):
+    archive = docker_archive({"hurt:1": images.layered()})
+    engine.docker("load", input=archive, text=False)
+    digest = engine.inspect("hurt:1")["Id"].removeprefix("sha256:")
+    blobs = engine.instance.state("imaged") / "blobs" / "sha256"
+    raw = (blobs / digest).read_bytes()
+    (blobs / digest).write_bytes(raw.replace(b"LAYERED", b"layered"))
+    found = engine.pier("system", "fsck")
+    assert (found.returncode, [line.split()[:4] for line in found.stdout.splitlines()[1:]]) == (
+        1, [["imaged", "BLOB_DAMAGED", "open", f"sha256:{digest}"]])
+    kept = engine.pier("system", "fsck", "--repair")
+    assert (kept.returncode, "no registry is known that has it" in kept.stdout) == (1, True), kept.stdout
+    assert engine.metric("imaged", "pier_quarantined_blobs") == 1
+    assert "busybox" in engine.ok("images")
+    assert "is lost" in engine.docker("inspect", "--type", "image", "hurt:1").stderr
+    assert engine.docker("load", input=archive, text=False).returncode == 0
+    assert engine.metric("imaged", "pier_quarantined_blobs") == 0
+    assert engine.pier("system", "fsck").stdout == "nothing found\n"

@@ -12,12 +12,17 @@ from tests.service.imaged.served import Served, serving, shared
 
 
 @pytest.fixture
-async def imaged(tmp_path: Path) -> AsyncIterator[Served]:
-    """A fresh imaged."""
+async def fresh(tmp_path: Path) -> AsyncIterator[Served]:
+    """An imaged of the test's own."""
     async with serving(tmp_path) as served:
         yield served
     # An error that a test looked at holds its frames, and these the channel's descriptors.
     gc.collect()
+
+
+@pytest.fixture
+def imaged(fresh: Served) -> Served:
+    return fresh
 
 
 @pytest.fixture(scope="module")

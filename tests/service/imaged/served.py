@@ -115,7 +115,7 @@ class Served:
 
     async def load(self, raw: bytes) -> list[pb.Image]:
         stub = rpc.ImageServiceStub(self.peer.channel)
-        answers = [one async for one in self.peer.stream(stub.Load, _load_requests(raw), 30)]
+        answers = [one async for one in self.peer.stream(stub.Load, load_requests(raw), 30)]
         return [one.image for one in answers if one.WhichOneof("event") == "image"]
 
     async def import_(self, raw: bytes, **options: Any) -> pb.Image:
@@ -212,7 +212,8 @@ def owner(id_: str) -> types_pb2.Owner:
     return types_pb2.Owner(manager="gateway", namespace=NAMESPACE, id=id_)
 
 
-async def _load_requests(raw: bytes) -> AsyncIterator[pb.LoadRequest]:
+async def load_requests(raw: bytes) -> AsyncIterator[pb.LoadRequest]:
+    """An archive in messages."""
     yield pb.LoadRequest(namespace=NAMESPACE)
     for start in range(0, len(raw), _CHUNK):
         yield pb.LoadRequest(data=raw[start : start + _CHUNK])

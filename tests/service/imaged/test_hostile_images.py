@@ -46,6 +46,12 @@ HOSTILE_ARCHIVES = {
 }
 
 
+@pytest.fixture
+def imaged(snapshots: Served) -> Served:
+    return snapshots
+
+
+
 @pytest.mark.parametrize("raw", HOSTILE_ARCHIVES.values(), ids=HOSTILE_ARCHIVES.keys())
 async def test_21_36_a_hostile_archive_is_refused_and_leaves_nothing(imaged: Served, raw: bytes) -> None:
     with pytest.raises(InvalidArgument):

@@ -34,6 +34,11 @@ from tests.registry import Registry
 from tests.service.imaged.served import LAYERED, NAMESPACE, Served, owner, serving, shown
 
 
+@pytest.fixture
+def imaged(snapshots: Served) -> Served:
+    return snapshots
+
+
 async def test_images_are_loaded_from_a_docker_archive_of_any_compression(imaged: Served) -> None:
     raw = docker_archive({"one:v1": layered(), "two:v2": busybox()})
     for packed in (raw, gzip.compress(raw, 1), zstandard.ZstdCompressor().compress(raw)):
@@ -200,14 +205,14 @@ async def test_a_snapshot_over_nothing_is_an_empty_directory(imaged: Served) -> 
         await imaged.prepare("../x")
 
 
-async def test_a_view_is_read_only_and_has_no_directories(imaged: Served) -> None:
-    await imaged.load(docker_archive({"a:1": layered(), "b:1": busybox()}))
+async def test_a_view_is_read_only_and_has_no_directories(fresh: Served) -> None:
+    await fresh.load(docker_archive({"a:1": layered(), "b:1": busybox()}))
     for name in ("a:1", "b:1"):
-        answer = await imaged.call(rpc.SnapshotServiceStub, "ViewSnapshot", pb.ViewSnapshotRequest(
+        answer = await fresh.call(rpc.SnapshotServiceStub, "ViewSnapshot", pb.ViewSnapshotRequest(
             key=f"v-{name[0]}", owner=owner("v"), image=name))
         assert shown(answer.snapshot) == (LAYERED if name == "a:1" else {})
         assert "upperdir" not in [option.key for option in answer.snapshot.mounts[0].options]
-    assert imaged.directories()["s"] == []
+    assert fresh.directories()["s"] == []
 
 
 async def test_usage_counts_what_was_written(imaged: Served) -> None:
@@ -287,16 +292,16 @@ async def test_36_a_digest_that_is_none_reaches_no_path(imaged: Served, digest: 
         [one async for one in imaged.peer.stream(stub.ReadBlob, pb.ReadBlobRequest(digest=digest))]
 
 
-async def test_events_tell_what_happened_to_images(imaged: Served) -> None:
-    (image,) = await imaged.load(docker_archive({"a:1": busybox()}))
-    await imaged.tag("a:1", "b:1")
-    await imaged.remove("a:1")
-    await imaged.remove("b:1")
-    stub = rpc.ImageServiceStub(imaged.peer.channel)
+async def test_events_tell_what_happened_to_images(fresh: Served) -> None:
+    (image,) = await fresh.load(docker_archive({"a:1": busybox()}))
+    await fresh.tag("a:1", "b:1")
+    await fresh.remove("a:1")
+    await fresh.remove("b:1")
+    stub = rpc.ImageServiceStub(fresh.peer.channel)
     selector = types_pb2.EventSelector()
     selector.after.sequence = 0
     selector.until.GetCurrentTime()
-    events = [one.event async for one in imaged.peer.stream(stub.Events, pb.EventsRequest(selector=selector))]
+    events = [one.event async for one in fresh.peer.stream(stub.Events, pb.EventsRequest(selector=selector))]
     assert [(event.action, event.attributes["name"]) for event in events] == [
         ("load", "a:1"), ("tag", "b:1"), ("untag", "a:1"), ("untag", "b:1"), ("delete", image.id)]
     assert {event.id for event in events} == {image.id}
@@ -453,22 +458,22 @@ async def test_an_image_of_a_bad_configuration_is_refused_with_its_field(imaged:
     assert imaged.directories()["blobs/sha256"] == []
 
 
-async def test_an_image_is_created_once_with_its_events(imaged: Served) -> None:
+async def test_an_image_is_created_once_with_its_events(fresh: Served) -> None:
     request = pb.CreateImageRequest(
         namespace="docker", references=["made", "also/made:2", "made:latest"],
         config=dump({**CONFIG, "author": "me", "history": [{"created_by": "x", "empty_layer": True}]}))
-    made = [(await imaged.call(rpc.ImageServiceStub, "CreateImage", request)).image for _ in range(2)]
+    made = [(await fresh.call(rpc.ImageServiceStub, "CreateImage", request)).image for _ in range(2)]
     assert made[0] == made[1]
     assert list(made[0].familiar) == ["also/made:2", "made:latest"]
     selector = types_pb2.EventSelector()
     selector.after.sequence = 0
     selector.until.GetCurrentTime()
-    stub = rpc.ImageServiceStub(imaged.peer.channel)
-    events = [one.event async for one in imaged.peer.stream(stub.Events, pb.EventsRequest(selector=selector))]
+    stub = rpc.ImageServiceStub(fresh.peer.channel)
+    events = [one.event async for one in fresh.peer.stream(stub.Events, pb.EventsRequest(selector=selector))]
     assert [(event.action, event.attributes["name"]) for event in events] == [
         ("create", made[0].id), ("tag", "made:latest"), ("tag", "also/made:2")]
     for references, field in ((["UPPER"], "references"), (["a@sha256:" + "0" * 64], "references")):
         with pytest.raises(InvalidArgument) as refused:
-            await imaged.call(rpc.ImageServiceStub, "CreateImage", pb.CreateImageRequest(
+            await fresh.call(rpc.ImageServiceStub, "CreateImage", pb.CreateImageRequest(
                 namespace="docker", references=references, config=dump(CONFIG)))
         assert refused.value.field == field

@@ -10,8 +10,10 @@ import pytest
 from chassis import stages
 from chassis.errors import InvalidArgument
 from deploy.busybox_image import docker_archive
+from pier.image.v1 import image_pb2 as pb
+from pier.image.v1 import image_pb2_grpc as rpc
 from tests.images import Entry, Image, layer, layered
-from tests.service.imaged.served import LAYERED, Served, inside, shown, stage_names
+from tests.service.imaged.served import LAYERED, Served, inside, load_requests, shown, stage_names
 
 _NOTHING = bytes(10240)
 _WRONG = b'[{"Config": "nowhere.json", "Layers": ["a.tar"]}]'
@@ -31,8 +33,12 @@ def joined_with(files: dict[str, bytes], archive: bytes) -> bytes:
 
 
 async def test_layers_are_unpacked_before_the_archives_end(snapshots: Served) -> None:
+    stub = rpc.ImageServiceStub(snapshots.peer.channel)
     with stages.trace("test") as root:
-        await snapshots.load(docker_archive({"early:1": layered()}))
+        raw = docker_archive({"early:1": layered()})
+        answers = [one.layer async for one in snapshots.peer.stream(stub.Load, load_requests(raw), 30)]
+    done = [one.digest for one in answers if one.phase == pb.LAYER_PHASE_EXTRACTING and one.current == one.total > 0]
+    assert len(done) == len(layered().layers)
     names = stage_names(root)
     assert "load.unpack_early" in names
     assert "load.unpack" not in names

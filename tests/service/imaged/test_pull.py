@@ -6,6 +6,9 @@ import asyncio
 import gzip
 import hashlib
 import os
+import re
+import signal
+import socket
 import struct
 
 import pytest
@@ -25,6 +28,8 @@ from tests import images
 from tests.images import Entry, busybox, layered, pack, pack_index
 from tests.registry import Registry
 from tests.service.imaged.served import LAYERED, NAMESPACE, Served, shown
+from tests.service.imaged.test_faulty_proxy import upstream
+from tests.service.imaged.test_push import listening
 
 
 @pytest.mark.parametrize("schema2", [False, True], ids=["oci", "schema2"])
@@ -196,3 +201,42 @@ async def test_a_cancelled_pull_leaves_a_part_that_the_next_goes_on_with(imaged:
     assert (await imaged.pulled(f"{registry.host}/resumed:v1")).size == 64 << 20
     assert imaged.directories()["ingest"] == []
     assert await imaged.fsck() == []
+
+
+async def test_a_pull_that_a_kill_broke_off_goes_on_where_it_was(fresh: Served, registry: Registry) -> None:
+    image = Image([layer([Entry("big", data=os.urandom(4 << 20))])])
+    packed = pack(image, compressed=False)
+    registry.push("killed", "v1", packed)
+    big = packed.blobs[-1].descriptor["digest"].encode()
+    begins: list[int] = []
+
+    def pass_on(client: socket.socket) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            if not (data := client.recv(65536)):
+                return
+            head += data
+        answer = upstream(head, registry)
+        if big in head:
+            wanted = re.search(rb"\r\nRange: bytes=(\d+)-", head)
+            begins.append(int(wanted[1]) if wanted else 0)
+            if len(begins) == 1:
+                client.sendall(answer[: 3 << 20])
+                client.recv(1)  # until imaged is gone
+                return
+        client.sendall(answer)
+
+    with listening(pass_on) as port:
+        stub, name = rpc.ImageServiceStub(fresh.peer.channel), f"127.0.0.1:{port}/killed:v1"
+        stream = fresh.peer.stream(stub.Pull, pb.PullRequest(namespace=NAMESPACE, reference=name), 60)
+        await anext(stream)
+        async with asyncio.timeout(20):
+            while sum(one.stat().st_size for one in (fresh.state / "ingest").iterdir()) < 1 << 20:
+                await asyncio.sleep(0.01)  # a file that grows tells nobody
+        await fresh.stop(signal.SIGKILL)
+        await stream.aclose()
+        await fresh.start()
+        assert (await fresh.pulled(name)).size == 4 << 20
+    assert begins[0] == 0
+    assert begins[1] >= 1 << 20
+    assert await fresh.fsck() == []

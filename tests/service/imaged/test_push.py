@@ -9,7 +9,7 @@ import random
 import socket
 import socketserver
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,8 @@ from tests.service.imaged.served import LAYERED, NAMESPACE, Served, serving, sho
 
 
 @pytest.fixture
-async def imaged(tmp_path: Path) -> AsyncIterator[Served]:
-    async with serving(tmp_path) as served:
-        yield served
+def imaged(snapshots: Served) -> Served:
+    return snapshots
 
 
 class Listener(socketserver.ThreadingTCPServer):

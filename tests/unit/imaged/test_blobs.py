@@ -91,7 +91,9 @@ def test_what_is_not_there_is_not_found(store: BlobStore) -> None:
             call(absent)
 
 
-def test_a_damaged_blob_is_set_aside_with_its_reason_until_a_whole_one_comes(store: BlobStore) -> None:
+def test_a_damaged_blob_is_set_aside_with_its_reason_until_a_whole_one_comes(
+    store: BlobStore, tmp_path: Path
+) -> None:
     name = store.put(b"hello")
     store.path(name).write_bytes(b"hullo")
     inode = store.path(name).stat().st_ino
@@ -104,9 +106,11 @@ def test_a_damaged_blob_is_set_aside_with_its_reason_until_a_whole_one_comes(sto
     assert note is not None
     assert note.reason == "wrong bytes"
     assert list(store.quarantine) == [name]
+    assert (store.quarantine.count, BlobStore(tmp_path / "content").quarantine.count) == (1, 1)
     store.put(b"hello")
     assert store.read(name, 5) == b"hello"
     assert list(store.quarantine) == []
+    assert store.quarantine.count == 0
     assert store.quarantine.note(name) is None
     assert store.quarantine.drop(name) == 0
 
