@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway.rest.call import Query
 
-_READS: Final = ("GET", "HEAD")
+_READS: Final = ("GET", "HEAD", "OPTIONS")
 _WAIT: Final = "/containers/{name}/wait"
 _ATTACH: Final = ("/containers/{name}/attach", "/containers/{name}/attach/ws")
 _PING: Final = "/_ping"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chassis.errors import NotFound
-from gateway import listing
+from gateway import reads
 from gateway.rest.call import Call
 from pier.exec.v1 import exec_pb2
 
@@ -19,7 +19,7 @@ async def find_container(call: Call, name: str) -> exec_pb2.Container:
 async def read_container(call: Call, name: str) -> exec_pb2.Container:
     """For a read: execd's answer, or the last known."""
     try:
-        return await listing.container(call.engine, name)
+        return await reads.container(call.engine, name)
     except NotFound as error:
         raise no_such(name) from error
 

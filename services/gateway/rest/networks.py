@@ -9,7 +9,7 @@ from aiohttp import web
 from chassis.errors import Conflict, Internal, NotFound, PermissionDenied, PierError
 from chassis.ids import new_id
 from coordinator.services import NAMESPACE
-from gateway import listing
+from gateway import listing, reads
 from gateway.engine import Engine
 from gateway.rest import network_json, network_spec
 from gateway.rest.body import Fields
@@ -83,7 +83,7 @@ async def _both(call: Call, body: Fields) -> tuple[pb.Network, exec_pb2.Containe
     if not body.text("Container"):
         raise bad("no container is named", field="Container")
     container = await find_container(call, body.text("Container"))
-    return (await listing.get_network(call.engine.services, call.path["name"])).network, container
+    return (await reads.get_network(call.engine.services, call.path["name"])).network, container
 
 
 @routes.get("/networks/{name:.*}")
@@ -91,14 +91,14 @@ async def inspect(call: Call) -> web.StreamResponse:
     if call.query.text("scope") not in ("", "local"):
         raise NotFound(f"network {call.path['name']} not found", reason="NO_NETWORK", field="scope")
     name = call.path["name"]
-    found = await listing.network(call.engine, name)
+    found = await reads.network(call.engine, name)
     return call.json(network_json.inspected(found.network, found.endpoints, await _names(call.engine)))
 
 
 @routes.delete("/networks/{name:.*}")
 async def delete(call: Call) -> web.StreamResponse:
     engine, services = call.engine, call.engine.services
-    found = await listing.get_network(services, call.path["name"])
+    found = await reads.get_network(services, call.path["name"])
     name = found.network.name
     if found.network.predefined:
         raise PermissionDenied(f"{name} is a pre-defined network and cannot be removed", reason="PREDEFINED")

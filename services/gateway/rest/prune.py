@@ -11,7 +11,7 @@ from chassis.errors import Conflict, NotFound
 from chassis.ids import NetworkId
 from coordinator.services import NAMESPACE
 from coordinator.volumes import users
-from gateway import listing
+from gateway import listing, reads
 from gateway.rest import container_sizes, image_filters, image_json
 from gateway.rest.call import Call
 from gateway.rest.filters import Filters
@@ -80,7 +80,7 @@ async def prune_volumes(call: Call) -> web.StreamResponse:
     named_too = filters.boolean("all", call.version < _ANONYMOUS_ALONE_SINCE)
     containers = await listing.containers(services)
     deleted, freed = [], 0
-    for each in await listing.volumes(call.engine):
+    for each in await reads.volumes(call.engine):
         if users(each, containers) or not (named_too or ANONYMOUS in each.labels):
             continue
         if not _passes(filters, each.labels, 0):

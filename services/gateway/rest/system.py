@@ -11,7 +11,7 @@ from aiohttp import web
 from chassis.client import READ_TIMEOUT, Peer
 from chassis.errors import PierError
 from coordinator.volumes import users
-from gateway import listing
+from gateway import listing, reads
 from gateway.engine import Engine
 from gateway.rest import build_cache, containers_list, host_facts, system_json, volumes
 from gateway.rest.call import Call
@@ -70,7 +70,7 @@ async def usage(call: Call) -> web.StreamResponse:
         raise bad(f"unknown object type: {min(unknown)}", field="type", expected=", ".join(sorted(_KINDS)))
     engine = call.engine
     images, containers, found, cache = await asyncio.gather(
-        listing.images(engine), listing.seen_containers(engine), listing.volumes(engine), build_cache.rows(engine))
+        listing.images(engine), listing.seen_containers(engine), reads.volumes(engine), build_cache.rows(engine))
     counts = Counter(container.spec.image_id for container in containers)
     entries = await containers_list.entries(call, containers, sizes=True) if "container" in kinds else []
     sizes = await volumes.sizes(engine, found if "volume" in kinds else [])

@@ -12,7 +12,7 @@ from chassis.errors import InvalidArgument, NotFound, Unavailable, Unimplemented
 from chassis.ids import new_id
 from coordinator.services import NAMESPACE
 from coordinator.volumes import remove_unused, users
-from gateway import listing
+from gateway import listing, reads
 from gateway.engine import Engine
 from gateway.rest import wire
 from gateway.rest.call import Call
@@ -33,7 +33,7 @@ async def list_(call: Call) -> web.StreamResponse:
     containers = [] if dangling is None else await listing.seen_containers(call.engine)
     return call.json({
         "Volumes": [
-            as_json(volume) for volume in await listing.volumes(call.engine)
+            as_json(volume) for volume in await reads.volumes(call.engine)
             if filters.pattern("name", volume.name) and filters.exact("driver", volume.driver)
             and filters.labels(volume.labels) and (dangling is None or dangling != bool(users(volume, containers)))
         ],
@@ -102,6 +102,6 @@ def as_json(volume: pb.Volume) -> dict[str, Any]:
 
 async def _get(engine: Engine, name: str) -> pb.Volume:
     try:
-        return await listing.get_volume(engine.services, name)
+        return await reads.get_volume(engine.services, name)
     except InvalidArgument as error:  # no name of a volume, so there is none: `docker inspect` asks here for anything
         raise NotFound(f"get {name}: no such volume", reason="NO_VOLUME", field="name") from error

@@ -10,7 +10,7 @@ from chassis.errors import InvalidArgument, PierError
 from chassis.ids import exec_id
 from coordinator import execs, waiting
 from coordinator.coordinator import is_alive
-from gateway import listing
+from gateway import listing, reads
 from gateway.engine import Engine
 from gateway.projection import stale_since
 from gateway.rpc import create, sessions, shown
@@ -95,7 +95,7 @@ class Containers(container_pb2_grpc.ContainerServiceServicer):
 
     async def GetContainer(self, request: pb.GetContainerRequest, context: Any) -> pb.GetContainerResponse:
         stale_since.set(0.0)
-        found = await listing.container(self._engine, request.container)
+        found = await reads.container(self._engine, request.container)
         endpoints = await self._endpoints(found.id) if is_alive(found) else []
         return pb.GetContainerResponse(container=shown.container(found, endpoints), stale_since=shown.stale())
 

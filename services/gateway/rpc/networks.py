@@ -8,7 +8,7 @@ from typing import Any
 from chassis import ids
 from chassis.errors import InvalidArgument
 from coordinator.services import NAMESPACE
-from gateway import listing
+from gateway import listing, reads
 from gateway.engine import Engine
 from gateway.projection import stale_since
 from gateway.rpc import shown
@@ -42,7 +42,7 @@ class Networks(network_pb2_grpc.NetworkServiceServicer):
 
     async def GetNetwork(self, request: pb.GetNetworkRequest, context: Any) -> pb.GetNetworkResponse:
         stale_since.set(0.0)
-        found = await listing.network(self._engine, request.network)
+        found = await reads.network(self._engine, request.network)
         return pb.GetNetworkResponse(
             network=shown.network(found.network), endpoints=found.endpoints, stale_since=shown.stale())
 
@@ -64,7 +64,7 @@ class Networks(network_pb2_grpc.NetworkServiceServicer):
 
     async def ConnectContainer(self, request: pb.ConnectContainerRequest, context: Any) -> pb.ConnectContainerResponse:
         async def work() -> pb.ConnectContainerResponse:
-            found = await listing.get_network(self._services, request.network)
+            found = await reads.get_network(self._services, request.network)
             container = await self._engine.coordinator.get(request.container)
             await self._engine.coordinator.connect(container.id, found.network, request.spec)
             return pb.ConnectContainerResponse()
@@ -75,7 +75,7 @@ class Networks(network_pb2_grpc.NetworkServiceServicer):
         self, request: pb.DisconnectContainerRequest, context: Any
     ) -> pb.DisconnectContainerResponse:
         async def work() -> pb.DisconnectContainerResponse:
-            found = await listing.get_network(self._services, request.network)
+            found = await reads.get_network(self._services, request.network)
             container = await self._engine.coordinator.get(request.container)
             await self._engine.coordinator.disconnect(container.id, found.network)
             return pb.DisconnectContainerResponse()

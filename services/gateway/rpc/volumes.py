@@ -7,7 +7,7 @@ from typing import Any
 
 from chassis import ids
 from coordinator.volumes import remove_unused
-from gateway import listing
+from gateway import reads
 from gateway.engine import Engine
 from gateway.projection import stale_since
 from gateway.rpc import shown
@@ -38,11 +38,11 @@ class Volumes(volume_pb2_grpc.VolumeServiceServicer):
     async def GetVolume(self, request: pb.GetVolumeRequest, context: Any) -> pb.GetVolumeResponse:
         stale_since.set(0.0)
         return pb.GetVolumeResponse(
-            volume=await listing.volume(self._engine, request.volume), stale_since=shown.stale())
+            volume=await reads.volume(self._engine, request.volume), stale_since=shown.stale())
 
     async def ListVolumes(self, request: pb.ListVolumesRequest, context: Any) -> AsyncIterator[pb.ListVolumesResponse]:
         stale_since.set(0.0)
-        for batch in shown.batches(await listing.volumes(self._engine)):
+        for batch in shown.batches(await reads.volumes(self._engine)):
             yield pb.ListVolumesResponse(volumes=batch, stale_since=shown.stale())
 
     async def RemoveVolume(self, request: pb.RemoveVolumeRequest, context: Any) -> pb.RemoveVolumeResponse:

@@ -6,6 +6,7 @@ import json
 
 import grpc
 import pytest
+from google.protobuf import descriptor_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from pier_client import PierError
@@ -117,6 +118,12 @@ def test_the_engine_tells_which_services_answer(pier, engine):
 def test_the_face_describes_itself(address):
     with grpc.insecure_channel(address.replace("unix://", "unix:")) as channel:
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-        (answer,) = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
+        symbol = "pier.engine.v1.ContainerService"
+        answer, described = stub.ServerReflectionInfo(iter([
+            reflection_pb2.ServerReflectionRequest(list_services=""),
+            reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol),
+        ]))
+    files = map(descriptor_pb2.FileDescriptorProto.FromString, described.file_descriptor_response.file_descriptor_proto)
+    assert "pier/engine/v1/container.proto" in [each.name for each in files]
     names = {each.name for each in answer.list_services_response.service}
     assert {f"pier.engine.v1.{noun}Service" for noun in ("Engine", "Container", "Image", "Network", "Volume")} <= names
