@@ -200,7 +200,11 @@ class BlobStore:
                 return False
         except FileNotFoundError:
             return False
-        self.quarantine.take(path, digest, reason)
+        try:
+            self.quarantine.take(path, digest, reason)
+        except FileNotFoundError:  # swept a moment ago
+            self.quarantine.drop(digest)
+            return False
         sync_directory(path.parent)
         return True
 
