@@ -190,8 +190,9 @@ def _free_bytes(state: Path) -> int:
 
 
 def _are_present(service: str, instance: Instance) -> bool:
-    """Its gRPC socket, and for the gateway the Engine API's: whoever cleans the run directory cuts new clients off."""
-    return instance.socket(service).exists() and (service != "gateway" or instance.api_socket.exists())
+    """Its gRPC socket, and for the gateway its faces': whoever cleans the run directory cuts new clients off."""
+    faces = (instance.api_socket, instance.engine_socket) if service == "gateway" else ()
+    return all(path.exists() for path in (instance.socket(service), *faces))
 
 
 def _lock(state: Path) -> int:

@@ -65,11 +65,13 @@ def of_rows(engine: Instance, rows: list[Row]) -> Iterator[Check]:
                       "systemctl restart 'pier-*'; containers go on")
     for name, todo in _HELPERS.items():
         yield _helper(engine, name, todo)
-    if not engine.api_socket.exists():
-        yield failure(AREA, "API socket", f"no {engine.api_socket}", "its owner is the launcher, or pier.socket: pier "
-                      "system down and up, or systemctl restart pier.socket")
-    else:
-        yield ok(AREA, "API socket", str(engine.api_socket))
+    for name, path, unit in (("API socket", engine.api_socket, "pier.socket"),
+                             ("gRPC socket", engine.engine_socket, "pier-engine.socket")):
+        if not path.exists():
+            yield failure(AREA, name, f"no {path}", f"its owner is the launcher, or {unit}: pier system down and up, "
+                          f"or systemctl restart {unit}")
+        else:
+            yield ok(AREA, name, str(path))
 
 
 def _todo(engine: Instance, row: Row) -> str:
