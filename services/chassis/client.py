@@ -50,29 +50,31 @@ class Peer:
     async def call(self, method: Any, request: Any, timeout: float = CALL_TIMEOUT) -> Any:
         """One answer within ``timeout`` seconds. Raises the PierError that the peer raised; DeadlineExceeded and
         Unavailable are what they say."""
-        await self._reconnected(timeout)
-        call = method(request, timeout=timeout, metadata=_metadata())
-        try:
-            answer = await call
-        except grpc.aio.AioRpcError as error:
-            _graft(error.trailing_metadata())
-            raise from_rpc_error(error) from None
-        _graft(await call.trailing_metadata())
+        with stages.seen_from_here(self.name, _name(method)) as seen:
+            await self._reconnected(timeout)
+            call = method(request, timeout=timeout, metadata=_metadata())
+            try:
+                answer = await call
+            except grpc.aio.AioRpcError as error:
+                seen.told(_trace(error.trailing_metadata()))
+                raise from_rpc_error(error) from None
+            seen.told(_trace(await call.trailing_metadata()))
         return answer
 
     async def stream(self, method: Any, request: Any, timeout: float | None = None) -> AsyncGenerator[Any, None]:
         """Answers as they come; ``request`` is a message or an async iterator of them. Closing cancels."""
-        await self._reconnected(timeout)
-        call = method(request, timeout=timeout, metadata=_metadata())
-        try:
-            async for answer in call:
-                yield answer
-            _graft(await call.trailing_metadata())
-        except grpc.aio.AioRpcError as error:
-            _graft(error.trailing_metadata())
-            raise from_rpc_error(error) from None
-        finally:
-            call.cancel()
+        with stages.seen_from_here(self.name, _name(method)) as seen:
+            await self._reconnected(timeout)
+            call = method(request, timeout=timeout, metadata=_metadata())
+            try:
+                async for answer in call:
+                    yield answer
+                seen.told(_trace(await call.trailing_metadata()))
+            except grpc.aio.AioRpcError as error:
+                seen.told(_trace(error.trailing_metadata()))
+                raise from_rpc_error(error) from None
+            finally:
+                call.cancel()
 
     async def _reconnected(self, timeout: float | None) -> None:
         """Give a peer that is being started again a moment: gRPC fails calls at once while it waits to dial again."""
@@ -97,10 +99,19 @@ def _metadata() -> tuple[tuple[str, str], ...]:
     return tuple(pair for pair in pairs if pair[1])
 
 
-def _graft(trailing: Any) -> None:
+def _name(method: Any) -> str:
+    """The rpc's own name, as its service's trace has it."""
+    path = getattr(method, "_method", b"")
+    text = path.decode() if isinstance(path, bytes) else str(path)
+    return text.rpartition("/")[2] or "call"
+
+
+def _trace(trailing: Any) -> types_pb2.Span | None:
+    """The peer's tree that came with its answer."""
     data = metadata_value(trailing, stages.TRACE_KEY)
-    if isinstance(data, bytes):
-        try:
-            stages.graft(types_pb2.Span.FromString(data))
-        except DecodeError:
-            return
+    if not isinstance(data, bytes):
+        return None
+    try:
+        return types_pb2.Span.FromString(data)
+    except DecodeError:
+        return None

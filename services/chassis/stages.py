@@ -38,6 +38,9 @@ Fact = str | int | float | bool
 
 TRACE_KEY: Final = "pier-trace-bin"
 _TRACE_LIMIT: Final = 24 * 1024
+_DEEPEST: Final = 12
+_MOST_CALLS: Final = 1000
+"""Calls that one stage remembers: what follows one another for long (a stream of images) needs no list of all."""
 
 
 @dataclass(slots=True)
@@ -221,14 +224,55 @@ def graft(span: types_pb2.Span) -> None:
         node.grafts.append(span)
 
 
+class Seen:
+    """A call to a peer while it is made. ``told`` takes the peer's own tree, None where it sent none."""
+
+    def __init__(self) -> None:
+        self.span = types_pb2.Span()
+
+    def told(self, tree: types_pb2.Span | None) -> None:
+        if tree is not None:
+            self.span.CopyFrom(tree)
+
+
+@contextmanager
+def seen_from_here(peer: str, name: str) -> Iterator[Seen]:
+    """Hang a call to ``peer`` below the current stage: for as long as its caller waits, the way there and back and what
+    the peer does before and after its own clock runs among it."""
+    seen, node = Seen(), _current.get()
+    start_ns, began = time.time_ns(), time.perf_counter_ns()
+    try:
+        yield seen
+    except BaseException as error:
+        if isinstance(error, PierError):
+            seen.span.error = seen.span.error or error.reason
+        raise
+    finally:
+        if node is not None and len(node.grafts) < _MOST_CALLS:
+            seen.span.name, seen.span.service = name, peer
+            seen.span.start.FromNanoseconds(start_ns)
+            seen.span.duration.FromNanoseconds(max(1, time.perf_counter_ns() - began))
+            node.grafts.append(seen.span)
+
+
 def to_trailer(node: Node) -> bytes | None:
-    """The serialised tree for trailing metadata, None for an empty one. One that is too large loses its leaves."""
+    """The serialised tree for trailing metadata, None for an empty one. One that is too large loses its leaves, the
+    deepest first."""
     if not node.children and not node.grafts:
         return None
     span = node.to_span()
     data = span.SerializeToString()
-    if len(data) > _TRACE_LIMIT:
-        for child in span.children:
-            del child.children[:]
+    for depth in range(_DEEPEST, 0, -1):
+        if len(data) <= _TRACE_LIMIT:
+            break
+        _cut(span, depth)
         data = span.SerializeToString()
     return data if len(data) <= _TRACE_LIMIT else None
+
+
+def _cut(span: types_pb2.Span, depth: int) -> None:
+    """Leave ``depth`` levels below the span."""
+    if depth == 0:
+        del span.children[:]
+    for child in span.children:
+        _cut(child, depth - 1)

@@ -42,7 +42,7 @@ def shares(roots):
 
 
 def test_what_containers_go_through_adds_up(engine):
-    """Of random verbs on some containers; the median, since a loaded machine takes the processor away anywhere."""
+    """Of random verbs on some containers, all together: a loaded machine takes the processor away anywhere."""
     seed = random.randrange(1 << 30)
     print("seed", seed)
     dice = random.Random(seed)
@@ -55,9 +55,9 @@ def test_what_containers_go_through_adds_up(engine):
             engine.docker(*verb, *target)
             name = target[-1]
         roots += wait_until(lambda n=name: found if len(found := traces(engine, "--all", n)) >= KEPT else None)
-    told = sorted(shares(roots).items(), key=lambda item: item[1])
-    print(f"{len(told)} operations: worst {told[0]}, median {told[len(told) // 2]}")
-    assert told[len(told) // 2][1] >= ADDS_UP, told
+    known, whole = sum(map(covered, roots)), sum(root["durationNs"] for root in roots)
+    print(f"{len(roots)} operations: {known / whole:.4f} of {whole / 1e6:.0f} ms")
+    assert known / whole >= ADDS_UP, sorted(shares(roots).items(), key=lambda item: item[1])
 
 
 def test_a_start_spans_all_services_and_is_found_by_the_port_that_it_published(engine):

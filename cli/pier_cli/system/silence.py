@@ -13,6 +13,7 @@ import os
 import re
 import socket
 import struct
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,8 @@ from chassis.instance import Instance
 DEAD: Final = "dead"
 HUNG: Final = "hung"
 CUT_OFF: Final = "cut off"
+_SYSTEMD = Path("/run/systemd/system")
+_JOURNAL_SECONDS: Final = 2.0
 _TAIL: Final = 64 << 10
 _UCRED: Final = struct.Struct("3i")
 _LOCK: Final = re.compile(r"FLOCK\s+ADVISORY\s+WRITE\s+(\d+)\s+([0-9a-f]+:[0-9a-f]+:\d+)\s")
@@ -37,7 +40,7 @@ class Silence:
 
 
 def of(engine: Instance, name: str) -> Silence:
-    """Why the service (or zygote, or resolver) ``name`` is silent. Never waits."""
+    """Why the service (or zygote, or resolver) ``name`` is silent. Waits for the journal alone, two seconds."""
     path = engine.run / f"{name}.sock"
     pid = _listener(str(path))
     if pid is None:
@@ -102,8 +105,8 @@ def _waits_in(pid: int) -> str:
 
 def last_words(engine: Instance, name: str) -> str:
     """Why it ended: its own last line where that says it cannot run, else what the launcher saw of its end; "" where
-    there is no log (under systemd it is the journal's)."""
-    for line in reversed(_tail(log_of(engine, name))):
+    nothing is said. The log is the launcher's file, or the journal under systemd."""
+    for line in reversed(_tail(log_of(engine, name)) or _journal(name)):
         said = _json(line)
         if said.get("event") == "cannot run":
             return f"it cannot run ({said.get('reason', '?')}): {said.get('error', '')}"
@@ -130,6 +133,18 @@ def _tail(path: Path) -> list[str]:
             return file.read().decode(errors="replace").splitlines()
     except OSError:
         return []
+
+
+def _journal(name: str) -> list[str]:
+    """The unit's last lines, as many as come within two seconds; [] where there is no systemd."""
+    if not _SYSTEMD.exists():
+        return []
+    command = ["journalctl", "-u", f"pier-{name}", "-n", "50", "-o", "cat", "--no-pager"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_JOURNAL_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return done.stdout.splitlines()
 
 
 def _json(line: str) -> dict[str, object]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -138,3 +141,23 @@ def test_what_cannot_be_meant_is_refused(words: list[str]) -> None:
     options, rest = parse(command.flags, words)
     with pytest.raises(Failure):
         command.run(Context("unix:///nowhere"), options, rest)
+
+
+@pytest.mark.soak
+def test_a_browser_shows_the_picture(tmp_path: Path) -> None:
+    """Debian's headless Chromium, where it is installed: a hundred megabytes that the suite does not bring."""
+    browsers = ("chromium-headless-shell", "chromium-shell", "chromium")
+    browser = next((path for name in browsers if (path := shutil.which(name))), None)
+    if browser is None:
+        pytest.skip("apt-get install chromium-headless-shell")
+    page, picture = tmp_path / "page.html", tmp_path / "page.png"
+    root = span("start", 0, 100, span("start.run", 25, 50), span("start.tell", 80, 20))
+    page.write_text(waterfall.page("web", [root]))
+    words = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    dom = subprocess.run([*words, "--dump-dom", page.as_uri()], capture_output=True, text=True, check=True, timeout=120,
+                         env=environment).stdout
+    assert dom.count("<tr") == 3
+    subprocess.run([*words, "--window-size=800,300", f"--screenshot={picture}", page.as_uri()], capture_output=True,
+                   check=True, timeout=120, env=environment)
+    assert picture.read_bytes().startswith(b"\x89PNG")

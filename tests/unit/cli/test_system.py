@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from chassis.instance import instance
 from chassis.version import VERSION
 from pier_cli.commands import system as commands
 from pier_cli.context import Context
 from pier_cli.failure import Failure
 from pier_cli.flags import parse
 from pier_cli.main import load
+from pier_cli.system import silence
 from pier_cli.system.__main__ import VERBS, main
 from pier_cli.system.status import Row, table, uptime
 
@@ -95,6 +97,40 @@ def test_uptimes(seconds: float, text: str) -> None:
     assert uptime(seconds) == text
 
 
+CANNOT = json.dumps({"event": "cannot run", "reason": "LOCKED", "error": "another process holds it"})
+SERVING = json.dumps({"event": "serving"})
+
+
+def test_why_a_service_ended_is_read_from_its_log(tmp_path: Path) -> None:
+    own = instance(root=tmp_path, run=tmp_path)
+    (tmp_path / "log").mkdir()
+    log, launcher = silence.log_of(own, "netd"), silence.log_of(own, "launcher")
+    log.write_text(f"{SERVING}\nTraceback\n{CANNOT}\n")
+    assert silence.of(own, "netd") == silence.Silence(
+        silence.DEAD, 0, "it cannot run (LOCKED): another process holds it")
+    log.write_text(f"{CANNOT}\n{SERVING}\n")  # that was before
+    assert silence.of(own, "netd").why == ""
+    launcher.write_text("Z launcher: netd ended (killed by signal 9), again in 0.1 s\n")
+    assert silence.of(own, "netd").why == "netd ended (killed by signal 9), again in 0.1 s"
+    with launcher.open("a") as file:
+        file.write("Z launcher: netd started, pid 9\n")
+    assert silence.of(own, "netd").why == ""
+
+
+def test_under_systemd_it_is_read_from_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = tmp_path / "journalctl"
+    journal.write_text(f"#!/bin/sh\n[ $2 = pier-netd ] && echo '{CANNOT}'\n")
+    journal.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(silence, "_SYSTEMD", tmp_path)
+    own = instance(root=tmp_path, run=tmp_path)
+    assert silence.last_words(own, "netd") == "it cannot run (LOCKED): another process holds it"
+    assert silence.last_words(own, "execd") == ""
+    journal.write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr(silence, "_JOURNAL_SECONDS", 0.2)
+    assert silence.last_words(own, "netd") == ""
+
+
 def test_the_table_of_services() -> None:
     rows = [Row("gateway", "0.1.0", 12, 61.0, "serving"), Row("execd", "", 0, -1.0, "dead")]
     assert [line.split() for line in table(rows).splitlines()[1:]] == [
@@ -125,7 +161,8 @@ def test_the_command_becomes_the_projects_python(
     monkeypatch.setattr(posix, "execv", execv)
     command = load(words)
     options, rest = parse(command.flags, arguments)
-    with pytest.raises(Failure, match=r"`make run` there makes it"):
+    with pytest.raises(Failure, match="has no environment: `make run` there makes it"):
         command.run(Context(instance="lab"), options, rest)
-    assert seen == [[f"{commands.project()}/.venv/bin/python", "-I", "-m", "pier_cli.system", *handed]]
+    tried = [f"{commands.project()}/{name}/bin/python" for name in ("venv", ".venv")]  # as installed, and in a clone
+    assert seen == [[python, "-I", "-m", "pier_cli.system", *handed] for python in tried]
     assert handed[0] in VERBS
