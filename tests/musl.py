@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tests import tools
 
+RESOLVE = Path(__file__).parent / "service" / "netd" / "data" / "resolve.c"
+"""A program that asks for names."""
 _ROOT = tools.PROJECT / "build" / "debian" / "usr"
 
 

@@ -50,10 +50,10 @@ class Firewall:
         async with stage("adopt.table"):
             await self._threads.run(self._load, wanted, list(ports))
             await self._settle()
-            drops = await self._threads.run(self._neighbours.drops)
+            drops = await self._threads.run(self._neighbours.drops, min(self._bridges, default=""))
         for drop in drops:
             logger().warning(
-                "another program's forward chain may drop: containers have no way out unless it accepts them",
+                "another program's forward chain drops: containers have no way out unless it accepts them",
                 family=drop.family, table=drop.table, chain=drop.chain,
             )
 

@@ -11,8 +11,9 @@ A Docker before 23 that writes ip6tables' rules drops by policy there too, and h
 is Docker's chains that FORWARD goes through, the accepts stand at FORWARD's end: what they let pass is what the policy
 would drop, and every rule before them wins. On a chain that an operator has made to drop they stand nowhere.
 
-firewalld's zones are not served yet, and rules of iptables-legacy cannot be seen: the first is named in the log, the
-second is told by the file of the kernel's that lists its tables.
+firewalld's zones are not served. As it is installed, its default zone lets out what comes from our bridges, and it lets
+in what is published, since that is translated; a zone that refuses them is named in the log, as an operator's own chain
+is. Rules of iptables-legacy cannot be seen, and are told by the file of the kernel's that lists its tables.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from netd import packetpath
 from netd.nft import JsonObject, Nft, NftError
+from netd.packetpath import Packet, Ruleset
 
 FAMILIES: Final = ("ip", "ip6")
 TABLE: Final = "filter"
@@ -107,18 +110,30 @@ class Neighbours:
             if _LINK.fullmatch(link)
         )
 
-    def drops(self) -> list[ForeignDrop]:
-        """Other tables' forward chains that drop by policy and have no place for our accepts."""
+    def drops(self, link: str = "") -> list[ForeignDrop]:
+        """Other tables' forward chains that have no place for our accepts, and drop by policy, or refuse whatever comes
+        from our bridge ``link`` with no rule before that might accept it."""
         chains = [item["chain"] for item in self._nft.list("chains") if "chain" in item]
         served = {(family, TABLE) for family in FAMILIES if _place(self._chains(family))}
         found = [
             ForeignDrop(c["family"], c["table"], c["name"]) for c in chains
-            if c.get("hook") == "forward" and c.get("policy") == "drop" and c["family"] in (*FAMILIES, "inet")
+            if c.get("hook") == "forward" and c["family"] in (*FAMILIES, "inet")
             and c["table"] != self._own_table and (c["family"], c["table"]) not in served
+            and (c.get("policy") == "drop" or self._refuses(c["family"], c["table"], link))
         ]
         if _has_legacy_filter():
             found.append(ForeignDrop("iptables-legacy", TABLE, "FORWARD"))
         return found
+
+    def _refuses(self, family: str, table: str, link: str) -> bool:
+        """Is a new connection from the bridge refused there for certain?"""
+        version = 6 if family == "ip6" else 4
+        first = Packet(version, {
+            "meta iifname": link or None, "meta nfproto": f"ipv{version}", "ct state": frozenset({"new"}),
+            "ct status": frozenset[str](),
+        })
+        steps = list(packetpath.through(Ruleset.of(self._nft.list(f"table {family} {table}")), "forward", first))
+        return bool(steps) and steps[-1].certain and not any(step.verdict == "accept" for step in steps)
 
     def _chains(self, family: str) -> dict[str, _Chain]:
         """The table's chains by name; nothing where there is no such table."""

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.engine import sh, wait_until
+from tests.musl import RESOLVE, compiled
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +37,16 @@ def test_containers_reach_each_other_by_name_alias_short_id_and_host_name(client
     assert shown["Aliases"] == ["store"]
     assert shown["DNSNames"] == ["db", "store", id_[:12], "vault"]
     assert engine.ok("exec", "web", "cat", "/etc/resolv.conf").splitlines()[0] == "nameserver 127.0.0.11"
+
+
+def test_a_program_with_musl_finds_them_too(engine, tmp_path):
+    engine.ok("run", "-d", "--name", "db", "--network", "blue", "--network-alias", "store", *sh("sleep 1000"))
+    engine.ok("create", "--name", "web", "--network", "blue", *sh("sleep 1000"))
+    engine.ok("cp", str(compiled(RESOLVE, tmp_path)), "web:/resolve")
+    engine.ok("start", "web")
+    for name in ("db", "store", "db.blue"):
+        assert engine.ok("exec", "web", "/resolve", name) == address(engine, "db")
+    assert engine.ok("exec", "web", "/resolve", "-x", address(engine, "db")) == "db.blue"
 
 
 def test_a_name_follows_its_container(client, engine):

@@ -15,13 +15,12 @@ import pytest
 from netd.resolver.protocol import ADDRESS
 from pier.network.v1 import network_pb2 as net
 from tests import tools
-from tests.musl import compiled
+from tests.musl import RESOLVE, compiled
 from tests.service.netd.engine import Netd, container
 from tests.service.netd.test_dns import UPSTREAM, upstream
 from tests.service.netd.test_service import path_of
 
 Pair = tuple[net.Sandbox, net.Endpoint]
-SOURCE = Path(__file__).with_name("data") / "resolve.c"
 
 
 @pytest.fixture
@@ -84,7 +83,7 @@ async def resolv_conf(netd: Netd, web_and_db: Pair, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def musl(web_and_db: Pair, resolv_conf: Path, tmp_path: Path) -> Program:
-    return Program(web_and_db[0], resolv_conf, str(compiled(SOURCE, tmp_path)))
+    return Program(web_and_db[0], resolv_conf, str(compiled(RESOLVE, tmp_path)))
 
 
 async def test_glibcs_resolver_finds_both_addresses_and_names_by_resolv_conf(

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from netd.neighbours import Neighbours
 from tests import world
 from tests.service.netd.capture import capture
 from tests.service.netd.engine import Netd, run, tcp
+from tests.service.netd.lab import Lab
 from tests.service.netd.packets import in_namespace, listener, on_host
 from tests.service.netd.test_explain import decider, explained
 from tests.service.netd.test_service import OUTSIDE, attempted, path_of, reached
@@ -97,6 +99,16 @@ async def test_containers_go_out_and_published_ports_come_in_beside_firewalld_an
             assert await attempted(inside, endpoint.gateway_ipv4, 7002, server) is None, "its zone lets ssh in alone"
         run("nft", TABLE)  # a reload is one transaction
         assert await netd.fsck() == []
+
+
+def test_a_zone_that_lets_nothing_out_is_named_and_one_that_does_is_not(lab: Lab) -> None:
+    neighbours = Neighbours(lab.nft, lab.table.name)
+    assert neighbours.drops("pt0") == []
+    run("nft", "flush chain inet firewalld filter_FWD_public_allow")
+    assert [(d.family, d.table, d.chain) for d in neighbours.drops("pt0")] == [("inet", "firewalld", "filter_FORWARD")]
+    run("nft", 'insert rule inet firewalld filter_FORWARD_ZONES iifname "pt0" accept')
+    assert neighbours.drops("pt0") == [], "its link is in a zone that accepts"
+    assert neighbours.drops("pt1") != []
 
 
 async def test_what_firewalld_rejects_stays_rejected_and_the_rule_is_named(netd: Netd, free_port: int) -> None:
