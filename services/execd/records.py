@@ -7,8 +7,10 @@ durably, together with the events that tell it, and only then shows it. Messages
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -41,6 +43,8 @@ MIGRATIONS: Final = (
     """,
 )
 _TOMBSTONES: Final = 10_000
+_REMOVALS: Final = 10_000
+"""Removals that are remembered for those who ask what has changed."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Entry:
     """One container in memory. ``lock`` is held by whatever changes its life: start, the record of its end, removal.
 
     ``start`` is the request of the last start by hand, serialised: a restart takes the same sandbox and files.
+    ``sequence`` counts the changes of all records: that of this one's last change.
     """
 
     container: exec_pb2.Container
@@ -67,6 +72,7 @@ class Entry:
     pidfd: int = -1
     exits: int = 0
     removed: bool = False
+    sequence: int = 0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -97,6 +103,9 @@ class Records:
         self._events = events
         self._entries: dict[str, Entry] = {}
         self._names: dict[tuple[str, str], str] = {}
+        self._epoch = secrets.token_hex(8)
+        self._sequence = 0
+        self._removals: deque[tuple[int, str]] = deque(maxlen=_REMOVALS)
 
     async def load(self) -> None:
         """Read everything, once, when the service starts."""
@@ -108,6 +117,23 @@ class Records:
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._entries.values()))
+
+    @property
+    def position(self) -> str:
+        """Where the records stand now; the same as long as nothing changes and this process lives."""
+        return f"{self._epoch}/{self._sequence}"
+
+    def changes(self, position: str) -> tuple[list[Entry], list[str]] | None:
+        """(entries that were made or changed, ids that are gone) since ``position``; None where that is not known."""
+        epoch, _, text = position.partition("/")
+        if epoch != self._epoch or not (text.isascii() and text.isdigit()):
+            return None
+        since = int(text)
+        if len(self._removals) == _REMOVALS and self._removals[0][0] > since:
+            return None
+        changed = [] if since == self._sequence else [
+            entry for entry in self._entries.values() if entry.sequence > since]
+        return changed, [id_ for sequence, id_ in self._removals if sequence > since]
 
     def get(self, container_id: str) -> Entry | None:
         return self._entries.get(container_id)
@@ -189,6 +215,7 @@ class Records:
 
         await self._store.write(step, write)
         entry.container, entry.operation = container, word
+        entry.sequence = self._next()
         entry.notify()
         return container
 
@@ -264,11 +291,17 @@ class Records:
             container.status.incarnation, time_ns,
         )
 
+    def _next(self) -> int:
+        self._sequence += 1
+        return self._sequence
+
     def _put(self, entry: Entry) -> None:
+        entry.sequence = self._next()
         self._entries[entry.id] = entry
         self._names[entry.container.owner.namespace, entry.container.name] = entry.id
 
     def _drop(self, entry: Entry) -> None:
+        self._removals.append((self._next(), entry.id))
         self._entries.pop(entry.id, None)
         self._names.pop((entry.container.owner.namespace, entry.container.name), None)
 

@@ -13,7 +13,7 @@ from chassis.errors import Conflict, InvalidArgument, Unimplemented
 from chassis.events import EventLog
 from chassis.operations import Operations
 from chassis.server import first_of
-from execd import attachment, processes
+from execd import attachment, listing, processes
 from execd.archive.archives import Archives
 from execd.cgroup_lock import CgroupLock
 from execd.changes import PAUSED, Changes
@@ -191,8 +191,7 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
     async def ListContainers(
         self, request: exec_pb2.ListContainersRequest, context: Any
     ) -> exec_pb2.ListContainersResponse:
-        found, token = self._containers.list(request)
-        return exec_pb2.ListContainersResponse(containers=found, next_page_token=token)
+        return listing.answer(self._records, request)
 
     async def RecordTrace(self, request: exec_pb2.RecordTraceRequest, context: Any) -> exec_pb2.RecordTraceResponse:
         await self._traces.keep(self._records.need(request.id).id, request.root)

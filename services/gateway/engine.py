@@ -10,6 +10,7 @@ from chassis.client import Peer
 from chassis.service import Runtime
 from coordinator.coordinator import Coordinator
 from coordinator.services import Services
+from gateway.containers import Containers
 from gateway.projection import Projection
 from gateway.recent import Recent
 from gateway.settings import GatewaySettings
@@ -19,7 +20,7 @@ from pier.build.v1 import build_pb2_grpc
 @dataclass(frozen=True)
 class Engine:
     """One per process; handed to every handler as ``call.engine``. ``files``: threads for what touches the disk;
-    ``buildd``: the peer that builds."""
+    ``buildd``: the peer that builds; ``listeners``: those who follow events now."""
 
     runtime: Runtime[GatewaySettings]
     services: Services
@@ -28,6 +29,11 @@ class Engine:
     files: Pool
     buildd: Peer
     recent: Recent = field(default_factory=Recent)
+    listeners: set[object] = field(default_factory=set)
+
+    @cached_property
+    def containers(self) -> Containers:
+        return Containers(self.services)
 
     @cached_property
     def builds(self) -> build_pb2_grpc.BuildServiceAsyncStub:

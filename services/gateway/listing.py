@@ -49,8 +49,7 @@ async def networks(engine: Engine) -> list[network_pb2.Network]:
 
 async def seen_containers(engine: Engine) -> list[exec_pb2.Container]:
     """All containers, for a client to read."""
-    return await engine.projection.read(
-        CONTAINERS, lambda deadline: containers(engine.services, deadline))
+    return await engine.projection.read(CONTAINERS, engine.containers.now)
 
 
 async def uses(services: Services, deadline: float = CALL_TIMEOUT) -> list[image_pb2.ImageUse]:

@@ -18,6 +18,7 @@ stale_since: ContextVar[float] = ContextVar("stale_since", default=0.0)
 """Unix time of the oldest stale answer that the request being served has used; 0 for none."""
 
 _KEEP: Final = 4096
+_UNKNOWN: Final = 2.0  # seconds
 
 
 def tell_stale(when: float) -> None:
@@ -39,7 +40,8 @@ class Projection:
         Unavailable where the owner does not answer and never has.
         """
         try:
-            answer = await ask(self.deadline)
+            # Where there is nothing else to answer with, an owner that is slow is waited for longer.
+            answer = await ask(self.deadline if key in self._last else max(self.deadline, _UNKNOWN))
         except (Unavailable, DeadlineExceeded) as error:
             if key not in self._last:
                 raise Unavailable(error.message, reason=error.reason) from error

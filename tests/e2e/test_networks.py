@@ -42,7 +42,7 @@ def test_a_running_container_is_connected_and_parted(client, engine):
     assert "has active endpoints" in client.run("network", "rm", "blue").stderr
     client.ok("network", "disconnect", "bridge", "here")
     assert "eth0" not in inside(engine, "here")
-    assert "is not connected to the network bridge" in client.run("network", "disconnect", "bridge", "here").stderr
+    assert "is not connected to network bridge" in client.run("network", "disconnect", "bridge", "here").stderr
     engine.ok("restart", "-t", "0", "here")
     assert set(joined(engine, "here")) == {"blue", "green"}
     assert joined(engine, "here")["green"] == found["green"]

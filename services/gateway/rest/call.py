@@ -47,9 +47,12 @@ class Query:
         if not text:
             return default
         try:
-            return int(text)
+            value = int(text)
         except ValueError:
             raise bad(f"{key}: {text[:80]!a} is not an integer", field=key, expected="an integer") from None
+        if not -(1 << 63) <= value < 1 << 63:
+            raise bad(f"{key}: {text[:80]!a} is out of range", field=key, expected="an integer of 64 bits")
+        return value
 
     def time_ns(self, key: str) -> int | None:
         """Unix seconds, with up to nine digits of fraction, as nanoseconds; None for "" and 0. 400 for another word."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from google.protobuf import wrappers_pb2
@@ -11,6 +12,7 @@ from google.protobuf import wrappers_pb2
 from chassis.errors import InvalidArgument, NotFound, PierError
 from coordinator.names import names_of
 from coordinator.plans import plan_of
+from gateway import listing
 from gateway.rest import wire
 from gateway.rest.body import Fields, decode
 from gateway.rest.call import Call
@@ -186,18 +188,35 @@ def list_ports(exposed: Iterable[str], ports: Iterable[network_pb2.PublishedPort
     return entries
 
 
-def exposed_ports(container: exec_pb2.Container) -> list[str]:
-    """"80/tcp" for each exposed or published port of the request, and each that the image exposes."""
+def exposed_ports(container: exec_pb2.Container, *, published: bool = True) -> list[str]:
+    """"80/tcp" for each exposed port of the request, each that the image exposes, and each that is ``published``."""
     fields = asked(container)
-    names = [*fields.object("ExposedPorts"), *fields.object("HostConfig").object("PortBindings")]
+    names = [*fields.object("ExposedPorts"), *(fields.object("HostConfig").object("PortBindings") if published else ())]
     ports = {name.lower() if "/" in name else f"{name}/tcp" for name in names}
     return sorted(ports | set(plan(container).exposed_ports))
 
 
+async def network_ids(call: Call, containers: Iterable[exec_pb2.Container]) -> dict[str, str]:
+    """Ids of networks by name, where one of ``containers`` has run and is joined to none now; none where netd does not
+    answer."""
+    if not any(has_left(container) for container in containers):
+        return {}
+    try:
+        return {network.name: network.id for network in await listing.networks(call.engine)}
+    except PierError:
+        return {}
+
+
+def has_left(container: exec_pb2.Container) -> bool:
+    """Whether it has been on its networks, and is not any more."""
+    return state(container) in ("exited", "dead") and container.status.HasField("started_at")
+
+
 def endpoint_settings(
-    container: exec_pb2.Container, container_sandbox: network_pb2.Sandbox | None
+    container: exec_pb2.Container, container_sandbox: network_pb2.Sandbox | None, ids: Mapping[str, str] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """`NetworkSettings.Networks`: as attached now, else as planned."""
+    """`NetworkSettings.Networks`: as attached now, else as planned. Of what has ended the networks are told by ``ids``,
+    which clients compare with those that they want it on."""
     made = plan(container)
     live = {endpoint.network_name: endpoint for endpoint in container_sandbox.endpoints} if container_sandbox else {}
     networks = {}
@@ -208,6 +227,9 @@ def endpoint_settings(
         networks[name] = _endpoint(name, container, endpoint.spec, endpoint)
     if made.network_mode in ("host", "none"):
         networks[made.network_mode] = _endpoint(made.network_mode, container, network_pb2.EndpointSpec(), None)
+    if ids and has_left(container):
+        for name, settings in networks.items():
+            settings["NetworkID"] = settings["NetworkID"] or ids.get(name, "")
     return networks
 
 
@@ -242,7 +264,8 @@ def mount_points(container: exec_pb2.Container) -> list[dict[str, Any]]:
     host = asked(container).object("HostConfig")
     hidden = set(host.object("Tmpfs"))
     volumes = {volume.target: volume for volume in plan(container).volumes}
-    bound = {":".join(text.split(":")[:2]) for text in host.strings("Binds")}
+    modes = {target: mode for _, target, mode in (_parts(text) for text in host.strings("Binds"))}
+    modes |= {mount.text("Target"): "" for mount in host.objects("Mounts")}
     points = []
     for mount in container.spec.mounts:
         target = wire.text(mount.target)
@@ -253,7 +276,7 @@ def mount_points(container: exec_pb2.Container) -> list[dict[str, Any]]:
         if volume is not None:
             points.append({
                 "Type": "volume", "Name": volume.name, "Source": wire.text(mount.source), "Destination": target,
-                "Driver": volume.driver or "local", "Mode": "z" if f"{volume.name}:{target}" in bound else "",
+                "Driver": volume.driver or "local", "Mode": modes[target] or "z" if target in modes else "",
                 "RW": writable, "Propagation": "",
             })
             continue
@@ -263,3 +286,9 @@ def mount_points(container: exec_pb2.Container) -> list[dict[str, Any]]:
             "Propagation": (mount.propagation or "rprivate") if mount.type == "bind" else "",
         })
     return points
+
+
+def _parts(bind: str) -> tuple[str, str, str]:
+    """(source, target, modes) of a bind's text."""
+    source, target, mode = [*bind.split(":"), "", ""][:3]
+    return source, posixpath.normpath(target), mode

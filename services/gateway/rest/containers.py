@@ -19,6 +19,8 @@ from pier.exec.v1 import exec_pb2
 _SMALL_BODY: Final = 7
 _SIGNAL_SINCE: Final = Version(1, 42)
 _REFUSALS: Final = ("RUNTIME_REFUSED", "COMMAND_NOT_FOUND", "COMMAND_NOT_EXECUTABLE")
+_UNRUN: Final = {127: "COMMAND_NOT_FOUND", 126: "COMMAND_NOT_EXECUTABLE"}
+"""Why a command was not run, by the exit code that is kept then."""
 
 routes = Routes()
 
@@ -45,10 +47,7 @@ def in_dockers_words(error: BaseException, container: exec_pb2.Container) -> Bas
         return error
     first = known[0]
     if first.reason in _REFUSALS:
-        return InvalidArgument(
-            f"failed to create task for container: failed to create shim task: OCI runtime create failed: "
-            f"{told(first, container.spec.process.args[0])}", reason=first.reason,
-        )
+        return InvalidArgument(_refused(first, container), reason=first.reason)
     if isinstance(first, NotFound) and first.field == "network":
         return NotFound(f"failed to set up container networking: {first.message}", reason=first.reason)
     if first.reason == "PORT_TAKEN":
@@ -57,6 +56,20 @@ def in_dockers_words(error: BaseException, container: exec_pb2.Container) -> Bas
             f"{container.name}: {first.message}", reason=first.reason,
         )
     return error
+
+
+def kept_failure(container: exec_pb2.Container) -> str:
+    """Why the last start failed, as it was told then; "" where it did not."""
+    error = container.status.error
+    reason = _UNRUN.get(container.status.exit.code, "")
+    return _refused(Conflict(error, reason=reason), container) if error and reason else error
+
+
+def _refused(error: PierError, container: exec_pb2.Container) -> str:
+    return (
+        "failed to create task for container: failed to create shim task: OCI runtime create failed: "
+        f"{told(error, container.spec.process.args[0])}"
+    )
 
 
 def told(error: PierError, command: bytes) -> str:
@@ -157,8 +170,14 @@ async def pause(call: Call) -> web.StreamResponse:
 
 @routes.post("/containers/{name}/unpause")
 async def unpause(call: Call) -> web.StreamResponse:
+    """204; 500 where it is not paused, which is Docker's status for it."""
     container = await find_container(call, call.path["name"])
-    await call.engine.coordinator.unpause(container.id)
+    try:
+        await call.engine.coordinator.unpause(container.id)
+    except Conflict as error:
+        if error.reason == "NOT_PAUSED":
+            raise Internal(error.message, reason=error.reason) from error
+        raise
     return call.empty()
 
 
@@ -168,7 +187,8 @@ async def resize(call: Call) -> web.StreamResponse:
     container = await find_container(call, call.path["name"])
     if not is_alive(container):
         raise Conflict(f"Container {container.id} is not running", reason="NOT_RUNNING")
-    await call.engine.coordinator.resize(container.id, height, width)
+    if container.spec.process.terminal:  # Docker lets others pass, and there is nothing that has a size
+        await call.engine.coordinator.resize(container.id, height, width)
     return call.empty(200)
 
 

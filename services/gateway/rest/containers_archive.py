@@ -98,6 +98,8 @@ def _path(call: Call) -> bytes:
     path = call.query.text("path")
     if not path:
         raise bad("path cannot be empty", field="path")
+    if "\0" in path:
+        raise bad("path: a null character is in no path", field="path")
     return os.fsencode(path)
 
 

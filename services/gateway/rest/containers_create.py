@@ -76,6 +76,8 @@ async def _create(call: Call, new: NewContainer) -> Created:
         if error.reason != "NO_DRIVER":
             raise
         raise InvalidArgument(error.message, reason=error.reason, field="HostConfig.Mounts") from error
+    except InvalidArgument as error:
+        raise _by_its_setting(error) from error
     except AlreadyExists as error:
         if error.reason != "NAME_TAKEN" or not new.name:
             raise
@@ -84,6 +86,15 @@ async def _create(call: Call, new: NewContainer) -> Created:
             f'"{error.facts.get("holder", "")}". You have to remove (or rename) that container to be able to '
             "reuse that name.", reason=error.reason, field="name", facts=error.facts,
         ) from error
+
+
+def _by_its_setting(error: InvalidArgument) -> InvalidArgument:
+    """execd's word about a capability, which names the spec's field, by Docker's name of it."""
+    for field, setting in (("capabilities_add", "CapAdd"), ("capabilities_drop", "CapDrop")):
+        told = error.message.removeprefix(f"spec.process.{field}: ")
+        if told != error.message:
+            return bad(f"invalid {setting}: {told}", field=f"HostConfig.{setting}", expected=error.expected)
+    return error
 
 
 def _name(text: str) -> str:

@@ -9,10 +9,11 @@ from aiohttp import web
 from chassis.errors import PierError
 from coordinator import image_config
 from gateway import listing
+from gateway.rest import container_sizes, host_config, wire
 from gateway.rest import container_view as view
-from gateway.rest import host_config, wire
 from gateway.rest.body import Fields
 from gateway.rest.call import Call
+from gateway.rest.containers import kept_failure
 from gateway.rest.decoders import HEALTH_TIMES
 from gateway.rest.find import read_container
 from gateway.rest.routes import Routes
@@ -33,6 +34,7 @@ async def inspect(call: Call) -> web.StreamResponse:
     sandbox = await view.sandbox(call, container.id)
     fields = view.asked(container)
     arguments = [wire.text(part) for part in container.spec.process.args]
+    sizes = await container_sizes.of(call.engine, [container]) if call.query.boolean("size") else {}
     return call.json({
         "Id": container.id, "Created": wire.rfc3339(container.created_at), "Path": arguments[0] if arguments else "",
         "Args": arguments[1:], "State": _state(container), "Image": container.spec.image_id,
@@ -40,10 +42,10 @@ async def inspect(call: Call) -> web.StreamResponse:
         "HostsPath": wire.text(container.hosts_path), "LogPath": wire.text(container.log_path),
         "Name": f"/{container.name}", "RestartCount": container.status.restart_count, "Driver": "overlay2",
         "Platform": "linux", "MountLabel": "", "ProcessLabel": "", "AppArmorProfile": "",
-        "ExecIDs": list(container.exec_ids) or None, "HostConfig": host_config.of(container, fields),
+        "ExecIDs": list(container.exec_ids) or None, "HostConfig": host_config.of(container, fields, call.version),
         "GraphDriver": _graph_driver(container), "Mounts": view.mount_points(container),
         "Config": await config_of(call, container),
-        "NetworkSettings": _network_settings(call, container, sandbox),
+        "NetworkSettings": await _network_settings(call, container, sandbox), **sizes.get(container.id, {}),
     })
 
 
@@ -57,7 +59,7 @@ async def config_of(call: Call, container: exec_pb2.Container) -> dict[str, Any]
 
 def _state(container: exec_pb2.Container) -> dict[str, Any]:
     word, status = view.state(container), container.status
-    more: dict[str, Any] = {"Health": _health(status.health)} if status.HasField("health") else {}
+    more: dict[str, Any] = {"Health": _health(container)} if status.HasField("health") else {}
     if status.log_bytes_lost:  # Docker has no word for it: it loses output silently
         more["LogBytesLost"] = status.log_bytes_lost
     if status.log_error:
@@ -73,9 +75,11 @@ def _state(container: exec_pb2.Container) -> dict[str, Any]:
     }
 
 
-def _health(health: exec_pb2.Health) -> dict[str, Any]:
+def _health(container: exec_pb2.Container) -> dict[str, Any]:
+    """What nobody looks at any more is unhealthy, as Docker has it."""
+    health, watched = container.status.health, view.state(container) == "running"
     return {
-        "Status": health.status, "FailingStreak": health.failing_streak,
+        "Status": health.status if watched else "unhealthy", "FailingStreak": health.failing_streak,
         "Log": [
             {"Start": wire.rfc3339(probe.started_at), "End": wire.rfc3339(probe.ended_at),
              "ExitCode": probe.exit_code, "Output": wire.text(probe.output)} for probe in health.probes
@@ -87,7 +91,7 @@ def _error(container: exec_pb2.Container) -> str:
     status = container.status
     if view.state(container) == "exited" and status.HasField("exit") and not status.exit.HasField("code"):
         return status.error or "the exit status is unknown: nobody could see how the process ended"
-    return status.error
+    return kept_failure(container)
 
 
 def _graph_driver(container: exec_pb2.Container) -> dict[str, Any]:
@@ -133,7 +137,7 @@ def _config(container: exec_pb2.Container, fields: Fields) -> dict[str, Any]:
         "WorkingDir": wire.text(process.cwd), "OnBuild": fields.optional_strings("OnBuild"),
         "Labels": dict(spec.labels),
     }
-    if ports := view.exposed_ports(container):
+    if ports := view.exposed_ports(container, published=False):
         config["ExposedPorts"] = {port: {} for port in ports}
     if mac := fields.text("MacAddress"):
         config["MacAddress"] = mac
@@ -156,10 +160,10 @@ def _anonymous(container: exec_pb2.Container) -> list[bytes]:
     return sorted(volume.target for volume in view.plan(container).volumes if volume.anonymous)
 
 
-def _network_settings(
+async def _network_settings(
     call: Call, container: exec_pb2.Container, sandbox: network_pb2.Sandbox | None
 ) -> dict[str, Any]:
-    networks = view.endpoint_settings(container, sandbox)
+    networks = view.endpoint_settings(container, sandbox, await view.network_ids(call, [container]))
     ports: dict[str, Any] = {}
     if view.state(container) in ("running", "paused"):
         ports = dict.fromkeys(view.exposed_ports(container)) | view.port_map(view.published(sandbox))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from aiohttp import web
@@ -11,7 +12,7 @@ from aiohttp import web
 from chassis.errors import NotFound, PierError
 from coordinator.services import NAMESPACE
 from gateway import listing
-from gateway.rest import container_sizes
+from gateway.rest import container_sizes, wire
 from gateway.rest import container_view as view
 from gateway.rest.call import Call
 from gateway.rest.errors import bad
@@ -27,6 +28,8 @@ _FILTERS: Final = (
 )
 _STATUSES: Final = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 _SHOW_STOPPED: Final = ("status", "exited", "before", "since")
+_PIECE: Final = 500
+"""Entries that are sent at once."""
 _RANGE: Final = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?")
 
 routes = Routes()
@@ -38,9 +41,8 @@ async def list_containers(call: Call) -> web.StreamResponse:
     filters = call.filters(*_FILTERS)
     limit = call.query.integer("limit", 0) or 0
     _check(filters)
-    containers = await all_containers(call)
+    containers, sandboxes = await asyncio.gather(all_containers(call), view.sandboxes(call))
     everything = call.query.boolean("all") or limit > 0 or any(key in filters for key in _SHOW_STOPPED)
-    sandboxes = await view.sandboxes(call)
     wanted = await _predicate(call, filters, containers)
     shown: list[exec_pb2.Container] = []
     for container in containers:
@@ -52,7 +54,21 @@ async def list_containers(call: Call) -> web.StreamResponse:
             shown.append(container)
     if limit > 0:
         shown = shown[:limit]
-    return call.json(await entries(call, shown, sizes=call.query.boolean("size")))
+    return await _answer(call, shown, sandboxes, sizes=call.query.boolean("size"))
+
+
+async def _answer(
+    call: Call, shown: Sequence[exec_pb2.Container], sandboxes: Mapping[str, network_pb2.Sandbox], *, sizes: bool
+) -> web.StreamResponse:
+    """A long list goes out piece by piece: others have their turn between, and it is never held whole."""
+    if len(shown) <= _PIECE:
+        return call.json(await entries(call, shown, sandboxes, sizes=sizes))
+    response = await call.stream()
+    for at in range(0, len(shown), _PIECE):
+        piece = wire.encode(await entries(call, shown[at : at + _PIECE], sandboxes, sizes=sizes))
+        await response.write((b"[" if at == 0 else b",") + piece.strip()[1:-1])
+    await response.write(b"]\n")
+    return response
 
 
 async def all_containers(call: Call) -> list[exec_pb2.Container]:
@@ -61,30 +77,49 @@ async def all_containers(call: Call) -> list[exec_pb2.Container]:
 
 
 async def entries(
-    call: Call, containers: Sequence[exec_pb2.Container], *, sizes: bool
+    call: Call, containers: Sequence[exec_pb2.Container], sandboxes: Mapping[str, network_pb2.Sandbox], *, sizes: bool
 ) -> list[dict[str, Any]]:
-    """The list's entries; with ``sizes`` the bytes of each writable layer and of the whole root file system."""
-    sandboxes = await view.sandboxes(call)
-    made = [_entry(container, sandboxes.get(container.id)) for container in containers]
+    """The list's entries, ``sandboxes`` by container; with ``sizes`` the bytes of each writable layer and of the whole
+    root file system."""
+    ids = await view.network_ids(call, containers)
+    made = [
+        call.engine.containers.made_of(container, _Entry).shown(sandboxes.get(container.id), ids)
+        for container in containers
+    ]
     if sizes:
         known = await container_sizes.of(call.engine, containers)
-        made = [entry | known[entry["Id"]] for entry in made]
+        made = [entry | {key: size for key, size in known[entry["Id"]].items() if size} for entry in made]
     return made
 
 
-def _entry(container: exec_pb2.Container, sandbox: network_pb2.Sandbox | None) -> dict[str, Any]:
-    spec = container.spec
-    command = [part.decode("utf-8", "replace") for part in spec.process.args]
-    return {
-        "Id": container.id, "Names": [f"/{container.name}"], "Image": spec.image, "ImageID": spec.image_id,
-        "Command": " ".join(_quoted(part) for part in command), "Created": container.created_at.seconds,
-        "Ports": view.list_ports(view.exposed_ports(container), view.published(sandbox))
-        if view.state(container) in ("running", "paused") else [],
-        "Labels": dict(spec.labels), "State": view.state(container), "Status": view.status_text(container),
-        "HostConfig": {"NetworkMode": view.plan(container).network_mode},
-        "NetworkSettings": {"Networks": view.endpoint_settings(container, sandbox)},
-        "Mounts": view.mount_points(container),
-    }
+class _Entry:
+    """A container's entry: what only a change of the container changes is made once."""
+
+    def __init__(self, container: exec_pb2.Container) -> None:
+        spec = container.spec
+        command = [part.decode("utf-8", "replace") for part in spec.process.args]
+        self._container = container
+        self._fixed = {
+            "Id": container.id, "Names": [f"/{container.name}"], "Image": spec.image, "ImageID": spec.image_id,
+            "Command": " ".join(_quoted(part) for part in command), "Created": container.created_at.seconds,
+            "Labels": dict(spec.labels), "State": view.state(container),
+            "HostConfig": {"NetworkMode": view.plan(container).network_mode}, "Mounts": view.mount_points(container),
+        }
+        self._seen: tuple[network_pb2.Sandbox | None, Mapping[str, str]] | None = None
+        self._networking: dict[str, Any] = {}
+
+    def shown(self, sandbox: network_pb2.Sandbox | None, ids: Mapping[str, str]) -> dict[str, Any]:
+        """``ids`` of networks by name."""
+        if self._seen is None or self._seen != (sandbox, ids):
+            self._seen, self._networking = (sandbox, ids), self._of(sandbox, ids)
+        return self._fixed | self._networking | {"Status": view.status_text(self._container)}
+
+    def _of(self, sandbox: network_pb2.Sandbox | None, ids: Mapping[str, str]) -> dict[str, Any]:
+        container = self._container
+        ports = view.list_ports(view.exposed_ports(container), view.published(sandbox)) if view.state(container) in (
+            "running", "paused") else []
+        networks = view.endpoint_settings(container, sandbox, ids)
+        return {"Ports": ports, "NetworkSettings": {"Networks": networks}}
 
 
 def _quoted(part: str) -> str:
@@ -111,6 +146,8 @@ def _check(filters: Filters) -> None:
 async def _predicate(
     call: Call, filters: Filters, containers: list[exec_pb2.Container]
 ) -> Callable[[exec_pb2.Container, network_pb2.Sandbox | None], bool]:
+    if not filters.values:
+        return lambda _container, _sandbox: True
     ancestors = {await _image_id(call, value) for value in filters.get("ancestor")}
     before, since = _bounds(filters, containers)
 

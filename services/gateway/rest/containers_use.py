@@ -137,7 +137,9 @@ def as_json(
             "usage": sample.memory_usage, "limit": sample.memory_limit, "stats": dict(sample.memory_stat),
         }
         if sample.cgroup_v1:
-            answer["memory_stats"] |= {"max_usage": sample.memory_max_usage, "failcnt": sample.memory_failures}
+            answer["memory_stats"]["max_usage"] = sample.memory_max_usage
+            if sample.memory_failures:
+                answer["memory_stats"]["failcnt"] = sample.memory_failures
         if sample.interfaces:
             answer["networks"] = {
                 each.name: {
@@ -171,12 +173,12 @@ def _blkio(sample: exec_pb2.StatsResponse) -> dict[str, Any]:
     def entries(of: Any) -> list[dict[str, Any]] | None:
         return [
             {"major": each.major, "minor": each.minor, "op": each.operation, "value": each.value} for each in of
-        ] or None
+        ] or ([] if sample.cgroup_v1 else None)
 
     none = dict.fromkeys((
         "io_queue_recursive", "io_service_time_recursive", "io_wait_time_recursive", "io_merged_recursive",
         "io_time_recursive", "sectors_recursive",
-    ))
+    ), entries(()))
     return {
         "io_service_bytes_recursive": entries(sample.block_io_bytes),
         "io_serviced_recursive": entries(sample.block_io_operations), **none,

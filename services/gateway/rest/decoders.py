@@ -29,8 +29,13 @@ port_bindings = port_settings.port_bindings
 HEALTH_TIMES: Final = {
     "Interval": "interval", "Timeout": "timeout", "StartPeriod": "start_period", "StartInterval": "start_interval",
 }
+_SHORTEST: Final = 10**6  # nanoseconds
 _RESTART_UNHEALTHY: Final = "pier.restart-unhealthy"
 _POLICIES: Final = ("", "no", "always", "unless-stopped", "on-failure")
+_LOG_DRIVERS: Final = frozenset({
+    "", "awslogs", "fluentd", "gcplogs", "gelf", "journald", "json-file", "local", "none", "splunk", "syslog",
+})
+"""Docker's; execd tells which of them it has."""
 _OF_OTHERS: Final = (exec_pb2.NAMESPACE_KIND_PID, exec_pb2.NAMESPACE_KIND_IPC)
 _GPUS: Final = 64
 _UINT32: Final = (1 << 32) - 1
@@ -127,7 +132,7 @@ def health_check(draft: Draft, fields: Fields, key: str) -> None:
     check.test.extend(_bytes(word) for word in entry.strings("Test"))
     check.retries = min(entry.integer("Retries"), _UINT32)
     for name, target in HEALTH_TIMES.items():
-        if entry.integer(name) < 0:
+        if entry.integer(name) < 0 or 0 < entry.integer(name) < _SHORTEST:
             raise bad(f"{name} in Healthcheck cannot be less than 1ms", field=entry.path(name))
         if nanoseconds := entry.integer(name):
             getattr(check, target).FromNanoseconds(nanoseconds)
@@ -247,7 +252,11 @@ def swappiness(draft: Draft, fields: Fields, key: str) -> None:
 
 def log(draft: Draft, fields: Fields, key: str) -> None:
     entry = fields.object(key)
-    draft.spec.log.driver = entry.text("Type")
+    driver = entry.text("Type")
+    if driver not in _LOG_DRIVERS:
+        raise bad(f'error looking up logging plugin {driver[:80]}: plugin "{driver[:80]}" not found',
+                  field=entry.path("Type"))
+    draft.spec.log.driver = driver
     draft.spec.log.options.update(entry.string_map("Config"))
 
 

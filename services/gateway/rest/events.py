@@ -42,6 +42,7 @@ async def events(call: Call) -> web.StreamResponse:
     shown = _Shown(filters, call.version < _NO_LEGACY_SINCE,
                    merged if call.query.boolean("cursor") or call.query.text("after") else None)
     response = await call.stream()
+    call.engine.listeners.add(shown)
     try:
         if since is not None:
             async with aclosing(merged.kept(min(until or began, began))) as past:
@@ -55,6 +56,8 @@ async def events(call: Call) -> web.StreamResponse:
         await response.write(wire.encode({
             "error": error.message, "errorDetail": {"code": error.http_status, "message": error.message}
         }))
+    finally:
+        call.engine.listeners.discard(shown)
     return response
 
 

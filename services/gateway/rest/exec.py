@@ -81,7 +81,7 @@ async def start(call: Call) -> web.StreamResponse:
         opened.framed, keys,
     )
     async with attaching.dial(opened.socket_path, target) as shim:
-        taken, response = await hijack.upgrade(call, terminal=terminal)
+        taken, response = await hijack.upgrade(call, terminal=terminal, standing=True)
         with taken.socket as client:
             try:
                 await execs.start(services, request)
@@ -90,6 +90,7 @@ async def start(call: Call) -> web.StreamResponse:
                 head = attach.frame(attach.STDOUT, len(text)) if opened.framed else b""
                 with suppress(OSError):  # it need not have waited
                     await asyncio.get_running_loop().sock_sendall(client, head + text)
+                await hijack.part(client)
                 return response
             await hijack.splice(taken, shim)
     return response
@@ -122,7 +123,8 @@ async def inspect(call: Call) -> web.StreamResponse:
 async def resize(call: Call) -> web.StreamResponse:
     height, width = window(call)
     made = await _find(call)
-    await call.engine.coordinator.resize(made.container_id, height, width, made.id)
+    if made.process.terminal or not made.running:
+        await call.engine.coordinator.resize(made.container_id, height, width, made.id)
     return call.empty(200)
 
 

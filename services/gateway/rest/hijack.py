@@ -24,6 +24,8 @@ from gateway.rest.versions import Version
 _CHUNK: Final = 256 << 10
 _FAIR: Final = 4 << 20
 """Bytes after which the other connections of the loop have a turn."""
+_LINGER: Final = 1.0
+"""Seconds that a client has to close after the last byte of output."""
 _MULTIPLEXED_SINCE: Final = Version(1, 42)
 
 
@@ -49,8 +51,9 @@ class Hijacked(web.StreamResponse):
         return None
 
 
-async def upgrade(call: Call, *, terminal: bool) -> tuple[Taken, Hijacked]:
-    """Take the connection over and send the head: 101 where the client asked for it, else 200."""
+async def upgrade(call: Call, *, terminal: bool, standing: bool = False) -> tuple[Taken, Hijacked]:
+    """Take the connection over and send the head: 101 where the client asked for it, else 200. With ``standing`` the
+    headers of other answers stand in it, too."""
     handler = call.http.protocol
     if not isinstance(handler, Handler) or not handler.can_hijack:
         raise InvalidArgument("this connection cannot become a stream", reason="BAD_REQUEST")
@@ -62,7 +65,7 @@ async def upgrade(call: Call, *, terminal: bool) -> tuple[Taken, Hijacked]:
     else:
         status = 200
         lines = ["HTTP/1.1 200 OK", *lines, "Connection: close"]
-    lines += [f"{key}: {value}" for key, value in standing_headers().items()]
+    lines += [f"{key}: {value}" for key, value in standing_headers().items() if standing or key == "X-Request-Id"]
     taken = handler.take()
     try:
         await asyncio.get_running_loop().sock_sendall(taken.socket, "\r\n".join([*lines, "", ""]).encode())
@@ -90,8 +93,19 @@ async def splice(taken: Taken, shim: socket.socket) -> None:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            with contextlib.suppress(OSError):
-                client.shutdown(socket.SHUT_RDWR)
+        if not gone.is_set():
+            await part(client)
+
+
+async def part(client: socket.socket) -> None:
+    """End the output, and let input that nobody wants run out: closed over it, the connection would be reset, and the
+    client takes that for a failure."""
+    loop, buffer = asyncio.get_running_loop(), bytearray(_CHUNK)
+    with contextlib.suppress(OSError, TimeoutError):
+        client.shutdown(socket.SHUT_WR)
+        async with asyncio.timeout(_LINGER):
+            while await loop.sock_recv_into(client, buffer):
+                pass
 
 
 async def _input(loop: asyncio.AbstractEventLoop, taken: Taken, shim: socket.socket) -> None:

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from gateway.rest import container_view as view
 from gateway.rest import host_facts, recorded
-from gateway.rest.body import Fields
+from gateway.rest.body import Fields, as_fields, as_list
 from gateway.rest.draft import Draft
 from gateway.rest.port_settings import port_bindings
-from gateway.rest.versions import OLDEST
+from gateway.rest.versions import OLDEST, Version
 from pier.exec.v1 import exec_pb2
 
 _MASKED: Final = [
@@ -40,8 +40,11 @@ _DROPPED_WHEN_NULL: Final = ("Mounts", "Annotations", "StorageOpt", "Tmpfs", "Sy
 _KEEP_DEFAULT_FOR_EMPTY: Final = ("NetworkMode", "ShmSize", "Runtime", "IpcMode", "CgroupnsMode", "PortBindings")
 
 
-def of(container: exec_pb2.Container, fields: Fields) -> dict[str, Any]:
-    """The container's, from the request kept with it."""
+_WITHOUT_KERNEL_MEMORY: Final = Version(1, 42)
+
+
+def of(container: exec_pb2.Container, fields: Fields, version: Version) -> dict[str, Any]:
+    """The container's, from the request kept with it, as clients of API ``version`` know it."""
     given = fields.object("HostConfig")
     shown: dict[str, Any] = {}
     for name, default in (DEFAULTS | recorded.host_config(container, fields)).items():
@@ -53,6 +56,10 @@ def of(container: exec_pb2.Container, fields: Fields) -> dict[str, Any]:
     spec = container.spec
     if not given.text("CgroupnsMode") and not host_facts.is_unified():
         shown["CgroupnsMode"] = "host"
+    if version < _WITHOUT_KERNEL_MEMORY:
+        shown |= {"KernelMemory": 0, "KernelMemoryTCP": 0}
+    if given.raw("PortBindings"):
+        shown["PortBindings"] = _bindings(given)
     shown["NetworkMode"] = view.plan(container).network_mode
     shown["RestartPolicy"] = {
         "Name": spec.restart_policy.name or "no", "MaximumRetryCount": spec.restart_policy.maximum_retry_count
@@ -69,6 +76,17 @@ def of(container: exec_pb2.Container, fields: Fields) -> dict[str, Any]:
     if spec.privileged and given.raw("MaskedPaths") is None:
         shown["MaskedPaths"] = shown["ReadonlyPaths"] = None
     return shown
+
+
+def _bindings(given: Fields) -> dict[str, Any]:
+    """`PortBindings` as they were asked for, each with all its keys."""
+    bindings = given.object("PortBindings")
+    return {
+        name: None if value is None else [
+            {"HostIp": entry.text("HostIp"), "HostPort": entry.text("HostPort")}
+            for entry in (as_fields(each, name) for each in as_list(value, name))
+        ] for name, value in bindings.document.items()
+    }
 
 
 def _changed_bindings(container: exec_pb2.Container, given: Fields) -> dict[str, Any] | None:

@@ -30,6 +30,8 @@ class Host:
     limits: dict[str, bool]
     forwarding: bool
     realtime: bool
+    bridge_filters: tuple[bool, bool]
+    """Whether packets within a bridge pass the firewall: IPv4's, IPv6's."""
 
     @property
     def architecture(self) -> str:
@@ -54,7 +56,12 @@ def read() -> Host:
         cgroup_version=2 if unified else 1, limits=_limits_v2() if unified else _limits_v1(),
         forwarding=_text(Path("/proc/sys/net/ipv4/ip_forward")) == "1",
         realtime=(_CGROUPS / "cpu" / "cpu.rt_runtime_us").exists(),
+        bridge_filters=(_bridge_filter("iptables"), _bridge_filter("ip6tables")),
     )
+
+
+def _bridge_filter(program: str) -> bool:
+    return _text(Path(f"/proc/sys/net/bridge/bridge-nf-call-{program}")) == "1"
 
 
 def _limits_v1() -> dict[str, bool]:

@@ -58,7 +58,7 @@ def inspected(image: pb.Image, version: Version) -> dict[str, Any]:
     if version < _WITHOUT_VIRTUAL_SIZE:
         made["VirtualSize"] = image.size
     if version < _WITHOUT_CONTAINER:
-        made |= {"Container": "", "ContainerConfig": None}
+        made |= {"Container": "", "ContainerConfig": image_config.shown(None, all_keys=True)}
     return made
 
 

@@ -15,7 +15,6 @@ from aiohttp import web
 
 from chassis.errors import (
     DataLoss,
-    Internal,
     InvalidArgument,
     NotFound,
     PierError,
@@ -28,7 +27,7 @@ from chassis.stages import stage
 from coordinator.dockerfile import config as dockerfile
 from coordinator.services import NAMESPACE
 from gateway import listing
-from gateway.rest import names, progress, registry_auth, remote, wire
+from gateway.rest import names, platforms, progress, registry_auth, registry_failures, remote, wire
 from gateway.rest.call import Call
 from gateway.rest.errors import bad
 from gateway.rest.progress import Message
@@ -41,7 +40,6 @@ routes: Final = Routes()
 _TRANSFER: Final = 86400.0
 """Seconds that one transfer may take."""
 _LISTING: Final = 60.0
-_OF_THE_REGISTRY: Final = frozenset({"REGISTRY_DOWN", "REGISTRY_REFUSED", "REGISTRY_TLS", "TRANSFER_BROKEN"})
 _SYSTEMS: Final = frozenset({"linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "solaris", "aix"})
 
 
@@ -92,7 +90,8 @@ async def save_one(call: Call) -> web.StreamResponse:
 
 async def _save(call: Call, images: list[str]) -> web.StreamResponse:
     if call.query.text("platform"):
-        raise Unimplemented("save: choosing a platform is not supported yet", reason="NOT_BUILT", field="platform")
+        for name in images:
+            platforms.check(call, await listing.image(call.engine, name))
     services = call.engine.services
     request = pb.SaveRequest(namespace=NAMESPACE, images=images)
     async with aclosing(services.imaged.stream(services.images.Save, request, _TRANSFER)) as pieces:
@@ -137,28 +136,20 @@ def _import_options(call: Call) -> pb.ImportOptions:
 
 async def _pull(call: Call, request: pb.PullRequest) -> AsyncGenerator[Message, None]:
     services, shown = call.engine.services, progress.PullProgress()
-    try:
+    with registry_failures.told():
         async with stage("image_pull.stream", reference=request.reference):
             async with aclosing(services.imaged.stream(services.images.Pull, request, _TRANSFER)) as events:
                 async for event in events:
                     for message in shown.of(event):
                         yield message
-    except Unavailable as error:
-        if error.reason in _OF_THE_REGISTRY:  # it is not we who are unavailable: Docker answers 500
-            raise Internal(error.message, reason=error.reason) from error
-        raise
 
 
 async def _pull_all(call: Call, request: pb.PullRequest) -> AsyncGenerator[Message, None]:
     """Every tag of the repository, one after the other."""
     services = call.engine.services
     asked = pb.ListRemoteTagsRequest(repository=request.reference, auth=request.auth)
-    try:
+    with registry_failures.told():
         tags: pb.ListRemoteTagsResponse = await services.imaged.call(services.images.ListRemoteTags, asked, _LISTING)
-    except Unavailable as error:
-        if error.reason in _OF_THE_REGISTRY:
-            raise Internal(error.message, reason=error.reason) from error
-        raise
     for tag in tags.tags:
         one = pb.PullRequest()
         one.CopyFrom(request)
@@ -194,6 +185,9 @@ async def _push(call: Call, request: pb.PushRequest, tag: str) -> AsyncGenerator
                 async for event in events:
                     for message in shown.of(event):
                         yield message
+    except NotFound as error:
+        yield {"status": f"The push refers to repository [{request.reference.rpartition(':')[0]}]"}
+        yield progress.failure(error.message)
     except (Unavailable, Unauthenticated, ResourceExhausted) as error:
         yield progress.failure(error.message)
 

@@ -11,7 +11,7 @@ from chassis.client import READ_TIMEOUT
 from chassis.errors import PierError, Unimplemented
 from coordinator.services import NAMESPACE
 from gateway import listing
-from gateway.rest import image_filters, image_json, names
+from gateway.rest import image_filters, image_json, names, platforms
 from gateway.rest.call import Call
 from gateway.rest.errors import bad
 from gateway.rest.routes import Routes
@@ -42,15 +42,19 @@ async def list_(call: Call) -> web.StreamResponse:
 
 @routes.get("/images/{name:.*}/json")
 async def inspect(call: Call) -> web.StreamResponse:
-    if call.query.boolean("manifests") or call.query.text("platform"):
-        raise Unimplemented("inspect: one of several platforms is not supported yet", reason="NOT_BUILT",
-                            field="manifests" if call.query.boolean("manifests") else "platform")
-    return call.json(image_json.inspected(await listing.image(call.engine, call.path["name"]), call.version))
+    """An image here is of one platform: of a list of ``manifests`` Docker says nothing, either, where it keeps one."""
+    if call.query.boolean("manifests") and call.query.text("platform"):
+        raise bad("conflicting options: manifests and platform options cannot both be set", field="platform")
+    image = await listing.image(call.engine, call.path["name"])
+    platforms.check(call, image)
+    return call.json(image_json.inspected(image, call.version))
 
 
 @routes.get("/images/{name:.*}/history")
 async def history(call: Call) -> web.StreamResponse:
-    return call.json(image_json.history(await listing.image(call.engine, call.path["name"])))
+    image = await listing.image(call.engine, call.path["name"])
+    platforms.check(call, image)
+    return call.json(image_json.history(image))
 
 
 @routes.post("/images/{name:.*}/tag")

@@ -35,7 +35,7 @@ def _bind(draft: Draft, text: str, where: str) -> None:
     if not 2 <= len(parts) <= 3 or not all(parts[:2]):
         raise bad(f"invalid volume specification: '{text[:200]}'", field=where)
     source, target = parts[0], parts[1]
-    _target(target, f"invalid volume specification: '{text[:200]}': ", where)
+    _target(target, f"invalid volume specification: '{text[:200]}': invalid mount config for type \"bind\": ", where)
     if not source.startswith("/"):
         draft.volumes.append(_named_volume(text, where))
         return
@@ -73,8 +73,8 @@ def volume_name(name: str, where: str) -> str:
         return check_name(name)
     except InvalidArgument as error:
         raise InvalidArgument(
-            f'"{name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are '
-            "allowed. If you intended to pass a host directory, use absolute path",
+            f'create {name}: "{name}" includes invalid characters for a local volume name, only '
+            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path',
             reason=error.reason, field=where, expected=error.expected) from error
 
 

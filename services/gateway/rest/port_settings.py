@@ -20,7 +20,7 @@ def parse_port(text: str, where: str) -> tuple[int, str]:
     """("80/udp") → (80, "udp"); without a protocol tcp."""
     found = _PORT.fullmatch(text)
     if not found or not 1 <= int(found[1]) <= _MOST:
-        raise bad(f"invalid port specification: {text[:80]!a}", field=where)
+        raise bad(f'invalid port specification: "{text.partition("/")[0][:80]}"', field=where)
     return int(found[1]), (found[2] or "tcp").lower()
 
 
@@ -54,7 +54,7 @@ def _host_ports(entry: Fields, where: str) -> tuple[int, int]:
     found = _HOST_PORT.fullmatch(text)
     first, last = (int(found[1]), int(found[2] or 0)) if found else (-1, 0)
     if not 0 <= first <= _MOST or last > _MOST or (found and found[2] and last < first):
-        raise bad(f"invalid hostPort: {text[:80]!a} is not a port or a range of ports", field=where)
+        raise bad(f'invalid port specification: "{text[:80]}"', field=where, expected="a port or a range of ports")
     return first, last if last > first else 0
 
 

@@ -72,11 +72,11 @@ class Handler(web.RequestHandler):
                 super().data_received(body)
             self._raw += data
             self._pause_at(len(self._raw))
+        elif self._payload is not None and not self._payload.is_eof():  # also of a request that is answered already
+            super().data_received(data)
         elif not (self._busy or self._messages):
             self._head += data
             self._read_head()
-        elif self._payload is not None and not self._payload.is_eof():
-            super().data_received(data)
         else:  # the next request, sent early: its head is looked at when its turn comes
             self._head += data
             self._pause_at(len(self._head))

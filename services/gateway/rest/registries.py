@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from gateway.rest import registry_auth
+from gateway.rest import registry_auth, registry_failures
 from gateway.rest.call import Call
 from gateway.rest.errors import bad
 from gateway.rest.routes import Routes
@@ -24,8 +24,9 @@ async def distribution(call: Call) -> web.StreamResponse:
     services = call.engine.services
     request = pb.GetRemoteImageRequest(
         reference=call.path["name"], auth=registry_auth.decode(call.http.headers.get("X-Registry-Auth", "")))
-    answer: pb.GetRemoteImageResponse = await services.imaged.call(
-        services.images.GetRemoteImage, request, timeout=_PATIENCE)
+    with registry_failures.told():
+        answer: pb.GetRemoteImageResponse = await services.imaged.call(
+            services.images.GetRemoteImage, request, timeout=_PATIENCE)
     found = answer.descriptor
     return call.json({
         "Descriptor": {"mediaType": found.media_type, "digest": found.digest, "size": found.size},
@@ -46,5 +47,6 @@ async def login(call: Call) -> web.StreamResponse:
     services = call.engine.services
     request = pb.LoginRequest(
         registry=registry_auth.registry_of(config.serveraddress), auth=registry_auth.credentials(config))
-    await services.imaged.call(services.images.Login, request, timeout=_PATIENCE)
+    with registry_failures.told():
+        await services.imaged.call(services.images.Login, request, timeout=_PATIENCE)
     return call.json({"Status": "Login Succeeded", "IdentityToken": config.identitytoken})

@@ -70,6 +70,7 @@ async def attach_(call: Call) -> web.StreamResponse:
         taken, response = await hijack.upgrade(call, terminal=container.spec.process.terminal)
         with taken.socket:
             await _replay(call, container, taken.socket)
+            await hijack.part(taken.socket)
         return response
     opened = await open_attach(call)
     terminal = not opened.framed

@@ -13,15 +13,17 @@ from chassis.errors import PierError
 from coordinator.volumes import users
 from gateway import listing, reads
 from gateway.engine import Engine
-from gateway.rest import build_cache, containers_list, host_facts, system_json, volumes
+from gateway.rest import build_cache, container_view, containers_list, host_facts, system_json, volumes
 from gateway.rest.call import Call
 from gateway.rest.errors import bad
 from gateway.rest.routes import Routes
+from gateway.rest.versions import Version
 from pier.system.v1 import system_pb2
 
 routes: Final = Routes()
 
 _KINDS: Final = frozenset({"container", "image", "volume", "build-cache"})
+_BY_TYPE_SINCE: Final = Version(1, 42)
 _PING: Final = {
     "Builder-Version": "1", "Swarm": "inactive", "Cache-Control": "no-cache, no-store, must-revalidate",
     "Pragma": "no-cache", "Content-Type": "text/plain; charset=utf-8",
@@ -60,19 +62,20 @@ async def info(call: Call) -> web.StreamResponse:
     )
     return call.json(system_json.info(
         host_facts.read(), engine.runtime.node_id, str(engine.runtime.instance.root), containers, len(images),
-        execd.facts))
+        execd.facts, len(engine.listeners), call.version))
 
 
 @routes.get("/system/df")
 async def usage(call: Call) -> web.StreamResponse:
-    kinds = frozenset(call.query.all("type")) or _KINDS
+    kinds = (frozenset(call.query.all("type")) if call.version >= _BY_TYPE_SINCE else frozenset()) or _KINDS
     if unknown := kinds - _KINDS:
         raise bad(f"unknown object type: {min(unknown)}", field="type", expected=", ".join(sorted(_KINDS)))
     engine = call.engine
     images, containers, found, cache = await asyncio.gather(
         listing.images(engine), listing.seen_containers(engine), reads.volumes(engine), build_cache.rows(engine))
     counts = Counter(container.spec.image_id for container in containers)
-    entries = await containers_list.entries(call, containers, sizes=True) if "container" in kinds else []
+    entries = await containers_list.entries(
+        call, containers, await container_view.sandboxes(call), sizes=True) if "container" in kinds else []
     sizes = await volumes.sizes(engine, found if "volume" in kinds else [])
     used = [
         volumes.as_json(volume) | {"UsageData": {

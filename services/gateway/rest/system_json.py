@@ -47,9 +47,10 @@ def version(host: Host, services: Sequence[system_pb2.InfoResponse]) -> dict[str
 
 def info(
     host: Host, identity: str, root: str, containers: Iterable[exec_pb2.Container], images: int,
-    execd: Mapping[str, str],
+    execd: Mapping[str, str], listeners: int, version_: Version,
 ) -> dict[str, Any]:
-    """The answer to /info. ``root`` is the instance's state directory, ``execd`` that service's facts."""
+    """The answer to /info. ``root`` is the instance's state directory, ``execd`` that service's facts, ``listeners``
+    the number of those who follow events."""
     states = Counter(container.status.state for container in containers)
     running = sum(states[state] for state in _RUNNING)
     paused = states[exec_pb2.CONTAINER_STATE_PAUSED]
@@ -57,15 +58,15 @@ def info(
         "ID": identity, "Containers": states.total(), "ContainersRunning": running, "ContainersPaused": paused,
         "ContainersStopped": states.total() - running - paused, "Images": images,
         "Driver": image_json.DRIVER, "DriverStatus": [["Backing Filesystem", _filesystem(root)]],
-        "Plugins": {"Volume": [], "Network": ["bridge", "host", "null"], "Authorization": None,
-                    "Log": ["fluentd", "journald", "json-file", "local", "none", "syslog"]},
+        "Plugins": {"Volume": ["local"], "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
+                    "Authorization": None, "Log": ["fluentd", "journald", "json-file", "local", "syslog"]},
         **host.limits, "CpuRtPeriod": host.realtime, "CpuRtRuntime": host.realtime, "IPv4Forwarding": host.forwarding,
         "Debug": False, "NFd": len(os.listdir("/proc/self/fd")), "NGoroutines": len(asyncio.all_tasks()),
         "SystemTime": datetime.fromtimestamp(time.time(), UTC).isoformat().replace("+00:00", "Z"),
         "LoggingDriver": "json-file", "CgroupDriver": "cgroupfs", "CgroupVersion": str(host.cgroup_version),
         "KernelVersion": host.kernel, "OperatingSystem": host.system,
         "OSVersion": host.system_version, "OSType": "linux", "Architecture": host.machine, "NCPU": host.cpus,
-        "MemTotal": host.memory, "IndexServerAddress": _INDEX, "RegistryConfig": _registries(),
+        "MemTotal": host.memory, "IndexServerAddress": _INDEX, "RegistryConfig": _registries(version_),
         "DockerRootDir": root, "HttpProxy": _proxy("HTTP_PROXY"),
         "HttpsProxy": _proxy("HTTPS_PROXY"), "NoProxy": _proxy("NO_PROXY"), "Name": host.name, "Labels": [],
         "ExperimentalBuild": False, "ServerVersion": VERSION,
@@ -77,17 +78,27 @@ def info(
         "ContainerdCommit": {"ID": ""}, "RuncCommit": {"ID": ""}, "InitCommit": {"ID": ""},
         "SecurityOptions": [_SECCOMP, *(["name=cgroupns"] if host.cgroup_version > 1 else [])],
         "CDISpecDirs": [], "FirewallBackend": {"Driver": "nftables"},
-        "Warnings": [text for key, text in _WARNINGS.items() if not host.limits[key]],
+        "Warnings": [text for key, text in _WARNINGS.items() if not host.limits[key]] or None,
+        "GenericResources": None, "NEventsListener": listeners,
+        **_until_1_50(host, version_),
     }
 
 
-def _registries() -> dict[str, Any]:
-    return {
-        "AllowNondistributableArtifactsCIDRs": None, "AllowNondistributableArtifactsHostnames": None,
-        "InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128"],
+def _until_1_50(host: Host, version_: Version) -> dict[str, Any]:
+    """What Docker has left out since API 1.50."""
+    ipv4, ipv6 = host.bridge_filters
+    return {} if version_ >= Version(1, 50) else {"BridgeNfIptables": ipv4, "BridgeNfIp6tables": ipv6}
+
+
+def _registries(version_: Version) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"],
         "IndexConfigs": {"docker.io": {"Mirrors": [], "Name": "docker.io", "Official": True, "Secure": True}},
-        "Mirrors": None,
+        "Mirrors": [],
     }
+    if version_ < Version(1, 49):
+        made |= {"AllowNondistributableArtifactsCIDRs": [], "AllowNondistributableArtifactsHostnames": []}
+    return made
 
 
 def _no_swarm() -> dict[str, Any]:
@@ -134,4 +145,6 @@ def usage(
     ] if "image" in kinds else []
     made["Containers"] = list(containers) if "container" in kinds else []
     made["Volumes"] = list(volumes) if "volume" in kinds else []
+    if version_ < Version(1, 42):
+        made["BuilderSize"] = sum(entry["Size"] for entry in cache)
     return made | {"BuildCache": list(cache) if "build-cache" in kinds else []}

@@ -51,9 +51,18 @@ async def create(call: Call) -> web.StreamResponse:
         volume_name(name, "Name")
     else:
         name, labels = new_id(), {**labels, ANONYMOUS: ""}
-    answer: pb.CreateVolumeResponse = await services.imaged.call(services.volumes.CreateVolume, pb.CreateVolumeRequest(
-        name=name, owner=services.owner(name), driver=body.text("Driver") or "local",
-        options=body.string_map("DriverOpts"), labels=labels))
+    driver = body.text("Driver") or "local"
+    try:
+        answer: pb.CreateVolumeResponse = await services.imaged.call(
+            services.volumes.CreateVolume, pb.CreateVolumeRequest(
+                name=name, owner=services.owner(name), driver=driver, options=body.string_map("DriverOpts"),
+                labels=labels))
+    except NotFound as error:
+        if error.reason != "NO_DRIVER":
+            raise
+        raise NotFound(
+            f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found', reason=error.reason,
+            field="Driver") from error
     return call.json(as_json(answer.volume), 201)
 
 

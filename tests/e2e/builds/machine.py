@@ -10,8 +10,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from tests import tools
+
 _LINKS: Final = {"/lib": "usr/lib", "/lib64": "usr/lib64"}
 """Where the loader and the libraries are looked for, on a system whose /usr is merged."""
+_UNPACKED: Final = str(tools.PROJECT / "build" / "debian")
+"""What lies below it stands in the tar as it does in its Debian package."""
 
 
 def write(target: Path, programs: Iterable[str], trees: Iterable[str], wanted: Callable[[str], bool]) -> None:
@@ -32,11 +36,12 @@ def write(target: Path, programs: Iterable[str], trees: Iterable[str], wanted: C
             entry.type, entry.linkname = tarfile.SYMTYPE, pointed
             archive.addfile(entry)
         for path in paths:
-            archive.add(path, path.lstrip("/"), recursive=False)
+            archive.add(path, path.removeprefix(_UNPACKED).lstrip("/"), recursive=False)
 
 
 def _libraries(program: str) -> list[str]:
-    listed = subprocess.run(["ldd", program], check=False, capture_output=True, text=True).stdout
+    places = {**os.environ, "LD_LIBRARY_PATH": f"{_UNPACKED}/usr/lib/{os.uname().machine}-linux-gnu"}
+    listed = subprocess.run(["ldd", program], check=False, capture_output=True, text=True, env=places).stdout
     return [word for line in listed.splitlines() for word in line.split() if word.startswith("/")]
 
 

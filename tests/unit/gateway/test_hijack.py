@@ -104,7 +104,7 @@ async def test_what_is_glued_to_the_head_is_input_and_half_close_ends_it():
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 101 UPGRADED\r\n")
     assert b"Content-Type: application/vnd.docker.multiplexed-stream" in head
-    assert b"Api-Version: 1.51" in head
+    assert b"Connection: Upgrade" in head
     assert body == b"GLUEDbye"
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.rest import host_facts, image_transfer, later, system_json
+from gateway.rest import host_facts, image_transfer, later, system_json, versions
 from gateway.rest.routes import match
 from pier.exec.v1 import exec_pb2
 from pier.image.v1 import image_pb2
@@ -21,18 +21,20 @@ async def test_info_counts_containers_by_what_docker_calls_them():
         exec_pb2.CONTAINER_STATE_CREATED,
     )
     facts = {"default_runtime": "crun", "runtime.crun": "/usr/bin/crun"}
-    made = system_json.info(host_facts.read(), "id", "/", states, 3, facts)
+    made = system_json.info(host_facts.read(), "id", "/", states, 3, facts, 2, versions.NEWEST)
     assert [made[f"Containers{word}"] for word in ("", "Running", "Paused", "Stopped")] == [4, 1, 1, 2]
     assert (made["Images"], made["DefaultRuntime"]) == (3, "crun")
     assert made["Runtimes"] == {"crun": {"path": "/usr/bin/crun"}}
     assert made["Swarm"]["LocalNodeState"] == "inactive"
     assert made["MemTotal"] > 1 << 20
     assert made["OSType"] == "linux"
+    assert made["NEventsListener"] == 2
+    assert "BridgeNfIptables" not in made
 
 
 async def test_a_proxys_password_is_not_shown(monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy:3128")
-    made = system_json.info(host_facts.read(), "id", "/", [], 0, {})
+    made = system_json.info(host_facts.read(), "id", "/", [], 0, {}, 0, versions.OLDEST)
     assert made["HttpsProxy"] == "http://proxy:3128"
     assert asyncio.all_tasks()
 

@@ -1,0 +1,1 @@
+"""Clients that people have, unchanged: each does what it is used for."""
