@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import signal
 import socket
 from pathlib import Path
 
 import pytest
 
-from chassis.errors import DataLoss
+from chassis.errors import DataLoss, PierError
 from deploy.busybox_image import docker_archive, dump
 from pier.image.v1 import image_pb2 as pb
 from pier.image.v1 import image_pb2_grpc as rpc
@@ -170,6 +171,26 @@ async def test_a_layer_whose_files_have_changed_is_unpacked_again_when_nothing_s
     assert await findings(served, repair=True) == [("LAYER_CHANGED", chain_id, True)]
     assert await findings(served) == []
     assert shown(await served.prepare("again", image.id)) == LAYERED
+
+
+@pytest.mark.parametrize("point", [
+    "fsck.bring_blob", "fsck.bring_blob@end", "fsck.forget_layer@end", "fsck.layer_publish@end"])
+async def test_a_repair_that_a_kill_broke_off_is_finished_by_the_next(
+    fresh: Served, registry: Registry, point: str
+) -> None:
+    registry.push("killed", "v1", pack(layered()))
+    image = await fresh.pulled(f"{registry.host}/killed:v1")
+    flip(blob(fresh, image.layers[3].blob.digest))
+    (directory(fresh, image.layers[1].chain_id) / "data" / "kept").write_bytes(b"something longer")
+    await fresh.stop()
+    await fresh.start(fault=f"imaged:{point}:kill")
+    with pytest.raises(PierError):
+        await findings(fresh, repair=True)
+    assert await fresh.stop() == -signal.SIGKILL
+    await fresh.start()
+    assert all(repaired for _, _, repaired in await findings(fresh, repair=True))
+    assert await findings(fresh) == []
+    assert shown(await fresh.prepare("whole", image.id)) == LAYERED
 
 
 async def test_a_layer_with_names_that_come_twice_is_no_finding(snapshots: Served) -> None:
