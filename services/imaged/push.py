@@ -18,7 +18,7 @@ from chassis.ids import namespace as check_namespace
 from chassis.stages import stage
 from imaged import catalog, images, manifest, reference, registries
 from imaged.state import State
-from imaged.unbroken import cancelled
+from imaged.unbroken import acquire, cancelled, unbroken
 from pier.image.v1 import image_pb2 as pb
 
 if TYPE_CHECKING:
@@ -132,10 +132,12 @@ class Push:
     async def _pieces(self, blob: Digest, size: int, offset: int, length: int) -> AsyncIterator[bytes]:
         """``length`` bytes from ``offset`` on; progress is told where ``size``, the whole, is given."""
         state = self._state
-        fd = await state.files.run(state.blobs.open, blob)
+        fd = await acquire(state.files, lambda: state.blobs.open(blob), os.close)
         position = told = offset
         try:
-            while piece := await state.files.run(os.pread, fd, min(_PIECE, offset + length - position), position):
+            while piece := await unbroken(
+                state.files.run(os.pread, fd, min(_PIECE, offset + length - position), position)
+            ):
                 yield piece
                 position += len(piece)
                 if size and (position - told >= _EVERY or not told):

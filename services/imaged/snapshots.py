@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from chassis import trees
-from chassis.errors import AlreadyExists, Conflict, NotFound
+from chassis.errors import AlreadyExists, Conflict, NotFound, PierError
 from chassis.ids import digest as check_digest
 from chassis.ids import key as check_key
 from chassis.ids import namespace as check_namespace
@@ -45,7 +45,12 @@ async def prepare(state: State, request: Request, *, writable: bool) -> pb.Snaps
                 if writable:
                     async with stage(f"{verb}.directories", key=key):
                         await state.files.run(state.rootfs.make, key)
-                row = await _record(state, verb, lambda connection: _write(connection, key, owner, asked, writable))
+                try:
+                    row = await _record(state, verb, lambda connection: _write(connection, key, owner, asked, writable))
+                except PierError:
+                    await state.files.run(state.rootfs.bin, key)
+                    state.operations.spawn("trash", lambda: state.files.run(state.layers.empty_trash))
+                    raise
         _check_same(row, owner, asked, writable)
         return await message(state, row)
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import signal
 import socket
 from pathlib import Path
 
 import pytest
 
-from chassis.errors import DataLoss
+from chassis.errors import DataLoss, PierError
 from deploy.busybox_image import docker_archive, dump
 from pier.image.v1 import image_pb2 as pb
 from pier.image.v1 import image_pb2_grpc as rpc
 from pier.system.v1 import system_pb2, system_pb2_grpc
-from tests.images import Blob, Entry, Image, Packed, layer, layered, pack, pack_index
+from tests.images import Blob, Entry, Image, Packed, busybox, layer, layered, pack, pack_index
 from tests.registry import Registry
 from tests.service.imaged.served import LAYERED, NAMESPACE, Served, shown
 from tests.service.imaged.test_push import listening, push
@@ -172,11 +173,57 @@ async def test_a_layer_whose_files_have_changed_is_unpacked_again_when_nothing_s
     assert shown(await served.prepare("again", image.id)) == LAYERED
 
 
+@pytest.mark.parametrize("point", [
+    "fsck.bring_blob", "fsck.bring_blob@end", "fsck.forget_layer@end", "fsck.layer_publish@end"])
+async def test_a_repair_that_a_kill_broke_off_is_finished_by_the_next(
+    fresh: Served, registry: Registry, point: str
+) -> None:
+    registry.push("killed", "v1", pack(layered()))
+    image = await fresh.pulled(f"{registry.host}/killed:v1")
+    flip(blob(fresh, image.layers[3].blob.digest))
+    (directory(fresh, image.layers[1].chain_id) / "data" / "kept").write_bytes(b"something longer")
+    await fresh.stop()
+    await fresh.start(fault=f"imaged:{point}:kill")
+    with pytest.raises(PierError):
+        await findings(fresh, repair=True)
+    assert await fresh.stop() == -signal.SIGKILL
+    await fresh.start()
+    assert all(repaired for _, _, repaired in await findings(fresh, repair=True))
+    assert await findings(fresh) == []
+    assert shown(await fresh.prepare("whole", image.id)) == LAYERED
+
+
 async def test_a_layer_with_names_that_come_twice_is_no_finding(snapshots: Served) -> None:
     twice = layer([Entry("a", data=b"first"), Entry("b", data=b"b"), Entry("a", data=b"2")])
     image = await snapshots.import_(twice, reference="twice:1")
     assert image.size == 2
     assert await findings(snapshots) == []
+
+
+async def test_a_layer_that_was_lost_from_disk_is_unpacked_again(snapshots: Served) -> None:
+    (image,) = await snapshots.load(docker_archive({"a:1": layered()}))
+    lost = snapshots.state / "l" / image.layers[1].chain_id.removeprefix("sha256:")[:32]
+    await snapshots.stop()
+    shutil.rmtree(lost)
+    await snapshots.start()
+    assert await snapshots.fsck() == [f"IMAGE_WITHOUT_LAYER {image.layers[1].chain_id}"]
+    assert shown(await snapshots.prepare("a", "a:1")) == LAYERED
+    assert await snapshots.fsck() == []
+
+
+async def test_fsck_names_what_differs_and_repairs_it(snapshots: Served) -> None:
+    (image,) = await snapshots.load(docker_archive({"a:1": busybox()}))
+    await snapshots.prepare("kept", "a:1")
+    (snapshots.state / "l" / ("f" * 32)).mkdir()
+    (snapshots.state / "s" / "stranger" / "upper").mkdir(parents=True)
+    (snapshots.state / "s" / "kept" / "work").rmdir()
+    expected = [f"LAYER_WITHOUT_RECORD {'f' * 32}", "DIRECTORY_WITHOUT_SNAPSHOT stranger",
+                "SNAPSHOT_WITHOUT_DIRECTORY kept"]
+    assert await snapshots.fsck() == expected
+    assert await snapshots.fsck(repair=True) == expected
+    assert await snapshots.fsck() == []
+    (snapshots.state / "blobs" / "sha256" / image.id.removeprefix("sha256:")).unlink()
+    assert await snapshots.fsck(repair=True) == [f"RECORD_WITHOUT_BLOB {image.id}"]
 
 
 async def test_an_image_that_has_lost_its_configuration_takes_no_other_out_of_the_list(snapshots: Served) -> None:
