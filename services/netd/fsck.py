@@ -8,7 +8,7 @@ gone too. The caller sees to it that no verb runs meanwhile.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -149,10 +149,12 @@ class Fsck:
         async with self._spares.still, stage("fsck.observe"):
             kernel = await self._threads.run(self._observe, recorded)
             spare = self._spares.pins
-        found = [*self._lost_sandboxes(recorded, kernel), *self._networks_differ(recorded, kernel)]
+        lost = list(self._lost_sandboxes(recorded, kernel))
+        given_up = {difference.subject for difference in lost if difference.repair is not None}
+        found = [*lost, *self._networks_differ(recorded, kernel)]
         found += [*self._endpoints_differ(recorded, kernel), *self._unrecorded(recorded, kernel, spare)]
         found += self._addresses_differ(recorded)
-        found += self._ports_differ(recorded)
+        found += self._ports_differ(recorded, given_up)
         async with stage("fsck.table"):
             found += [item async for item in self._table_differs(recorded)]
         async with stage("fsck.dns"):
@@ -275,9 +277,9 @@ class Fsck:
                 where = "is recorded and not held" if address in wanted else "is held and not recorded"
                 yield Difference("ADDRESS_DIFFERS", str(address), f"address {address} {where}", network.owner, settle)
 
-    def _ports_differ(self, recorded: _Records) -> list[Difference]:
+    def _ports_differ(self, recorded: _Records, given_up: Collection[str]) -> list[Difference]:
         found = []
-        for endpoint in recorded.wired:
+        for endpoint in (each for each in recorded.wired if each.sandbox_id not in given_up):
             held = set(self._endpoints.ports.holds(endpoint.id))
             lacking = [port for port in bindings.host_ports(endpoint.ports) if port not in held]
             for port in lacking:

@@ -50,6 +50,21 @@ async def test_a_sandbox_whose_pin_was_removed_is_given_up_when_nothing_lives_in
     assert (await netd.attach(1, ports=[tcp(free_port)])).ports[0].host_port == free_port
 
 
+async def test_a_sandbox_that_was_lost_while_netd_was_dead_is_given_up_by_the_next_one(
+    netd: Netd, free_port: int
+) -> None:
+    made = await netd.create(1)
+    endpoint = await netd.attach(1, ports=[tcp(free_port)])
+    await netd.kill()
+    netns.unpin(path_of(made))
+    await asyncio.to_thread(links_gone, netd.instance.endpoint_link(endpoint.id))
+    await netd.start()
+    assert await netd.fsck() == []
+    assert await netd.sandboxes() == []
+    await netd.create(1)
+    assert (await netd.attach(1, ports=[tcp(free_port)])).ports[0].host_port == free_port
+
+
 async def test_a_sandbox_whose_pin_was_removed_goes_on_for_who_lives_in_it_and_can_be_removed(
     netd: Netd, free_port: int
 ) -> None:
