@@ -20,7 +20,7 @@ READS: Final = (
     | _methods("pier.image.v1.SnapshotService", "GetSnapshot", "ListSnapshots", "SnapshotUsage", "Diff", "Changes",
                "Export", "Hash", "ReadFile")
     | _methods("pier.image.v1.ContentService", "ReadBlob", "BlobStatus")
-    | _methods("pier.image.v1.VolumeService", "GetVolume", "ListVolumes")
+    | _methods("pier.image.v1.VolumeService", "GetVolume", "ListVolumes", "VolumeUsage")
     | _methods("pier.network.v1.NetworkService", "GetNetwork", "ListNetworks", "GetSandbox", "ListSandboxes",
                "ExplainPort", "RenderFiles", "Events")
     | _methods("pier.exec.v1.ContainerService", "GetContainer", "ListContainers", "ListTraces", "Wait", "ReadLogs",

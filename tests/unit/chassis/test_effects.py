@@ -16,7 +16,7 @@ from pier.system.v1 import system_pb2
 
 CONTRACTS = (build_pb2, container_pb2, engine_pb2, image_pb2, network_pb2, volume_pb2, exec_pb2, images_pb2,
              networks_pb2, system_pb2)
-READING = ("Get", "List", "Events", "Read", "Stat", "Wait", "Info", "Config")
+READING = ("Get", "List", "Events", "Read", "Stat", "Wait", "Info", "Config", "SnapshotUsage", "VolumeUsage")
 
 
 def methods() -> Iterator[tuple[str, object]]:
