@@ -49,6 +49,11 @@ class Engine:
     def down(self) -> None:
         control.down(self.instance)
 
+    @property
+    def service_environment(self) -> dict[str, str]:
+        """What the launcher, and so the services, are started with."""
+        return dict(self._environment)
+
     def environment(self) -> dict[str, str]:
         """What a client needs to find this engine; no configuration of the user's is read."""
         config = self.instance.root / "docker-config"

@@ -7,7 +7,7 @@ import pytest
 
 from chassis import kernel
 from chassis.instance import SERVICES
-from tests.engine import running
+from tests.engine import running, wait_until
 
 SIZE = b"size=48m"
 RESERVE = "1048576"
@@ -36,6 +36,12 @@ def full(tmp_path_factory):
     kernel.umount(bytes(directory), kernel.MNT_DETACH)
 
 
+def started_again(engine, service, before):
+    """The launcher has noticed its end, with no room to say so, and started it anew."""
+    path = engine.instance.run / f"{service}.pid"
+    return path.exists() and path.read_text().strip() not in ("", str(before))
+
+
 def test_what_would_write_is_refused_and_the_rest_goes_on(full):
     """The services' own logs lie on the same disk: a line that cannot be written fails no call, ends no program."""
     engine, filler = full
@@ -48,11 +54,13 @@ def test_what_would_write_is_refused_and_the_rest_goes_on(full):
     assert engine.ok("ps", "-q")
     assert "FAIL  room" in engine.pier("system", "doctor").stdout
     assert engine.metric("execd", "pier_log_lines_lost_total") > 0
+    before = {service: engine.pid(service) for service in SERVICES}
     engine.kill(*SERVICES)
-    engine.wait_serving(60)
-    assert engine.pid("launcher") == launcher
+    wait_until(lambda: all(started_again(engine, service, pid) for service, pid in before.items()), 60)
     os.kill(launcher, 0)
     filler.unlink()
+    engine.wait_serving(60)
+    assert engine.pid("launcher") == launcher
     assert engine.ok("run", "--rm", "busybox", "echo", "again") == "again"
     assert engine.inspect("stays")["State"]["Running"]
     assert engine.pier("system", "fsck", "--repair").returncode in (0, 1)

@@ -7,12 +7,14 @@ import json
 import os
 import re
 import signal
+import subprocess
 from contextlib import contextmanager
 
 import pytest
 
 from chassis import kernel
 from chassis.instance import SERVICES
+from launcher.programs import programs
 from tests import tools
 from tests.engine import wait_until
 
@@ -135,26 +137,36 @@ def test_its_socket_removed(engine, container):
 def test_its_database_damaged(engine, container):
     """Bytes of the file's header, and of the first page of its log, which may hold the header anew: refused until both
     are whole again."""
-    whole = {}
     with unsupervised(engine):
         kill_all(engine, STATEFUL)
-        for service in STATEFUL:
-            for path in engine.instance.state(service).glob(f"{service}.db*"):
-                if not path.name.endswith("-shm"):
-                    whole[path] = path.read_bytes()
-        for path, data in whole.items():
-            at = 60 if path.name.endswith("-wal") else 3
-            if len(data) > at:
-                path.write_bytes(data[:at] + b"flipped" + data[at + 7:])
-    try:
-        wait_until(lambda: all("cannot run" in health(engine)[1][name]["why"] for name in STATEFUL), 60)
-        expect(engine, "its database damaged (bytes flipped)", STATEFUL)
-    finally:
-        with unsupervised(engine):
+        whole = {
+            path: path.read_bytes() for service in STATEFUL
+            for path in engine.instance.state(service).glob(f"{service}.db*") if not path.name.endswith("-shm")
+        }
+        try:
+            for path, data in whole.items():
+                at = 60 if path.name.endswith("-wal") else 3
+                if len(data) > at:
+                    path.write_bytes(data[:at] + b"flipped" + data[at + 7:])
+            assert try_to_run(engine, STATEFUL) == [1] * len(STATEFUL)
+            expect(engine, "its database damaged (bytes flipped)", STATEFUL)
+        finally:
             for path, data in whole.items():
                 path.write_bytes(data)
     engine.wait_serving(60)
     assert engine.pier("system", "fsck").stdout.strip() == "nothing found"
+
+
+def try_to_run(engine, services):
+    """Start the services as the launcher does, all at once, and wait for their ends: their exit codes."""
+    log = engine.instance.root / "log"
+    running = []
+    for program in programs(engine.instance, None):
+        if program.name in services:
+            with (log / f"{program.name}.log").open("ab") as output:
+                running.append(subprocess.Popen(program.argv, env=engine.service_environment, stdout=output,
+                                                stderr=output, stdin=subprocess.DEVNULL))
+    return [process.wait(60) for process in running]
 
 
 def test_its_disk_full(engine, container):

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from pier_cli import out
 from pier_cli.context import Context
 from pier_cli.flags import parse
 from pier_cli.main import load
@@ -70,6 +71,7 @@ def asked(tmp_path: Path, words: str, arguments: list[str], *answers: bytes) -> 
         context = Context(server.host)
         context.engine._version = "1.51"
         command.run(context, options, rest)
+    out.flush()  # what it printed is no later test's
     head, _, body = server.requests[-1].partition(b"\r\n\r\n")
     target = head.split()[1].decode()
     return parse_qs(urlsplit(target).query), json.loads(body) if body else None
