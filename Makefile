@@ -15,7 +15,8 @@ PROTOS := $(sort $(shell find proto -name '*.proto' 2>/dev/null))
 SOURCES := $(wildcard services cli client examples deploy tests)
 # Programs unpacked from Debian's packages come first, so that the tests use what the lists name.
 export PATH := $(CURDIR)/build/debian/usr/bin:$(PATH)
-export PYTHONDONTWRITEBYTECODE := 1
+# What Python compiles is kept there, and not in the tree: services start in less time.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
 ARGS ?=
 # How many worlds share the suite, a file of tests at a time; two cores carry three, for tests wait a lot. One world, and
 # pytest's own output: make test WORLDS=1

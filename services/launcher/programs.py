@@ -13,7 +13,7 @@ from chassis.instance import Instance
 
 # What of the launcher's environment a service may see: locale and proxies are meant, everything else is an accident.
 _PASSED: Final = (
-    "PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE",
+    "PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 )
 _SOURCES: Final = Path(__file__).resolve().parent.parent

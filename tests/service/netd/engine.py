@@ -29,11 +29,8 @@ from pier.network.v1 import network_pb2 as net
 from pier.network.v1 import network_pb2_grpc
 from pier.system.v1 import system_pb2, system_pb2_grpc
 from pier.types.v1 import types_pb2
-from tests.tools import PROJECT
 
 START_SECONDS = 20.0
-COMPILED = PROJECT / "build" / "pycache"
-"""Where each start finds what the first one has compiled: a third of its time."""
 RESOLVER = str(Path(program.__file__).with_name("__main__.py"))
 
 
@@ -76,8 +73,7 @@ class Netd:
 
         Spare namespaces come and go by themselves; without them counts are exact.
         """
-        environ = {**os.environ, "PIER_FAULT": faults, "PYTHONPYCACHEPREFIX": str(COMPILED)}
-        environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        environ = {**os.environ, "PIER_FAULT": faults}
         self.start_resolver()
         self._process = self._spawn(environ, spare_namespaces)
         if not wait:
