@@ -58,6 +58,14 @@ def parse_host(host: str, default_port: str = "2375") -> tuple[int, str | tuple[
     raise Failure(f"unable to parse docker host `{host}`")
 
 
+def _authority(address: str | tuple[str, int]) -> str:
+    """What stands in `Host`: the address where there is one, since an engine on plain TCP answers to no name."""
+    if isinstance(address, str):
+        return "pier"
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class Engine:
     """Calls to one engine. The API version is agreed on with the first of them."""
 
@@ -67,6 +75,7 @@ class Engine:
         self._by_ssh = host.startswith("ssh://")
         self._family, self._address = (0, "") if self._by_ssh else parse_host(
             host, "2376" if files is not None else "2375")
+        self._authority = _authority(self._address)
         self._files = files
         self._version = version
         self._traceparent = traceparent
@@ -138,7 +147,7 @@ class Engine:
     def _exchange(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | Callable[[], bytes] | None
     ) -> Response:
-        fields = {"Host": "pier", "User-Agent": "pier", **headers}
+        fields = {"Host": self._authority, "User-Agent": "pier", **headers}
         if self._traceparent:
             fields["traceparent"] = self._traceparent
         connection, self._idle = self._idle, None

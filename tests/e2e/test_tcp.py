@@ -1,5 +1,6 @@
 """The Engine API on TCP: by TLS with certificates for both commands, plain on loopback alone, strangers refused."""
 
+import http.client
 import shutil
 import socket
 import subprocess
@@ -127,3 +128,17 @@ def test_plain_tcp_on_loopback_has_hijacked_streams_too(plain, name):
     engine, address = plain
     done = engine.run([engine.argv(name)[0], "-H", address, "run", "-i", "--rm", *sh("cat; echo end")], input="x\n")
     assert done.stdout == "x\nend\n"
+
+
+@pytest.mark.parametrize("headers, reason", [
+    ({"Host": "evil.example"}, "the engine has no name"),
+    ({"Origin": "http://evil.example"}, "is another's page"),
+])
+def test_67_a_page_in_a_browser_does_not_drive_the_engine(plain, headers, reason):
+    host, _, port = plain[1].removeprefix("tcp://").partition(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=20)
+    connection.request("POST", "/containers/prune", headers=headers)
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    assert (answer.status, reason in text) == (403, True), text

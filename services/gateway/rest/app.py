@@ -17,7 +17,7 @@ from chassis.guard import Guard, Visit
 from chassis.logs import logger
 from gateway.engine import Engine
 from gateway.projection import stale_since
-from gateway.rest import effects, errors, subjects, versions
+from gateway.rest import browsers, effects, errors, subjects, versions
 from gateway.rest.call import Call, Query, standing_headers
 from gateway.rest.protocol import Handler
 from gateway.rest.routes import Route, Routes, match
@@ -64,6 +64,7 @@ class Face(web.Server):
                 await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 request.writer.output_size = 0
             try:
+                browsers.check(request.headers, caller.get())
                 version, path = versions.split(request.rel_url.raw_path)
                 found = match(self._routes, request.method, path)
                 if found is None:

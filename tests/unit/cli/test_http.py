@@ -226,3 +226,10 @@ def test_what_is_no_frame_is_refused(raw: bytes) -> None:
 def test_an_error_frame_is_the_engines_word() -> None:
     with pytest.raises(Failure, match="error from daemon in stream: broken"):
         take_frames(bytearray(b"\x03\0\0\0\0\0\0\x06broken"))
+
+
+@pytest.mark.parametrize(("host", "authority"), [
+    ("unix:///x", "pier"), ("tcp://127.0.0.1:2375", "127.0.0.1:2375"), ("tcp://[::1]:99", "[::1]:99"),
+])
+def test_an_engine_on_tcp_is_asked_by_its_address(host: str, authority: str) -> None:
+    assert Engine(host, "1.41")._authority == authority

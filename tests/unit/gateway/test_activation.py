@@ -56,7 +56,7 @@ def gateway(directory: Path, passed: Sequence[tuple[str, socket.socket]], *flags
 
 
 def ping(family: socket.AddressFamily, address: Any) -> int:
-    client = http.client.HTTPConnection("engine", timeout=20)
+    client = http.client.HTTPConnection("127.0.0.1", timeout=20)
     client.sock = socket.socket(family)
     client.sock.connect(address)
     client.request("GET", "/_ping")
