@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 
+from chassis.errors import PierError
 from chassis.ids import key as check_key
 from chassis.ids import new_id
 from chassis.stages import stage
 from imaged import one_layer, snapshot_files
 from imaged.blobs import Ingest
+from imaged.bridge import pass_over
 from imaged.layers import Filling
 from imaged.state import State
 from imaged.unbroken import acquire, unbroken
@@ -24,6 +26,14 @@ from pier.image.v1 import image_pb2 as pb
 async def apply(state: State, key: str, data: AsyncIterator[bytes]) -> pb.ApplyResponse:
     """NotFound (NO_SNAPSHOT), InvalidArgument (READ_ONLY, BAD_ARCHIVE, …), ResourceExhausted (NO_SPACE)."""
     key = check_key(key)
+    try:
+        return await _apply(state, key, data)
+    except PierError:
+        await pass_over(data)
+        raise
+
+
+async def _apply(state: State, key: str, data: AsyncIterator[bytes]) -> pb.ApplyResponse:
     await snapshot_files.writable(state, key)
     filling = await acquire(state.files, state.layers.begin, state.layers.discard)
     kept = [filling]

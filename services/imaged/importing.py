@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from typing import Final
 
 from chassis.compression import NOT_LAYERS, Caps, Decompressor
+from chassis.errors import PierError
 from chassis.ids import namespace as check_namespace
 from imaged import images, one_layer, platform, reference
-from imaged.bridge import from_thread
+from imaged.bridge import Incoming, pass_over
 from imaged.one_layer import NewImage
 from imaged.state import State
 from imaged.unbroken import unbroken
@@ -31,8 +31,12 @@ async def import_image(state: State, options: pb.ImportOptions, data: AsyncItera
         "import", "import", check_namespace(options.namespace, "options.namespace"),
         named and named.with_default_tag(), document, options.config, said={"comment": options.message},
     )
-    async with aclosing(_as_layer(state, data)) as parts:
-        return await one_layer.make(state, new, parts)
+    try:
+        async with aclosing(_as_layer(state, data)) as parts:
+            return await one_layer.make(state, new, parts)
+    except PierError:
+        await pass_over(data)
+        raise
 
 
 async def _as_layer(state: State, data: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
@@ -47,8 +51,8 @@ async def _as_layer(state: State, data: AsyncIterator[bytes]) -> AsyncGenerator[
             yield part
         return
     caps = Caps(state.settings.layer_max_bytes, state.settings.layer_max_ratio)
-    with closing(from_thread(asyncio.get_running_loop(), whole)) as chunks:
-        pieces = iter(Decompressor(chunks, caps, every_kind=True, hashed=False))
+    async with aclosing(Incoming(whole)) as incoming:
+        pieces = iter(Decompressor(incoming.chunks(), caps, every_kind=True, hashed=False))
         while (piece := await unbroken(state.streams.run(next, pieces, None))) is not None:
             yield piece
 

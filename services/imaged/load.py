@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
-from contextlib import aclosing, closing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 
 from chassis.compression import Caps
 from chassis.errors import Aborted
@@ -13,7 +13,7 @@ from chassis.ids import namespace as check_namespace
 from chassis.stages import stage
 from imaged import archive, catalog, images, manifest
 from imaged.archive import Contents, LoadedImage
-from imaged.bridge import from_thread
+from imaged.bridge import Incoming
 from imaged.catalog import Ref
 from imaged.early import Early
 from imaged.install import install, wanted_layers
@@ -33,15 +33,12 @@ async def load(
         async with stage("load.archive"):
             caps = Caps(output=state.settings.layer_max_bytes, ratio=state.settings.layer_max_ratio)
             # The stream fails for the thread as well when its call is gone; it is seen to end even so.
-            contents = await unbroken(state.streams.run(_stored, state, from_thread(loop, data), caps, early))
+            async with aclosing(Incoming(data)) as incoming:
+                contents = await unbroken(state.streams.run(
+                    archive.store, state.blobs, incoming.chunks(), caps, early.offer))
         async with aclosing(_installed(state, namespace, contents, early)) as messages:
             async for message in messages:
                 yield message
-
-
-def _stored(state: State, chunks: Generator[bytes, None, None], caps: Caps, early: Early) -> Contents:
-    with closing(chunks):
-        return archive.store(state.blobs, chunks, caps, early.offer)
 
 
 async def _installed(

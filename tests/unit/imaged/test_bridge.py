@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import aclosing
 
 import pytest
 
-from imaged.bridge import from_thread
+from imaged.bridge import Incoming, pass_over
 
 
 class Source:
@@ -27,30 +27,30 @@ class Source:
 
 
 async def test_all_chunks_come_in_their_order() -> None:
-    loop, source = asyncio.get_running_loop(), Source(100)
-    got = await asyncio.to_thread(lambda: list(from_thread(loop, source.chunks())))
+    async with aclosing(Incoming(Source(100).chunks())) as incoming:
+        got = await asyncio.to_thread(lambda: list(incoming.chunks()))
     assert got == [str(number).encode() for number in range(100)]
 
 
 async def test_what_the_stream_raises_is_raised_behind_what_came_before() -> None:
-    loop, source, got = asyncio.get_running_loop(), Source(3, ValueError("broken")), list[bytes]()
-
-    def read() -> None:
-        got.extend(from_thread(loop, source.chunks()))
-
-    with pytest.raises(ValueError, match="broken"):
-        await asyncio.to_thread(read)
+    got: list[bytes] = []
+    async with aclosing(Incoming(Source(3, ValueError("broken")).chunks())) as incoming:
+        with pytest.raises(ValueError, match="broken"):
+            await asyncio.to_thread(lambda: got.extend(incoming.chunks()))
     assert got == [b"0", b"1", b"2"]
 
 
-async def test_a_reader_that_ends_early_takes_only_a_few_more() -> None:
-    loop, source = asyncio.get_running_loop(), Source(1000)
+async def test_a_reader_that_is_behind_holds_the_stream_up_and_one_that_ends_has_the_rest_passed_over() -> None:
+    source = Source(1000)
+    async with aclosing(Incoming(source.chunks())) as incoming:
+        assert await asyncio.to_thread(lambda: next(iter(incoming.chunks()))) == b"0"
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert source.taken < 20
+    assert source.taken == 1000
 
-    def read() -> bytes:
-        with closing(from_thread(loop, source.chunks())) as chunks:
-            return next(chunks)
 
-    assert await asyncio.to_thread(read) == b"0"
-    for _ in range(100):
-        await asyncio.sleep(0)
-    assert source.taken < 20
+async def test_what_is_of_no_use_is_read_to_its_end_whatever_that_is() -> None:
+    for source in (Source(100), Source(100, ValueError("broken"))):
+        await pass_over(source.chunks())
+        assert source.taken == 100
