@@ -107,6 +107,7 @@ _SYS_FSCONFIG: Final = 431
 _SYS_FSMOUNT: Final = 432
 _SYS_CLOSE_RANGE: Final = 436
 _SYS_OPENAT2: Final = 437
+_SYS_PIDFD_GETFD: Final = 438
 _SYS_MOUNT_SETATTR: Final = 442
 _SYS_PIVOT_ROOT: Final = {"x86_64": 155, "aarch64": 41}[os.uname().machine]
 _SYS_RENAMEAT2: Final = {"x86_64": 316, "aarch64": 276}[os.uname().machine]
@@ -329,6 +330,12 @@ def inotify_rm_watch(fd: int, watch: int) -> None:
 def syncfs(fd: int) -> None:
     """syncfs(2): the file system that ``fd`` lies on is on disk when this returns."""
     _check(_libc.syncfs(ctypes.c_int(fd)))
+
+
+def pidfd_getfd(pidfd: int, fd: int) -> int:
+    """pidfd_getfd(2): a copy, close-on-exec, of the other process's descriptor ``fd``."""
+    return _check(int(_libc.syscall(ctypes.c_long(_SYS_PIDFD_GETFD), ctypes.c_int(pidfd), ctypes.c_int(fd),
+                                    ctypes.c_uint(0))))
 
 
 def pidfd_exit_status(pidfd: int) -> int | None:

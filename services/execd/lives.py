@@ -20,7 +20,7 @@ from chassis.events import timestamp
 from chassis.logs import logger
 from chassis.operations import Operations
 from chassis.stages import stage
-from execd import policy, statistics
+from execd import policy, statistics, successors
 from execd.logs import options, tag
 from execd.places import Places
 from execd.records import Entry, Note, Records
@@ -78,7 +78,7 @@ class Lives:
         await link.watch()
         if _needs_form(entry) > link.description["log"].get("form", 1):
             await self.release(entry, link)
-            raise Unavailable("the zygote is of an older version, whose shims know no such log options: start it again",
+            raise Unavailable("the zygote is older than execd, its shims do not know these log options: start it anew",
                               reason="OLD_ZYGOTE")
         return link
 
@@ -219,6 +219,10 @@ class Lives:
         if entry.removed or status.incarnation != incarnation or not entry.is_running():
             return
         exit_ = record.read(str(self._places.exit(entry.id, incarnation)))
+        if exit_ is None and entry.held and await self._succeeded(entry, incarnation):
+            if self.on_unseen_end is not None:
+                await self.on_unseen_end(entry)
+            return
         if exit_ is None:
             self.open_pidfd(entry, status.pid)
             if entry.pidfd >= 0:
@@ -229,6 +233,23 @@ class Lives:
                 await self.clean_up(entry, incarnation)
         if self.on_unseen_end is not None:
             await self.on_unseen_end(entry)
+
+    async def _succeeded(self, entry: Entry, incarnation: int) -> bool:
+        """Whether another shim has taken the place of the killed one, and will tell the end as that one would have."""
+        async with entry.lock:
+            if entry.removed or entry.container.status.incarnation != incarnation or not entry.is_running():
+                return False
+            link, runtime = self._link(entry, incarnation), entry.container.spec.runtime or self._runtimes.default
+            async with stage("shim.succeed", incarnation=incarnation):
+                spec = self._shim_spec(entry, incarnation)
+                if not await successors.fork(self._zygote, link, spec, entry, {
+                    "cgroup": self._places.cgroup(entry.container),
+                    "runtime": {"path": self._runtimes.paths[runtime], "root": str(self._runtimes.root)},
+                }):
+                    return False
+            entry.shim = link
+        await link.watch()
+        return True
 
     async def clean_up(self, entry: Entry, incarnation: int) -> None:
         """What a killed shim has left is deleted by a fresh one. The caller holds the lock."""
@@ -290,6 +311,7 @@ class Lives:
             os.close(pidfd)
 
     def drop_pidfd(self, entry: Entry) -> None:
+        successors.let_go(entry)
         if entry.pidfd >= 0:
             os.close(entry.pidfd)
             entry.pidfd = -1
@@ -334,8 +356,8 @@ def _ignore_loss(_link: ShimLink) -> None:
 
 def to_exit(exit_: protocol.Exit | None) -> exec_pb2.Exit:
     """The contract's Exit; one that nobody could see has no code."""
-    if exit_ is None:
-        return exec_pb2.Exit(time=timestamp(time.time_ns()))
+    if exit_ is None or exit_.code == protocol.UNSEEN:
+        return exec_pb2.Exit(time=timestamp(exit_.time if exit_ else time.time_ns()))
     return exec_pb2.Exit(code=exit_.code, signal=exit_.signal, oom_killed=exit_.oom, time=timestamp(exit_.time))
 
 

@@ -59,6 +59,7 @@ class Note:
 class Entry:
     """One container in memory. ``lock`` is held by whatever changes its life: start, the record of its end, removal.
 
+    ``held`` are copies of the ends of its output's streams, for the successor of a killed shim.
     ``start`` is the request of the last start by hand, serialised: a restart takes the same sandbox and files.
     ``sequence`` counts the changes of all records: that of this one's last change.
     """
@@ -70,6 +71,7 @@ class Entry:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     shim: ShimLink | None = None
     pidfd: int = -1
+    held: dict[str, int] = field(default_factory=dict)
     exits: int = 0
     removed: bool = False
     sequence: int = 0

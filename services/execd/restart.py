@@ -13,7 +13,7 @@ from chassis.logs import logger
 from chassis.operations import Operations
 from chassis.stages import stage
 from chassis.store import Store
-from execd import updates
+from execd import successors, updates
 from execd.changes import Changes
 from execd.execs import Execs
 from execd.lives import EXITED, RESTARTING, Lives
@@ -99,6 +99,7 @@ class Restart:
                     await self._lives.release(entry, link)
             else:
                 self._lives.open_pidfd(entry, status.pid)
+                successors.hold(entry, link, init.get("held", {}))
                 async with entry.lock:
                     await self._changes.adopt(entry)
             return

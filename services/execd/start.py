@@ -20,7 +20,7 @@ from chassis.errors import Conflict, Internal, NotModified, PierError, Unimpleme
 from chassis.events import timestamp
 from chassis.logs import logger
 from chassis.stages import stage
-from execd import health, joins, realtime
+from execd import health, joins, realtime, successors
 from execd.held import Holder
 from execd.lives import EXITED, RESTARTING, RUNNING, Lives
 from execd.oci import capabilities, config, mounts, users, validate
@@ -97,6 +97,7 @@ class Starts:
             problem = error if isinstance(error, PierError) else Internal(f"start: {error}")
             await self._undo(entry, problem, link.incarnation)
             raise problem from error
+        successors.hold(entry, link, answer.get("held", {}))
         return await self._record(entry, int(answer["pid"]), int(answer["started"]))
 
     async def _intend(
@@ -257,6 +258,8 @@ class Starts:
             exit_ = record.read(str(self._places.exit(entry.id, incarnation)))
             if init.get("state") in (protocol.RUNNING, protocol.ENDED) or exit_ is not None:
                 logger().info("a start was finished", container=entry.id, incarnation=incarnation)
+                if link is not None:
+                    successors.hold(entry, link, init.get("held", {}))
                 await self._record(entry, int(init.get("pid", 0)), int(init.get("started", 0)) or
                                    (exit_.time if exit_ else 0))
                 return

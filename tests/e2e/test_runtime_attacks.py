@@ -18,7 +18,7 @@ from deploy.busybox_image import Image, busybox_image, directory, docker_archive
 from tests.engine import sh, wait_until
 from tests.service.execd import bundle
 
-RACES = int(os.environ.get("PIER_RACES", "6"))
+RACES = int(os.environ.get("PIER_RACES", "4"))
 CORE_PATTERN = Path("/proc/sys/kernel/core_pattern")
 
 

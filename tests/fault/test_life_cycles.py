@@ -199,7 +199,7 @@ def explore(engine: Engine, examples: int, steps: int) -> None:
 
 
 def test_random_life_cycles_go_as_dockers_do(engine):
-    explore(engine, examples=5, steps=25)
+    explore(engine, examples=4, steps=25)
 
 
 @pytest.mark.soak

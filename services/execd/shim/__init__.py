@@ -12,5 +12,5 @@ imported, so that a shim costs little more than the pages it writes to.
 ``stdio``     pipes and terminals                          ``doors``    the two sockets
 ``cgroups``   where the shim stands, out-of-memory kills   ``main``     from a forked child to a shim
 ``steps``     what a trace shows                           ``release``  the end of what a container had
-``description``  what a shim says of itself
+``description``  what a shim says of itself             ``succession``  in the place of a killed one
 """

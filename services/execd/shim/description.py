@@ -29,5 +29,5 @@ def _process(process: Process) -> Mapping[str, object]:
     return {
         "state": process.state, "pid": process.pid, "started": process.started, "error": process.error,
         "exit": process.exit._asdict() if process.state == ENDED and process.exit else None,
-        "clients": len(process.clients),
+        "clients": len(process.clients), "held": process.held(),
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import time
 from collections.abc import Callable
 from typing import Final
@@ -17,7 +18,7 @@ from execd.shim import stdio
 from execd.shim.clients import Client
 from execd.shim.jsonlog import JsonLog
 from execd.shim.loop import READ, Loop
-from execd.shim.protocol import CREATED, ENDED, FAILED, RUNNING, Exit
+from execd.shim.protocol import CREATED, ENDED, FAILED, RUNNING, Exit, ProtocolError
 
 READ_SIZE: Final = 65536
 GRACE: Final = 2.0
@@ -47,6 +48,7 @@ class Process:
         self.exit: Exit | None = None
         self.error = ""
         self.clients: list[Client] = []
+        self.pidfd = -1
         self._input = stdio.Input(loop, self._room)
         self._outputs: dict[int, int] = {}
         self._child_fds: list[int] = []
@@ -101,6 +103,35 @@ class Process:
         for stream, fd in self._outputs.items():
             self._listen(stream, fd)
 
+    def held(self) -> dict[str, int]:
+        """The descriptors by whose copies a successor goes on with its output, by the stream's number."""
+        return {str(stream): fd for stream, fd in self._outputs.items()}
+
+    def take_over(self, pid: int, pidfd: int, started: int, held: dict[str, int]) -> None:
+        """Be what a killed shim's process was: ``held`` are copies, ours now. Input has ended where there is no
+        terminal: the pipe's one end was the killed shim's."""
+        self._close_child_fds()
+        for fd in self._outputs.values():
+            os.close(fd)
+        self._outputs = {int(stream): fd for stream, fd in held.items()}
+        if self.tty:
+            self._slave = stdio.open_slave(self._outputs[1])
+            self._input.open(fcntl.fcntl(self._outputs[1], fcntl.F_DUPFD_CLOEXEC, 3))
+        else:
+            self._input.close()
+        self.pid, self.pidfd, self.started, self.state = pid, pidfd, started, RUNNING
+        for stream, fd in self._outputs.items():
+            self._listen(stream, fd)
+
+    def signal(self, number: int) -> None:
+        """To the one process. ProtocolError (BAD_STATE) where it does not run."""
+        if not self.pid or self.exit is not None:
+            raise ProtocolError(f"process {self.target} is {self.state}", "BAD_STATE")
+        if self.pidfd >= 0:
+            signal.pidfd_send_signal(self.pidfd, number)
+        else:
+            os.kill(self.pid, number)  # not reaped yet, so that the pid is still this process's
+
     def failed(self, error: str) -> None:
         """It never ran: clients are closed."""
         self._close_child_fds()
@@ -112,6 +143,9 @@ class Process:
     def ended(self, exit_: Exit) -> None:
         """It has ended: read what it left, so that the log is whole before the record is."""
         self.exit = exit_
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
         self._input.close()
         if self._slave >= 0:
             os.close(self._slave)
@@ -129,7 +163,11 @@ class Process:
             self._finish()
 
     def resize(self, rows: int, columns: int) -> None:
-        """Kept until there is a terminal, if there is none yet."""
+        """Kept until there is a terminal, if there is none yet. ProtocolError where there will be none."""
+        if not self.tty or self.is_over():
+            raise ProtocolError(f"process {self.target} has no terminal", "BAD_STATE")
+        if not (0 <= rows < 65536 and 0 <= columns < 65536):
+            raise ProtocolError("rows and columns are 0 to 65535", "BAD_REQUEST")
         self._window = (rows, columns)
         if self._slave >= 0:
             stdio.set_window(self._outputs[1], rows, columns)

@@ -16,7 +16,9 @@ Vocabulary.
   *target*         ``init`` or an exec's id.
   *state*          of a target: created → starting → running → ended; starting → failed.
   *exit*           ``{"code", "signal", "oom", "time"}``: code as a shell counts it (128 + signal for a signal), time in
-                   nanoseconds since 1970.
+                   nanoseconds since 1970; code −1 (UNSEEN) where nobody could see it.
+  *held*           the shim's descriptors of a process's output, by stream. Who copies them (pidfd_getfd) keeps the
+                   container from a broken pipe where the shim is killed, and has a successor take them over.
 
 Lifecycle. execd asks the zygote to ``fork`` a shim; the connection is handed to it and carries on as its first
 control connection, so the answer to ``fork`` comes from the shim itself once it listens. Attach clients may come from
@@ -30,10 +32,11 @@ Verbs, their fields and their answers:
   describe                                                         pid, id, state, targets, log, released
   watch                                                            describe's answer, then events
   mount       mounts                                               steps: the namespace is made, the rootfs is there
-  run         RunSpec, whose mounts count only without mount       pid, started, steps
+  run         RunSpec, whose mounts count only without mount       pid, started, steps, held
   create      RunSpec                                              pid, steps: made, not started yet
   start                                                            pid, started, steps
   signal      target, signal                                       sent to the one process, which is still ours to reap
+  take_over   pid, started, holder (a pid), held, cgroup, runtime  instead of run: goes on with a killed shim's process
   resize      target, rows, columns
   exec.create target, tty, stdin, exit_path                        attach clients of that target may come
   exec.start  target, process (path of an OCI process.json)        pid, started, steps
@@ -70,6 +73,9 @@ CONTROL_SOCKET: Final = "shim.sock"
 ATTACH_SOCKET: Final = "attach.sock"
 LOCK: Final = "lock"
 ROOTFS: Final = "rootfs"
+
+UNSEEN: Final = -1
+"""An exit's code that nobody knows."""
 
 FOREIGN: Final = "foreign"
 """Type of a mount that is a copy of one in another mount namespace."""

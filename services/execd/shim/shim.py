@@ -18,11 +18,12 @@ from execd.shim.jsonlog import JsonLog
 from execd.shim.lines import LineConnection
 from execd.shim.loop import Loop
 from execd.shim.process import Process
-from execd.shim.protocol import CREATED, RUNNING, STARTING, MountEntry, ProtocolError, RuntimeSpec, ShimSpec
+from execd.shim.protocol import CREATED, RUNNING, STARTING, Exit, MountEntry, ProtocolError, RuntimeSpec, ShimSpec
 from execd.shim.release import Release
 from execd.shim.runtime import Children, Runtime, read_pid
 from execd.shim.stdio import ConsoleSocket
 from execd.shim.steps import Mark, Steps
+from execd.shim.succession import take_over
 
 INIT: Final = attach.INIT
 _RECORD_RETRY: Final = 1.0
@@ -60,6 +61,7 @@ class Shim:
             "run": lambda _connection, message, reply: self._make(message, reply, "run"),
             "create": lambda _connection, message, reply: self._make(message, reply, "create"),
             "start": self._start,
+            "take_over": self._take_over,
             "signal": self._signal,
             "resize": self._resize,
             "exec.create": self._exec_create,
@@ -202,13 +204,14 @@ class Shim:
             finally:
                 if console is not None:
                     console.close()
-            answer = {"pid": pid, "started": process.started, "steps": steps.list}
+            answer = {"pid": pid, "started": process.started, "steps": steps.list, "held": process.held()}
             if verb == "create":
                 process.state = CREATED
             else:
                 self._doors.tell("started", target=process.target, pid=pid, started=process.started)
             self._spawned(process, answer)
-            self._children.wait(pid, lambda status, time_ns: self._ended(process, status, time_ns))
+            self._children.wait(pid, lambda status, time_ns: self._ended(
+                process, record.from_status(status, False, time_ns)))
 
         try:
             self._reserve(process)
@@ -268,22 +271,26 @@ class Shim:
         finally:
             os.close(null)
 
+    def _take_over(self, connection: LineConnection, message: Message, reply: Reply) -> None:
+        """Be the shim of a container whose own was killed."""
+        if self._verb or self._init.state != CREATED:
+            raise ProtocolError(f"the container is {self._init.state}", "BAD_STATE")
+        runtime = protocol.group(message, "runtime")
+        spec = RuntimeSpec(protocol.text(runtime, "path"), protocol.text(runtime, "root"))
+        self._runtime = Runtime(self._loop, self._children, spec, self._spec.id, self._spec.run_dir)
+        self._cgroup = protocol.text(message, "cgroup")
+        mounts.enter()
+        self._entered = True
+        take_over(self._loop, self._init, message, lambda exit_: self._ended(self._init, exit_))
+        self._verb = "take_over"
+        reply({"held": self._init.held()})
+
     def _signal(self, connection: LineConnection, message: Message, reply: Reply) -> None:
-        process = self._target(message)
-        if not process.pid or process.exit is not None:
-            raise ProtocolError(f"process {process.target} is {process.state}", "BAD_STATE")
-        # Not reaped yet, so that the pid is still this process's.
-        os.kill(process.pid, protocol.number(message, "signal"))
+        self._target(message).signal(protocol.number(message, "signal"))
         reply({})
 
     def _resize(self, connection: LineConnection, message: Message, reply: Reply) -> None:
-        process = self._target(message)
-        rows, columns = protocol.number(message, "rows"), protocol.number(message, "columns")
-        if not process.tty or process.is_over():
-            raise ProtocolError(f"process {process.target} has no terminal", "BAD_STATE")
-        if not (0 <= rows < 65536 and 0 <= columns < 65536):
-            raise ProtocolError("rows and columns are 0 to 65535", "BAD_REQUEST")
-        process.resize(rows, columns)
+        self._target(message).resize(protocol.number(message, "rows"), protocol.number(message, "columns"))
         reply({})
 
     def _target(self, message: Message) -> Process:
@@ -342,12 +349,12 @@ class Shim:
 
     # Ends.
 
-    def _ended(self, process: Process, status: int, time_ns: int) -> None:
+    def _ended(self, process: Process, exit_: Exit) -> None:
         oom = False
-        if process is self._init or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == 9):
+        if process is self._init or exit_.signal == signal.SIGKILL:
             kills = cgroups.oom_kills(self._cgroup)
             oom, self._oom_seen = kills > (0 if process is self._init else self._oom_seen), kills
-        process.ended(record.from_status(status, oom, time_ns))
+        process.ended(exit_._replace(oom=oom))
         if process is self._init:
             self._end_waiting_execs()
         self._record(process)

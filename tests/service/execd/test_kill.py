@@ -19,7 +19,7 @@ from chassis.errors import PierError
 from chassis.ids import new_id
 from pier.exec.v1 import exec_pb2
 from tests.engine import wait_until
-from tests.service.execd.driver import ZYGOTE
+from tests.service.execd.driver import ZYGOTE, Control
 from tests.service.execd.service import OWNER, Execd
 
 CREATING, CREATED, RUNNING, EXITED = (
@@ -151,6 +151,45 @@ async def test_a_container_goes_on_without_its_shim_and_its_exit_is_never_zero_b
     await service.begin(container, "again")
     assert (await service.wait(container)).code == 7
     assert await service.fsck() == []
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipes", "terminal"])
+async def test_a_killed_shim_has_a_successor_and_no_line_is_missing(service: Execd, terminal: bool) -> None:
+    script = f"trap 'exit 7' TERM; {WRITER}"
+    container = await service.run("/bin/sh", "-c", script, terminal=terminal, stdin_open=terminal)
+    for _ in range(3):
+        count = len(await lines(service, container))
+        await until_more_than(service, container, count + 3)
+        pid = await kill_shim_of(service, container)
+        await until_more_than(service, container, len(await lines(service, container)) + 5)
+        assert (await service.get(container)).status.pid == pid
+        assert await service.output(container, "/bin/echo", "through") == b"through\n"
+    client = await service.attach(container, stdin=terminal)
+    assert await asyncio.to_thread(client.socket.recv, 100)
+    assert await service.fsck() == []
+    await service.kill()  # whose own copies go with it: the successor is a shim as any other
+    await service.start()
+    stopped = await service.call("StopContainer", exec_pb2.StopContainerRequest(id=container))
+    exit_ = stopped.container.status.exit
+    assert (exit_.code if exit_.HasField("code") else None) in ((7,) if os.uname().release >= "6.15" else (7, None))
+    numbers = await lines(service, container)
+    assert numbers == list(range(len(numbers)))
+    await service.begin(container, "2")
+    await service.remove(container)
+
+
+async def kill_shim_of(service: Execd, container: str) -> int:
+    """Kill the shim that holds the container now, its first one's successor or not; the pid of its process."""
+    found = await service.get(container)
+    answer = await service.call("OpenAttach", exec_pb2.OpenAttachRequest(id=container))
+    control = Control(Path(os.fsdecode(answer.socket_path)).with_name("shim.sock"))
+    shim = int(control.ask("describe")["pid"])
+    control.close()
+    os.kill(shim, signal.SIGKILL)
+    async with asyncio.timeout(20):
+        while os.path.exists(f"/proc/{shim}") and open_status(shim)["State"][0] != "Z":
+            await asyncio.sleep(0.01)
+    return found.status.pid
 
 
 async def test_stop_and_remove_work_without_a_shim(service: Execd) -> None:

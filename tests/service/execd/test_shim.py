@@ -257,6 +257,7 @@ def test_a_reconnecting_execd_learns_everything_and_loses_no_line(engine: Engine
     engine.zygote.wait()
     shim.reconnect()
     description = shim.control.ask("describe")
+    assert set(description["targets"]["init"].pop("held")) == {"1", "2"}
     assert description["targets"]["init"] == {
         "state": "running", "pid": pid, "started": description["targets"]["init"]["started"], "error": "", "exit": None,
         "clients": 1,

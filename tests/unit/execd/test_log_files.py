@@ -37,7 +37,7 @@ def text_of(line: bytes) -> str:
 STEPS = st.lists(st.sampled_from(["write", "write", "write", "read", "compress", "remember", "reopen"]), max_size=60)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
 @given(STEPS)
 def test_a_reader_gets_every_line_in_order_or_the_bytes_it_missed(tmp_path_factory, steps) -> None:
     path = tmp_path_factory.mktemp("log") / "json.log"
