@@ -147,7 +147,12 @@ class Execs:
     def ended(self, entry: Entry, exec_id: str, exit_: protocol.Exit) -> None:
         """A shim tells an end (Lives.on_exec_exit)."""
         if exec_id in self._execs:
-            self._operations.spawn("exec.end", lambda: self._record_end(entry, exec_id, exit_))
+            self._operations.spawn("exec.end", lambda: self._end_after_start(entry, exec_id, exit_))
+
+    async def _end_after_start(self, entry: Entry, exec_id: str, exit_: protocol.Exit) -> None:
+        """A process that ends at once is told to have started first."""
+        async with self._locks.setdefault(exec_id, asyncio.Lock()):
+            await self._record_end(entry, exec_id, exit_)
 
     async def adopt(self) -> None:
         """After a restart: what ran and is no longer known to any shim has ended, as its file tells or unseen."""

@@ -46,6 +46,7 @@ PLAIN = (
     Row("WorkingDir", "/made/here", "pwd", "/made/here"),
     Row("OpenStdin", True, "readlink /proc/self/fd/0 | cut -d: -f1", "pipe"),
     Row("Tty", False, "tty", "not a tty"),
+    Row("MacAddress", "02:42:00:00:00:77", "cat /sys/class/net/eth0/address", "02:42:00:00:00:77"),
     Row("HostConfig.Memory", 64 * MIB, CGROUP.format("memory/memory.limit_in_bytes"), str(64 * MIB)),
     Row("HostConfig.MemoryReservation", 32 * MIB, CGROUP.format("memory/memory.soft_limit_in_bytes"), str(32 * MIB)),
     Row("HostConfig.MemorySwap", 128 * MIB,

@@ -114,7 +114,7 @@ class LifeCycles(RuleBasedStateMachine):
 
     @rule(model=containers)
     def unpause(self, model: Model) -> None:
-        self.expect(self.call("POST", "/unpause", of=model), 204 if model.status == "paused" else 409, model)
+        self.expect(self.call("POST", "/unpause", of=model), 204 if model.status == "paused" else 500, model)
         if model.status == "paused":
             model.status = "running"
 

@@ -71,7 +71,9 @@ def info(
         "HttpsProxy": _proxy("HTTPS_PROXY"), "NoProxy": _proxy("NO_PROXY"), "Name": host.name, "Labels": [],
         "ExperimentalBuild": False, "ServerVersion": VERSION,
         "Runtimes": {
-            key.removeprefix(_RUNTIME): {"path": path} for key, path in execd.items() if key.startswith(_RUNTIME)
+            # Behind the path stands what its probe has found: Docker's clients want the path.
+            key.removeprefix(_RUNTIME): {"path": told.partition(",")[0]}
+            for key, told in execd.items() if key.startswith(_RUNTIME)
         },
         "DefaultRuntime": execd.get("default_runtime", ""),
         "Swarm": _no_swarm(), "LiveRestoreEnabled": True, "Isolation": "", "InitBinary": "",
