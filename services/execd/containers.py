@@ -176,23 +176,30 @@ class Containers:
                 f"You cannot remove a running container {entry.id}. Stop the container before attempting removal or "
                 "force remove", reason="RUNNING", field="force",
             )
-        if entry.is_running():
-            async with stage("remove.kill"):
-                await self._records.tell(entry, "remove.tell_kill", _killed(signal.SIGKILL))
-                await self._kill_for_good(entry)
-        async with entry.lock:
+        while True:
             if entry.is_running():
-                raise Conflict(f"container {entry.id[:12]} was started meanwhile", reason="RUNNING", field="id")
-            if entry.shim is not None:
-                async with stage("remove.shim"):
-                    await self._lives.release(entry, entry.shim)
-            if entry.state in _HANDLED:
-                return entry.container
+                async with stage("remove.kill"):
+                    await self._records.tell(entry, "remove.tell_kill", _killed(signal.SIGKILL))
+                    await self._kill_for_good(entry)
+            async with entry.lock:
+                if not entry.is_running():
+                    return await self._begin_remove(entry)
+                if not request.force:
+                    raise Conflict(f"container {entry.id[:12]} was started meanwhile", reason="RUNNING", field="id")
+                # Its restart policy had the lock first: what runs now is killed, and then nothing restarts it.
 
-            def edit(container: exec_pb2.Container) -> None:
-                container.status.state = REMOVING
+    async def _begin_remove(self, entry: Entry) -> exec_pb2.Container:
+        """The caller has the lock, and it does not run."""
+        if entry.shim is not None:
+            async with stage("remove.shim"):
+                await self._lives.release(entry, entry.shim)
+        if entry.state in _HANDLED:
+            return entry.container
 
-            return await self._records.change(entry, "remove.record_intent", edit)
+        def edit(container: exec_pb2.Container) -> None:
+            container.status.state = REMOVING
+
+        return await self._records.change(entry, "remove.record_intent", edit)
 
     async def finish_remove(self, request: exec_pb2.FinishRemoveRequest) -> None:
         """The record goes, then what it had on disk."""

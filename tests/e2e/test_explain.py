@@ -6,6 +6,7 @@ import os
 import random
 import socket
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.images import pack
 ADDS_UP = 0.95
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 OPERATIONS = int(os.environ.get("PIER_TEST_OPERATIONS", "20"))
+TRIES = 5
 KEPT = 3  # a create, a start, and one verb besides
 
 
@@ -42,10 +44,24 @@ def shares(roots):
 
 
 def test_what_containers_go_through_adds_up(engine):
-    """Of random verbs on some containers, all together: a loaded machine takes the processor away anywhere."""
+    """Of random verbs on some containers, all together. A loaded machine takes the processor away anywhere: then they
+    are tried again."""
     seed = random.randrange(1 << 30)
     print("seed", seed)
     dice = random.Random(seed)
+    roots: list[dict[str, Any]] = []
+
+    def adds_up():
+        roots[:] = live(engine, dice)
+        engine.remove_everything()
+        return part(roots) >= ADDS_UP
+
+    assert any(adds_up() for _ in range(TRIES)), sorted(shares(roots).items(), key=lambda item: item[1])
+    print(f"{len(roots)} operations: {part(roots):.4f}")
+
+
+def live(engine, dice):
+    """What some containers went through: a create, a start, and one of some verbs besides, for each."""
     roots = []
     for number in range(OPERATIONS // 4):
         name = f"adds{number}"
@@ -55,9 +71,12 @@ def test_what_containers_go_through_adds_up(engine):
             engine.docker(*verb, *target)
             name = target[-1]
         roots += wait_until(lambda n=name: found if len(found := traces(engine, "--all", n)) >= KEPT else None)
-    known, whole = sum(map(covered, roots)), sum(root["durationNs"] for root in roots)
-    print(f"{len(roots)} operations: {known / whole:.4f} of {whole / 1e6:.0f} ms")
-    assert known / whole >= ADDS_UP, sorted(shares(roots).items(), key=lambda item: item[1])
+    return roots
+
+
+def part(roots):
+    """Of their wall time, what their stages account for."""
+    return sum(map(covered, roots)) / sum(root["durationNs"] for root in roots)
 
 
 def test_a_start_spans_all_services_and_is_found_by_the_port_that_it_published(engine):
@@ -96,17 +115,20 @@ def test_a_refused_start_is_told_with_its_reason(engine):
 def test_a_pull_and_a_build_are_found_by_the_images_name(engine, registry, tmp_path):
     registry.push("explained", "1", pack(busybox_image()))
     image = f"{registry.host}/explained:1"
-    engine.ok("pull", image)
-    (pull,) = traces(engine, image)
-    assert services(pull) >= {"gateway", "imaged"}
     (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN echo built > /file\n")
-    engine.ok("build", "-t", "explained-build", str(tmp_path))
-    (build,) = traces(engine, "explained-build:latest")
-    assert services(build) >= {"gateway", "buildd", "imaged", "execd"}
-    for root in (pull, build):
-        assert covered(root) / root["durationNs"] >= ADDS_UP, engine.pier("explain", "--slowest", "5").stdout
-    engine.ok("rmi", image, "explained-build")
-    engine.ok("builder", "prune", "-f")
+
+    def adds_up():
+        """Both anew; nothing of them was there before."""
+        engine.ok("pull", image)
+        engine.ok("build", "-t", "explained-build", str(tmp_path))
+        pull, build = (traces(engine, name)[0] for name in (image, "explained-build:latest"))
+        assert services(pull) >= {"gateway", "imaged"}
+        assert services(build) >= {"gateway", "buildd", "imaged", "execd"}
+        engine.ok("rmi", image, "explained-build")
+        engine.ok("builder", "prune", "-f")
+        return min(part([pull]), part([build])) >= ADDS_UP
+
+    assert any(adds_up() for _ in range(TRIES)), engine.pier("explain", "--slowest", "5").stdout
 
 
 class Bars(HTMLParser):

@@ -123,6 +123,7 @@ def test_under_systemd_it_is_read_from_the_journal(tmp_path: Path, monkeypatch: 
     journal.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(silence, "_SYSTEMD", tmp_path)
+    monkeypatch.setattr(silence, "_JOURNAL_SECONDS", 30.0)
     own = instance(root=tmp_path, run=tmp_path)
     assert silence.last_words(own, "netd") == "it cannot run (LOCKED): another process holds it"
     assert silence.last_words(own, "execd") == ""
