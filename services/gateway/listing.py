@@ -21,6 +21,8 @@ __all__ = ["CONTAINERS", "containers", "image", "images", "networks", "seen_cont
 
 _PAGE: Final = 100
 _NETWORKS_PAGE: Final = 200
+_FIRST: Final = 2.0
+"""Seconds that the first list may take: it is all of them, and there is nothing yet to answer with in its place."""
 CONTAINERS: Final = "containers"
 """The projection's key of the list of all containers."""
 
@@ -49,7 +51,7 @@ async def networks(engine: Engine) -> list[network_pb2.Network]:
 
 async def seen_containers(engine: Engine) -> list[exec_pb2.Container]:
     """All containers, for a client to read."""
-    return await engine.projection.read(CONTAINERS, engine.containers.now)
+    return await engine.projection.read(CONTAINERS, engine.containers.now, _FIRST)
 
 
 async def uses(services: Services, deadline: float = CALL_TIMEOUT) -> list[image_pb2.ImageUse]:

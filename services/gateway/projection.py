@@ -14,17 +14,35 @@ from chassis.errors import DeadlineExceeded, Unavailable
 
 T = TypeVar("T")
 
-stale_since: ContextVar[float] = ContextVar("stale_since", default=0.0)
-"""Unix time of the oldest stale answer that the request being served has used; 0 for none."""
+
+class StaleSince:
+    """Unix time of the oldest stale answer that the request being served has used; 0 for none. Tasks that the request
+    began tell theirs as well."""
+
+    def __init__(self) -> None:
+        self._held: ContextVar[list[float] | None] = ContextVar("stale_since", default=None)
+
+    def set(self, when: float) -> None:
+        self._held.set([when])
+
+    def get(self) -> float:
+        held = self._held.get()
+        return held[0] if held else 0.0
+
+    def tell(self, when: float) -> None:
+        held = self._held.get()
+        if held is not None:
+            held[0] = min(held[0], when) if held[0] else when
+
+
+stale_since: Final = StaleSince()
 
 _KEEP: Final = 4096
-_UNKNOWN: Final = 2.0  # seconds
 
 
 def tell_stale(when: float) -> None:
     """The answer being made uses what was true at ``when``."""
-    known = stale_since.get()
-    stale_since.set(min(known, when) if known else when)
+    stale_since.tell(when)
 
 
 class Projection:
@@ -34,14 +52,14 @@ class Projection:
         self.deadline = deadline
         self._last: dict[str, tuple[float, Any]] = {}
 
-    async def read(self, key: str, ask: Callable[[float], Awaitable[T]]) -> T:
-        """``ask(deadline)``, or what it answered last under ``key``; the owner's refusals are passed on.
+    async def read(self, key: str, ask: Callable[[float], Awaitable[T]], patience: float = 0.0) -> T:
+        """``ask(deadline)``, or what it answered last under ``key``; the owner's refusals are passed on. ``patience``
+        is a longer deadline, in seconds, for where nothing is known yet.
 
         Unavailable where the owner does not answer and never has.
         """
         try:
-            # Where there is nothing else to answer with, an owner that is slow is waited for longer.
-            answer = await ask(self.deadline if key in self._last else max(self.deadline, _UNKNOWN))
+            answer = await ask(self.deadline if key in self._last else max(self.deadline, patience))
         except (Unavailable, DeadlineExceeded) as error:
             if key not in self._last:
                 raise Unavailable(error.message, reason=error.reason) from error

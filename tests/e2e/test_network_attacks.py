@@ -56,6 +56,13 @@ def listening():
     return found
 
 
+def test_67_the_api_is_on_no_tcp_port_unless_it_is_asked_for(engine):
+    for address, port in listening():
+        with socket.create_connection((address, port), timeout=10) as connection:
+            connection.sendall(b"GET /_ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert b"Api-Version" not in connection.recv(4096), f"{address}:{port} is the API"
+
+
 def test_67_from_a_container_no_port_of_the_engine_answers(engine):
     ports = listening()
     assert ports, "the metrics at least"
