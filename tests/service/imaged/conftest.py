@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import leaks
 from tests.service.imaged.served import Served, serving, shared
+
+# Those of gRPC and of event loops in this process come and go as gRPC likes.
+leaks.register_baseline(lambda: [
+    leaks.Kept("descriptors", rf"{os.getpid()} .*: anon_inode:\[event(fd|poll)\]")
+])
 
 
 @pytest.fixture

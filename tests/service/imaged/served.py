@@ -203,9 +203,21 @@ class Served:
             system_pb2_grpc.SystemServiceStub, "Fsck", system_pb2.FsckRequest(repair=repair))
         return [f"{one.reason} {one.subject}" for one in answer.findings]
 
+    async def idle(self) -> None:
+        """Until what its zygotes have forked has ended."""
+        async with asyncio.timeout(20):
+            while any(children(zygote) for zygote in children(self.pid)):
+                await asyncio.sleep(0.01)  # they are no children of ours, and nothing tells of their end
+
     def directories(self) -> dict[str, list[str]]:
         """What is on disk, by kind."""
         return {name: sorted(os.listdir(self.state / name)) for name in ("l", "s", "trash", "ingest", "blobs/sha256")}
+
+
+def children(pid: int) -> list[int]:
+    """The processes that ``pid`` has started and not yet taken the status of."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(each) for each in found]
 
 
 def owner(id_: str) -> types_pb2.Owner:
@@ -322,6 +334,7 @@ def shared(directory: Path, **settings: object) -> Iterator[Served]:
         await served.start(**settings)  # type: ignore[arg-type]
         await served.import_(bytes(1024))  # its zygote lives from here on
         await served.clear()
+        await served.idle()
         await served.disconnect()
 
     asyncio.run(start())

@@ -14,7 +14,7 @@ from deploy.busybox_image import docker_archive
 from pier.image.v1 import image_pb2 as pb
 from pier.image.v1 import image_pb2_grpc as rpc
 from tests.images import Entry, Image, layer, symlink
-from tests.service.imaged.served import NAMESPACE, Served, owner
+from tests.service.imaged.served import NAMESPACE, Served, children, owner
 from tests.traced import by_process, traced
 
 CALLS = "openat,openat2,open,execve,execveat,connect,mount,fsconfig,prctl"
@@ -32,11 +32,6 @@ def hostile() -> Image:
         Entry("etc/passwd", data=b"me:x:11:12::/:\n"), Entry("etc/group", data=b"us:x:13:me\n"),
         symlink("up", "../../../.."), Entry("data/file", data=b"x"),
     ])])
-
-
-def children(pid: int) -> list[int]:
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(each) for each in found]
 
 
 async def remove_volume(served: Served, name: str) -> None:

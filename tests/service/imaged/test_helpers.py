@@ -15,6 +15,7 @@ import pytest
 from chassis import programs
 from chassis.errors import Internal, NotFound
 from imaged.helpers.helpers import Helpers
+from tests.service.imaged.served import children
 
 
 @pytest.fixture
@@ -84,9 +85,3 @@ async def test_a_helper_that_is_killed_is_an_error_of_ours(helpers: Helpers, tmp
         os.kill(child, signal.SIGKILL)
         with pytest.raises(Internal, match="the program failed"):
             await programs.finished(helper, "hash")
-
-
-def children(pid: int) -> list[int]:
-    """Those that live: what has ended is the kernel's."""
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(each) for each in found]
