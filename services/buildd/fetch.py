@@ -20,7 +20,7 @@ import aiohttp
 
 from buildd.state import State
 from chassis.errors import DataLoss, InvalidArgument, NotFound, PierError, ResourceExhausted, Unavailable
-from chassis.proxies import proxy
+from chassis.proxies import proxy_of
 from chassis.stages import stage
 from chassis.tar import END, Entry, Writer
 from chassis.version import VERSION
@@ -82,18 +82,13 @@ async def fetch(state: State, stack: AsyncExitStack, url: str) -> Fetched:
                     timeout=limits, trust_env=False, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(),
                     headers={"User-Agent": f"pier/{VERSION}", "Accept-Encoding": "identity"},
                 ) as session,
-                session.get(url, max_redirects=10, proxy=_proxy(url)) as response,
+                session.get(url, max_redirects=10, proxy=proxy_of(url)) as response,
             ):
                 if response.status != 200:
                     raise _refused(url, response.status)
                 return await _kept(state, stack, url, response)
         except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
             raise Unavailable(f"{shown(url)}: {str(error) or type(error).__name__}", reason="FETCH_FAILED") from error
-
-
-def _proxy(url: str) -> str | None:
-    parts = urlsplit(url)
-    return proxy(parts.scheme, parts.hostname or "")
 
 
 def _refused(url: str, status: int) -> PierError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import urllib.request
+from urllib.parse import urlsplit
 
 
 def is_loopback(domain: str) -> bool:
@@ -22,3 +23,9 @@ def proxy(scheme: str, host: str) -> str | None:
     if is_loopback(host) or urllib.request.proxy_bypass_environment(host):  # type: ignore[attr-defined]
         return None
     return urllib.request.getproxies_environment().get(scheme)
+
+
+def proxy_of(url: str) -> str | None:
+    """The same for the host of a URL."""
+    parts = urlsplit(url)
+    return proxy(parts.scheme, parts.hostname or "")

@@ -118,7 +118,7 @@ def test_stats_tell_what_the_kernel_counts(engine, client):
     assert (row["Name"], row["PIDs"]) == ("eater", "1")
     assert row["MemUsage"].endswith("/ 64MiB")
     assert float(row["MemUsage"].split("MiB")[0]) > 15
-    assert 50 < float(row["CPUPerc"].rstrip("%")) < 100 * (os.cpu_count() or 1)
+    assert 5 < float(row["CPUPerc"].rstrip("%")) < 100 * (os.cpu_count() or 1)
     assert row["NetIO"].split(" / ")[0] != "0B"
 
 

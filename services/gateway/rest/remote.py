@@ -1,4 +1,4 @@
-"""What is at a URL, for an import. Nothing of this host's environment counts: no proxy, no netrc, no cookies."""
+"""What is at a URL, for an import. Of this host's environment its proxies count, no netrc and no cookies."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from chassis.errors import Internal, InvalidArgument, PierError
+from chassis.proxies import proxy_of
 from chassis.version import VERSION
 
 _PATIENCE: Final = 30.0
@@ -47,7 +48,7 @@ class Remote:
                     timeout=limits, trust_env=False, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(),
                     headers={"User-Agent": f"pier/{VERSION}", "Accept-Encoding": "identity"},
                 ) as session,
-                session.get(self.url, max_redirects=10) as response,
+                session.get(self.url, max_redirects=10, proxy=proxy_of(self.url)) as response,
             ):
                 if response.status >= 400:
                     raise self._failed(f" with status {response.status} {response.reason}")
