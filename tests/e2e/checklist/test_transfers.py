@@ -75,15 +75,12 @@ def test_line_22_a_registrys_port_slashes_dots_and_digests_in_a_path_name_an_ima
     ({}, base64.urlsafe_b64encode), ({"username": "", "password": ""}, base64.b64encode),
     ({"username": "a?~", "password": "b>~"}, base64.urlsafe_b64encode), ({"username": "a?~"}, base64.b64encode),
 ])
-@pytest.mark.parametrize("padded", [True, False])
-def test_line_23_credentials_are_read_in_both_alphabets_with_and_without_padding(
-    wire, registry, document, encode, padded
-):
+def test_line_23_credentials_are_read_in_both_alphabets_with_and_without_padding(wire, registry, document, encode):
     registry.push("open", "1", images.pack(images.busybox()))
     text = encode(json.dumps(document).encode()).decode()
-    answer = wire.call("POST", f"/images/create?fromImage={registry.host}/open&tag=1",
-                       X_Registry_Auth=text if padded else text.rstrip("="))
-    assert (answer.status, "error" in answer.objects[-1]) == (200, False)
+    for header in (text, text.rstrip("=")):
+        answer = wire.call("POST", f"/images/create?fromImage={registry.host}/open&tag=1", X_Registry_Auth=header)
+        assert (answer.status, "error" in answer.objects[-1]) == (200, False)
     assert wire.call("DELETE", f"/images/{registry.host}/open:1").status == 200
 
 

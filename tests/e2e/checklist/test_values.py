@@ -176,12 +176,10 @@ def test_line_15_stats_are_two_samples_nanoseconds_and_zeros_where_nothing_runs(
     assert (still["id"], still["cpu_stats"]["cpu_usage"]["total_usage"], still["memory_stats"]) == (id_, 0, {})
 
 
-@pytest.mark.parametrize("word, kept", [("1", True), ("true", True), ("True", True), ("yes", True), ("0", False),
-                                        ("false", False), ("False", False), ("no", False), ("none", False),
-                                        ("", False)])
-def test_line_27_words_for_yes_and_no_are_read_as_docker_reads_them(wire, word, kept):
+def test_line_27_words_for_yes_and_no_are_read_as_docker_reads_them(wire):
     wire.create(Cmd=["true"])
-    assert len(wire.get(f"/containers/json?all={word}")) == int(kept)
+    words = {"1": 1, "true": 1, "True": 1, "yes": 1, "0": 0, "false": 0, "False": 0, "no": 0, "none": 0, "": 0}
+    assert {word: len(wire.get(f"/containers/json?all={word}")) for word in words} == words
 
 
 def test_line_27_keys_of_json_count_in_any_case_and_of_a_repeated_query_each_counts(wire):
