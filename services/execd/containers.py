@@ -190,9 +190,11 @@ class Containers:
 
     async def _begin_remove(self, entry: Entry) -> exec_pb2.Container:
         """The caller has the lock, and it does not run."""
-        if entry.shim is not None:
-            async with stage("remove.shim"):
+        async with stage("remove.shim"):
+            if entry.shim is not None:
                 await self._lives.release(entry, entry.shim)
+            else:
+                await self._lives.end_unwatched(entry)
         if entry.state in _HANDLED:
             return entry.container
 

@@ -64,6 +64,11 @@ class Lives:
         incarnation = entry.container.status.incarnation + 1
         return await self.shim_for(entry, incarnation, step)
 
+    async def shim_to_attach(self, entry: Entry) -> ShimLink | None:
+        """Of the life that runs, else of the next; None where it runs without one."""
+        async with entry.lock:
+            return entry.shim if entry.is_running() else await self.shim_for_next(entry, "attach.shim_fork")
+
     async def shim_for(self, entry: Entry, incarnation: int, step: str) -> ShimLink:
         if entry.shim is not None and entry.shim.incarnation == incarnation and not entry.shim.released:
             return entry.shim
@@ -257,6 +262,16 @@ class Lives:
         self._places.make_home(entry.id)
         await self._zygote.fork(link, self._shim_spec(entry, incarnation))
         await self.release(entry, link)
+
+    async def end_unwatched(self, entry: Entry) -> None:
+        """Let go of a shim whose fork was answered too late: it is there, and nobody is connected. The caller holds
+        the lock, and the container does not run."""
+        incarnation = entry.container.status.incarnation
+        for number in (incarnation, incarnation + 1):
+            run_dir = self._places.run_dir(entry.id, number)
+            if await self._pool.run(is_alive, run_dir):
+                await self.end_stray(run_dir)
+                await self._pool.run(self._places.remove_run_dir, run_dir)
 
     async def end_stray(self, run_dir: Path) -> None:
         """Kill and release what a shim that no record has may hold."""

@@ -289,10 +289,8 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
             if entry.state == PAUSED:
                 raise Conflict(f"container {request.id} is paused, unpause the container before attach",
                                reason="PAUSED", field="id")
-            async with entry.lock:
-                link_ = entry.shim if entry.is_running() else await self._lives.shim_for_next(
-                    entry, "attach.shim_fork"
-                )
+            # A caller that leaves in the middle of a fork would leave a shim behind that nobody knows.
+            link_ = await self._operations.run(f"attach:{entry.id}", b"", lambda: self._lives.shim_to_attach(entry))
             if link_ is None:
                 raise Conflict(f"container {entry.id[:12]} runs without its shim: it cannot be attached to",
                                reason="SHIM_GONE", field="id")
