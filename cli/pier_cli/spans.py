@@ -65,6 +65,19 @@ def _rows(span: Span, whole: int, prefix: str, branch: str, follow: str) -> Iter
         yield from _rows(child, whole, prefix + follow, "└─ " if last else "├─ ", "   " if last else "│  ")
 
 
+def story(roots: list[Span]) -> str:
+    """A line on how often a container was started again by its policy since its start by hand, and after what; "" for
+    never. ``roots`` are its own, the newest first."""
+    for root in roots:
+        about = root.get("facts") or {}
+        if "restarts" in about:
+            times = "once" if about["restarts"] == "1" else f"{about['restarts']} times"
+            return f"restarted {times}, last {about['after']}\n"
+        if root["name"] in ("start", "restart"):
+            break
+    return ""
+
+
 def tree(root: Span) -> str:
     """The spans of one operation as indented lines, and how much of the wall time its stages account for."""
     whole = root["durationNs"]

@@ -40,7 +40,8 @@ class Restarts:
 
     async def _again(self, entry: Entry, incarnation: int, pause: float) -> None:
         await asyncio.sleep(pause)
-        with trace("restart by policy", container=entry.id, waited=f"{pause:g}s") as root:
+        with trace("restart by policy", container=entry.id, waited=f"{pause:g}s", after=why(entry.container),
+                   restarts=str(entry.container.status.restart_count + 1)) as root:
             async with entry.lock:
                 if entry.removed or entry.state != RESTARTING or entry.container.status.incarnation != incarnation:
                     return
@@ -55,3 +56,14 @@ class Restarts:
                     if entry.state == RESTARTING:  # it was refused before it was begun: nothing else tries again
                         self.schedule(entry)
         await self._traces.keep_own(entry.id, root)
+
+
+def why(container: exec_pb2.Container) -> str:
+    """How its last life ended, for people: "exit 137 by the OOM killer at 512 MiB"."""
+    exit_, memory = container.status.exit, container.spec.resources.memory
+    if not exit_.HasField("code"):
+        return "an end that nobody saw"
+    told = f"exit {exit_.code}"
+    if exit_.oom_killed:
+        return f"{told} by the OOM killer" + (f" at {memory / (1 << 20):.4g} MiB" if memory else "")
+    return f"{told} by signal {exit_.signal}" if exit_.signal else told

@@ -93,6 +93,14 @@ def test_a_life_by_the_restart_policy_is_told(engine):
     root = kept(engine, "again", "restart by policy")
     assert root["facts"]["waited"].endswith("s")
     assert services(root) >= {"execd"}
+    assert engine.pier("explain", "again").stdout.startswith("restarted once, last exit 3\n")
+
+
+def test_a_restart_after_the_oom_killer_says_so_and_at_what_limit(engine):
+    engine.ok("run", "-d", "--name", "eats", "--restart", "on-failure:1", "-m", "16m", *sh("tail /dev/zero"))
+    kept(engine, "eats", "restart by policy")
+    told = engine.pier("explain", "eats").stdout.splitlines()
+    assert told[0] == "restarted once, last exit 137 by the OOM killer at 16 MiB"
 
 
 def test_a_change_of_health_is_told(engine):

@@ -32,6 +32,7 @@ def _run(context: Context, options: Options, arguments: list[str]) -> int:
         raise Failure("conflicting options: --html and --json")
     title = " ".join(arguments) or f"the slowest {options.number('slowest')}"
     traces = _slowest(context, options) if options.given("slowest") else _about(context, arguments)
+    story = spans.story(traces)
     if not (options.flag("all") or options.given("slowest")):
         traces = traces[:1]
     if options.flag("json"):
@@ -46,7 +47,7 @@ def _run(context: Context, options: Options, arguments: list[str]) -> int:
     elif options.given("slowest"):
         show(spans.overview(traces))
     else:
-        show("\n".join(map(spans.tree, traces)))
+        show(story + "\n".join(map(spans.tree, traces)))
     return 0
 
 
