@@ -167,6 +167,6 @@ def test_what_the_endpoint_does_not_have_is_refused_by_name(builder):
     assert post("/v1.45/build?buildargs=[")[0] == 400
     assert post("/v1.45/build?t=a@sha256:" + "0" * 64)[0] == 400
     assert post("/v1.45/build?memory=x")[0] == 400
-    assert post("/v1.45/session")[0] == 404
+    assert post("/v1.45/session")[0] == 501
     headers = {"X-Registry-Config": base64.urlsafe_b64encode(b"nonsense").decode()}
     assert post("/v1.45/build", **headers) == (500, "Cannot locate specified Dockerfile: Dockerfile")

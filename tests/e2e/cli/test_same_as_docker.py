@@ -192,10 +192,12 @@ def test_one_thing_looks_the_same_to_both(clients: Clients, names: list[str], li
     clients.ok("create", "--name", "e2esame", *labels, "-e", "E=é", "busybox", "sh", "-c", "echo 'a b'")
     words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", line)]
     docker, pier = clients.run("docker", words), clients.run("pier", words)
-    assert (masked_ages(pier.stdout), pier.returncode) == (masked_ages(docker.stdout), docker.returncode)
+    assert (masked(pier.stdout), pier.returncode) == (masked(docker.stdout), docker.returncode)
 
 
-def masked_ages(text: str) -> str:
+def masked(text: str) -> str:
+    """Without ages, and what is answered by API 1.41 alone, which a docker of that time speaks."""
+    text = re.sub(r',\n *"KernelMemory(TCP)?": 0', "", text)
     text = re.sub(r"Less than a second ago|\d+ (second|minute)s? ago|About a minute ago", "<AGO>", text)
     return re.sub(r" {2,}", "  ", text)
 
