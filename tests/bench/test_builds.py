@@ -10,8 +10,6 @@ import time
 
 import pytest
 
-from tests.e2e.beside import dockerd
-
 pytestmark = pytest.mark.bench
 
 ROUNDS = int(os.environ.get("PIER_BENCH_ROUNDS", "3"))
@@ -28,14 +26,6 @@ WORKDIR /w
 RUN echo 3 > 3
 CMD sh
 """
-
-
-@pytest.fixture(scope="module")
-def engines(engine, tmp_path_factory):
-    if reason := dockerd.missing():
-        pytest.skip(reason)
-    with dockerd.running(tmp_path_factory.mktemp("dockerd"), storage="overlay2") as docker:
-        yield {"pier": engine, "docker": docker}
 
 
 def build(engine, context, *arguments):
