@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
-import secrets
+import itertools
 import socket
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from chassis.errors import Unauthenticated
@@ -62,6 +63,7 @@ class Callers:
     """Callers of a gRPC server by the address of its peer, as grpc spells it."""
 
     known: dict[str, Caller] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def of(self, peer: str) -> Caller | None:
         """None for a connection that came to the server's own socket, whose clients have no address. Unauthenticated
@@ -73,12 +75,14 @@ class Callers:
         return who
 
     @contextmanager
-    def serving(self, connection: socket.socket, who: Caller) -> Iterator[None]:
-        """While the block lasts ``who`` is behind ``connection``, a unix socket of ours that is not connected yet. The
-        address that it gets is never used again."""
-        name = f"pier-{secrets.token_hex(16)}"
-        connection.bind(f"\0{name}")
-        peer = f"unix-abstract:{name}"
+    def serving(self, connection: socket.socket, who: Caller, server: Path) -> Iterator[None]:
+        """While the block lasts ``who`` is behind ``connection``, a unix socket of ours that is not connected yet. Its
+        address is a path beside the socket ``server``, where nothing is left, and is never used again."""
+        name = server.with_name(f".{server.stem}.{next(self._numbers):x}")
+        name.unlink(missing_ok=True)  # an earlier life may have been killed between the next two lines
+        connection.bind(str(name))
+        name.unlink()
+        peer = f"unix:{name}"
         self.known[peer] = who
         try:
             yield

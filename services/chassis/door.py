@@ -149,7 +149,7 @@ def to_grpc(path: Path, callers: Callers) -> Adopt:
         inner = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         connection.setblocking(False)
         inner.setblocking(False)
-        with connection, inner, callers.serving(inner, who):
+        with connection, inner, callers.serving(inner, who, path):
             await loop.sock_connect(inner, str(path))
             async with asyncio.TaskGroup() as group:
                 group.create_task(_copy(loop, connection, inner))
