@@ -267,11 +267,10 @@ class Lives:
         """Let go of a shim whose fork was answered too late: it is there, and nobody is connected. The caller holds
         the lock, and the container does not run."""
         incarnation = entry.container.status.incarnation
-        for number in (incarnation, incarnation + 1):
-            run_dir = self._places.run_dir(entry.id, number)
-            if await self._pool.run(is_alive, run_dir):
-                await self.end_stray(run_dir)
-                await self._pool.run(self._places.remove_run_dir, run_dir)
+        run_dirs = [self._places.run_dir(entry.id, number) for number in (incarnation, incarnation + 1)]
+        for run_dir in await self._pool.run(lambda: [each for each in run_dirs if is_alive(each)]):
+            await self.end_stray(run_dir)
+            await self._pool.run(self._places.remove_run_dir, run_dir)
 
     async def end_stray(self, run_dir: Path) -> None:
         """Kill and release what a shim that no record has may hold."""
