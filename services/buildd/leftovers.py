@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Final
 
 from buildd import git, records, running, secret_files, snapshots, steps
 from buildd.state import State
 from chassis.errors import NotFound, PierError
 from chassis.logs import logger
-from coordinator.listing import containers, sandboxes
+from coordinator.listing import containers, pages, sandboxes
 from coordinator.start import drop_sandbox
 from pier.image.v1 import image_pb2
 from pier.system.v1 import system_pb2
@@ -60,17 +61,10 @@ async def strays(state: State) -> list[str]:
     return [each.key async for each in _snapshots(state) if each.key not in known]
 
 
-async def _snapshots(state: State) -> AsyncIterator[image_pb2.Snapshot]:
-    token = ""
-    while True:
-        page: image_pb2.ListSnapshotsResponse = await state.services.imaged.call(
-            state.services.snapshots.ListSnapshots,
-            image_pb2.ListSnapshotsRequest(manager=state.services.manager, page_token=token))
-        for each in page.snapshots:
-            yield each
-        token = page.next_page_token
-        if not token:
-            return
+def _snapshots(state: State) -> AsyncIterator[image_pb2.Snapshot]:
+    """This manager's, in every namespace."""
+    call = partial(state.services.imaged.call, state.services.snapshots.ListSnapshots)
+    return pages(call, image_pb2.ListSnapshotsRequest, "snapshots", manager=state.services.manager)
 
 
 async def check(state: State, *, repair: bool) -> list[system_pb2.Finding]:

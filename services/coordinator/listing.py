@@ -20,16 +20,8 @@ def containers(services: Services) -> AsyncIterator[exec_pb2.Container]:
 
 async def everyones_containers(services: Services, deadline: float = CALL_TIMEOUT) -> list[exec_pb2.Container]:
     """All containers of the namespace, whoever manages them. ``deadline`` in seconds, for each page."""
-    found: list[exec_pb2.Container] = []
-    token = ""
-    while True:
-        page: exec_pb2.ListContainersResponse = await services.execd.call(
-            services.containers.ListContainers,
-            exec_pb2.ListContainersRequest(namespace=NAMESPACE, page_token=token), deadline)
-        found += page.containers
-        token = page.next_page_token
-        if not token:
-            return found
+    call = partial(services.execd.call, services.containers.ListContainers, timeout=deadline)
+    return [each async for each in pages(call, exec_pb2.ListContainersRequest, "containers", namespace=NAMESPACE)]
 
 
 def sandboxes(services: Services) -> AsyncIterator[network_pb2.Sandbox]:
@@ -42,13 +34,20 @@ def snapshots(services: Services) -> AsyncIterator[image_pb2.Snapshot]:
     return _listed(services, services.namespace, call, image_pb2.ListSnapshotsRequest, "snapshots")
 
 
-async def _listed(
+def _listed(
     services: Services, namespace: str, call: Callable[[Any], Awaitable[Any]], request: Callable[..., Any], field: str
 ) -> AsyncIterator[Any]:
-    """Page after page, this manager's things: what ``field`` of the answers to ``call`` holds."""
+    """This manager's things."""
+    return pages(call, request, field, manager=services.manager, namespace=namespace)
+
+
+async def pages(
+    call: Callable[[Any], Awaitable[Any]], request: Callable[..., Any], field: str, **filters: Any
+) -> AsyncIterator[Any]:
+    """Page after page, what ``field`` of the answers to ``call`` holds. ``filters`` are fields of each ``request``."""
     token = ""
     while True:
-        page = await call(request(manager=services.manager, namespace=namespace, page_token=token))
+        page = await call(request(page_token=token, **filters))
         for each in getattr(page, field):
             yield each
         token = page.next_page_token

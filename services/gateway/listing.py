@@ -6,11 +6,13 @@ upon asks the owner itself.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from chassis.client import CALL_TIMEOUT
 from coordinator.coordinator import is_alive
 from coordinator.listing import everyones_containers as containers
+from coordinator.listing import pages
 from coordinator.services import NAMESPACE, Services
 from gateway.engine import Engine
 from pier.exec.v1 import exec_pb2
@@ -65,28 +67,12 @@ async def uses(services: Services, deadline: float = CALL_TIMEOUT) -> list[image
 
 
 async def _images(services: Services, deadline: float) -> list[image_pb2.Image]:
-    found: list[image_pb2.Image] = []
-    token = ""
-    while True:
-        page: image_pb2.ListImagesResponse = await services.imaged.call(
-            services.images.ListImages,
-            image_pb2.ListImagesRequest(namespace=NAMESPACE, page_size=_PAGE, page_token=token),
-            deadline,
-        )
-        found += page.images
-        token = page.next_page_token
-        if not token:
-            return found
+    call = partial(services.imaged.call, services.images.ListImages, timeout=deadline)
+    asked = pages(call, image_pb2.ListImagesRequest, "images", namespace=NAMESPACE, page_size=_PAGE)
+    return [each async for each in asked]
 
 
 async def _networks(services: Services, deadline: float) -> list[network_pb2.Network]:
-    found: list[network_pb2.Network] = []
-    token = ""
-    while True:
-        page: network_pb2.ListNetworksResponse = await services.netd.call(
-            services.networks.ListNetworks,
-            network_pb2.ListNetworksRequest(namespace=NAMESPACE, page_size=_NETWORKS_PAGE, page_token=token), deadline)
-        found += page.networks
-        token = page.next_page_token
-        if not token:
-            return sorted(found, key=lambda network: network.name)
+    call = partial(services.netd.call, services.networks.ListNetworks, timeout=deadline)
+    asked = pages(call, network_pb2.ListNetworksRequest, "networks", namespace=NAMESPACE, page_size=_NETWORKS_PAGE)
+    return sorted([each async for each in asked], key=lambda network: network.name)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from chassis.client import CALL_TIMEOUT
 from chassis.errors import Conflict, InvalidArgument, Unavailable
+from coordinator.listing import pages
 from coordinator.services import NAMESPACE, Services
 from gateway.engine import Engine
 from gateway.listing import CONTAINERS
@@ -74,12 +77,5 @@ async def get_volume(services: Services, name: str, deadline: float = CALL_TIMEO
 
 
 async def _volumes(services: Services, deadline: float) -> list[image_pb2.Volume]:
-    found: list[image_pb2.Volume] = []
-    token = ""
-    while True:
-        page: image_pb2.ListVolumesResponse = await services.imaged.call(
-            services.volumes.ListVolumes, image_pb2.ListVolumesRequest(namespace=NAMESPACE, page_token=token), deadline)
-        found += page.volumes
-        token = page.next_page_token
-        if not token:
-            return found
+    call = partial(services.imaged.call, services.volumes.ListVolumes, timeout=deadline)
+    return [each async for each in pages(call, image_pb2.ListVolumesRequest, "volumes", namespace=NAMESPACE)]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
 
 from chassis.client import READ_TIMEOUT
 from chassis.events import timestamp
+from coordinator.listing import pages
 from gateway.engine import Engine
 from gateway.rest import image_filters, wire
 from gateway.rest.call import Call
@@ -52,15 +54,8 @@ async def prune(call: Call) -> web.StreamResponse:
 
 
 async def _records(engine: Engine, deadline: float) -> list[pb.Record]:
-    found: list[pb.Record] = []
-    token = ""
-    while True:
-        page: pb.ListRecordsResponse = await engine.buildd.call(
-            engine.builds.ListRecords, pb.ListRecordsRequest(page_token=token), max(deadline, READ_TIMEOUT))
-        found += page.records
-        token = page.next_page_token
-        if not token:
-            return found
+    call = partial(engine.buildd.call, engine.builds.ListRecords, timeout=max(deadline, READ_TIMEOUT))
+    return [each async for each in pages(call, pb.ListRecordsRequest, "records")]
 
 
 def _row(record: pb.Record) -> dict[str, Any]:

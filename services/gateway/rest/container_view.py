@@ -5,11 +5,13 @@ from __future__ import annotations
 import posixpath
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from google.protobuf import wrappers_pb2
 
 from chassis.errors import InvalidArgument, NotFound, PierError
+from coordinator.listing import pages
 from coordinator.names import names_of
 from coordinator.plans import plan_of
 from gateway import listing
@@ -115,17 +117,9 @@ async def sandboxes(call: Call) -> dict[str, network_pb2.Sandbox]:
     services = call.engine.services
 
     async def ask(deadline: float) -> dict[str, network_pb2.Sandbox]:
-        found: dict[str, network_pb2.Sandbox] = {}
-        token = ""
-        while True:
-            page: network_pb2.ListSandboxesResponse = await services.netd.call(
-                services.networks.ListSandboxes,
-                network_pb2.ListSandboxesRequest(manager=services.manager, page_token=token), timeout=deadline,
-            )
-            found |= {sandbox.id: sandbox for sandbox in page.sandboxes}
-            token = page.next_page_token
-            if not token:
-                return found
+        asked = pages(partial(services.netd.call, services.networks.ListSandboxes, timeout=deadline),
+                      network_pb2.ListSandboxesRequest, "sandboxes", manager=services.manager)
+        return {sandbox.id: sandbox async for sandbox in asked}
 
     try:
         return await call.engine.projection.read("sandboxes", ask)
