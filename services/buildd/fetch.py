@@ -20,10 +20,9 @@ import aiohttp
 
 from buildd.state import State
 from chassis.errors import DataLoss, InvalidArgument, NotFound, PierError, ResourceExhausted, Unavailable
-from chassis.proxies import proxy_of
+from chassis.fetching import opened
 from chassis.stages import stage
 from chassis.tar import END, Entry, Writer
-from chassis.version import VERSION
 
 _PIECE: Final = 256 << 10
 _CHECKSUM: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -73,17 +72,9 @@ async def remote(state: State, stack: AsyncExitStack, url: str, checksum: str) -
 
 async def fetch(state: State, stack: AsyncExitStack, url: str) -> Fetched:
     """The file at ``url``. NotFound, Unavailable, ResourceExhausted (TOO_LARGE)."""
-    patience = state.settings.fetch_timeout
-    limits = aiohttp.ClientTimeout(total=None, sock_connect=patience, sock_read=patience)
     async with stage("build.fetch", url=shown(url)):
         try:
-            async with (
-                aiohttp.ClientSession(
-                    timeout=limits, trust_env=False, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(),
-                    headers={"User-Agent": f"pier/{VERSION}", "Accept-Encoding": "identity"},
-                ) as session,
-                session.get(url, max_redirects=10, proxy=proxy_of(url)) as response,
-            ):
+            async with opened(url, state.settings.fetch_timeout) as response:
                 if response.status != 200:
                     raise _refused(url, response.status)
                 return await _kept(state, stack, url, response)

@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from chassis.errors import Internal, InvalidArgument, PierError
-from chassis.proxies import proxy_of
-from chassis.version import VERSION
+from chassis.fetching import opened
 
 _PATIENCE: Final = 30.0
 """Seconds for a connection, and between two pieces."""
@@ -41,15 +40,8 @@ class Remote:
 
     async def pieces(self) -> AsyncGenerator[bytes]:
         """Its bytes. Internal (FETCH_FAILED), as Docker's status is, where they cannot be had."""
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=_PATIENCE, sock_read=_PATIENCE)
         try:
-            async with (
-                aiohttp.ClientSession(
-                    timeout=limits, trust_env=False, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(),
-                    headers={"User-Agent": f"pier/{VERSION}", "Accept-Encoding": "identity"},
-                ) as session,
-                session.get(self.url, max_redirects=10, proxy=proxy_of(self.url)) as response,
-            ):
+            async with opened(self.url, _PATIENCE) as response:
                 if response.status >= 400:
                     raise self._failed(f" with status {response.status} {response.reason}")
                 async for piece in response.content.iter_chunked(_PIECE):
