@@ -9,6 +9,7 @@ the last four are kept.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Mapping
@@ -59,7 +60,9 @@ class Audit:
         """The file's size with it."""
         fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, line)
+            if (written := os.write(fd, line)) != len(line):
+                os.ftruncate(fd, os.fstat(fd).st_size - written)  # the next line begins a line
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return os.fstat(fd).st_size
         finally:
             os.close(fd)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY
 
 from chassis import context
 from chassis.audit import Audit
@@ -39,6 +43,20 @@ def test_a_long_log_is_continued_in_another_file_and_the_oldest_go(tmp_path: Pat
 
 def test_a_line_that_cannot_be_written_does_not_fail_the_call(tmp_path: Path) -> None:
     Audit(tmp_path / "nowhere" / "audit.log").tell(Caller(), "x", "y", "OK", 0)
+
+
+def test_half_a_line_counts_as_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost() -> float:
+        return REGISTRY.get_sample_value("pier_audit_lines_lost_total") or 0.0
+
+    before, write = lost(), os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:10]))
+    audit = Audit(tmp_path / "audit.log")
+    audit.tell(Caller(uid=0, pid=1), "half", "", "OK", 0.1)
+    monkeypatch.setattr(os, "write", write)
+    audit.tell(Caller(uid=0, pid=1), "whole", "", "OK", 0.1)
+    assert lost() == before + 1
+    assert [json.loads(line)["call"] for line in (tmp_path / "audit.log").read_text().splitlines()] == ["whole"]
 
 
 def test_text_of_a_client_stays_in_its_line(tmp_path: Path) -> None:
