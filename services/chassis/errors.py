@@ -152,3 +152,8 @@ def from_grpc(
         if cls.grpc_code == code:
             return cls(message, reason=reason, field=field, expected=expected, facts=facts)
     return Internal(message, reason=reason, field=field, expected=expected, facts=facts)
+
+
+def system_words(error: OSError) -> str:
+    """What the system says of ``error``, in lower case as Docker prints it: its command looks for the words."""
+    return (error.strerror or str(error)).lower()

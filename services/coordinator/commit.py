@@ -19,10 +19,11 @@ from pier.exec.v1 import exec_pb2
 from pier.image.v1 import image_pb2
 
 MOUNT_POINTS: Final = (
-    b"/dev", b"/dev/console", b"/dev/mqueue", b"/dev/pts", b"/dev/shm", b"/etc/hostname", b"/etc/hosts",
+    b"/.dockerenv", b"/dev", b"/dev/console", b"/dev/mqueue", b"/dev/pts", b"/dev/shm", b"/etc/hostname", b"/etc/hosts",
     b"/etc/resolv.conf", b"/proc", b"/sbin/docker-init", b"/sys",
 )
-"""What a start makes in a root file system where the image has none, to mount the engine's own things on."""
+"""What a start makes in a root file system where the image has none: its mark, and what the engine's own things are
+mounted on."""
 _FROZEN: Final = "pier.engine.v1.frozen"
 """Extension key of a BoolValue: it was paused by a commit, not by anybody's wish."""
 _TIMEOUT: Final = 3600.0

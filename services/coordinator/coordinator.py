@@ -76,11 +76,17 @@ class Coordinator:
                 return await start(self.services, container)
             except PierError:
                 if container.spec.auto_remove and not is_alive(container):
-                    # Who waits for its removal waits for this one: it never runs.
-                    self.operations.spawn(f"settle:{id_}", lambda: self.remove(id_, force=True))
+                    await self._remove_unstarted(id_)
                 raise
 
         return await self._run("start", id_, work)
+
+    async def _remove_unstarted(self, id_: str) -> None:
+        """Before its start's failure is told: who waits for its removal waits for this one, for it never runs."""
+        try:
+            await remove(self.services, id_, force=True, with_volumes=True)
+        except PierError:
+            self.operations.spawn(f"settle:{id_}", lambda: self.remove(id_, force=True))
 
     async def stop(self, id_: str, *, seconds: int | None = None, signal: str = "") -> None:
         """Stop it and release its network. NotModified where it does not run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Final
 
 from chassis.errors import Conflict, NotFound, NotModified, PierError
 from chassis.stages import stage
@@ -20,6 +21,8 @@ from pier.network.v1 import network_pb2
 
 START_TIMEOUT = 60.0
 """Seconds for one start: a runtime on a loaded machine takes its time."""
+MARK: Final = b"/.dockerenv"
+"""What Docker puts into each root file system, and programs look for."""
 
 _RUNNING = (exec_pb2.CONTAINER_STATE_RUNNING, exec_pb2.CONTAINER_STATE_RESTARTING)
 
@@ -31,7 +34,7 @@ async def start(services: Services, container: exec_pb2.Container) -> exec_pb2.C
     if container.status.state == exec_pb2.CONTAINER_STATE_PAUSED:
         raise Conflict("cannot start a paused container, try unpause instead", reason="PAUSED")
     plan = plan_of(container)
-    request = exec_pb2.StartContainerRequest(id=container.id, operation_id=secrets.token_hex(8))
+    request = exec_pb2.StartContainerRequest(id=container.id, operation_id=secrets.token_hex(8), marks=[MARK])
     linking: Sequence[str] = ()
     async with Saga("start", services.unsettled) as saga:
         try:

@@ -31,6 +31,7 @@ from execd.updates import Updates
 from execd.usage import Usage
 from pier.exec.v1 import exec_pb2, exec_pb2_grpc
 
+_MARKS: Final = 8
 _STATS_SECONDS: Final = 1.0
 
 
@@ -104,6 +105,9 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
     ) -> exec_pb2.StartContainerResponse:
         if not request.operation_id:
             raise InvalidArgument("a start needs an operation_id", reason="BAD_FIELD", field="operation_id")
+        if len(request.marks) > _MARKS or not all(mark.strip(b"/") and b"\0" not in mark for mark in request.marks):
+            raise InvalidArgument("marks are paths of files", reason="BAD_FIELD", field="marks",
+                                  expected=f"at most {_MARKS} absolute paths")
         self._cgroup_lock.warm()
         work = self._starts.start
         key = f"start:{request.id}:{request.operation_id}"

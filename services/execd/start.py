@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from chassis import store
@@ -146,7 +146,7 @@ class Starts:
                 (*request.namespaces, *joined.namespaces), self._init,
                 str(link.run_dir / "binds" / _SHM) if joined.shm else "", tuple(request.env),
             )
-            await self._pool.run(_write_document, link, spec, place, caps, filter_)
+            await self._pool.run(_write_document, link, spec, place, caps, filter_, request.marks)
         if spec.resources.cpu_rt_runtime:
             async with stage("start.realtime"):
                 await self._pool.run(realtime.reserve, place.cgroup, spec.resources.cpu_rt_period,
@@ -303,9 +303,10 @@ def _shm_of(joined: joins.Joined) -> list[dict[str, Any]]:
 
 
 def _write_document(
-    link: ShimLink, spec: exec_pb2.ContainerSpec, place: config.Place, caps: frozenset[str], filter_: config.Filter
+    link: ShimLink, spec: exec_pb2.ContainerSpec, place: config.Place, caps: frozenset[str], filter_: config.Filter,
+    marks: Sequence[bytes],
 ) -> None:
-    """config.json, with the user's numbers out of the mounted root file system; makes the working directory."""
+    """config.json, with the user's numbers out of the mounted root file system; makes working directory and marks."""
     with Rootfs.of(link.pid, os.fsencode(link.rootfs)) as rootfs:
         for name in (b"dev", b"proc", b"sys"):
             rootfs.refuse_link(name)
@@ -316,6 +317,8 @@ def _write_document(
             rootfs.make_directory(spec.process.cwd)
         for target in (*place.files, *((config.INIT,) if config.has_init(spec) else ())):
             rootfs.make_mount_point(os.fsencode(target))
+        for mark in marks:
+            rootfs.make_mount_point(mark)
     document = config.config(spec, place, user, caps, filter_)
     write_file(link.run_dir / "config.json", json.dumps(document).encode())
 

@@ -32,7 +32,7 @@ async def remove(state: State, request: pb.RemoveImageRequest) -> pb.RemoveImage
     def write(connection: sqlite3.Connection) -> _Outcome:
         row, named = images.resolve(connection, namespace, request.image)
         uses = [use for use in request.uses if use.image_id == row.id]
-        removal = _Removal(state, connection, row, uses, force=request.force)
+        removal = _Removal(state, connection, row, uses, request.image, force=request.force)
         return removal.by_reference(named) if named is not None else removal.by_id()
 
     outcome = await state.store.write("rmi.record", write)
@@ -61,16 +61,16 @@ class _Removal:
     connection: sqlite3.Connection
     row: ImageRow
     uses: Sequence[pb.ImageUse]
+    asked: str
     force: bool
     outcome: _Outcome = field(default_factory=_Outcome)
 
     def by_reference(self, named: Ref) -> _Outcome:
         """A reference goes; the image goes with its last one."""
         refs = self._refs()
-        familiar = reference.parse_canonical(named.reference).familiar
         if not self.force and _is_single(refs) and self.uses:
             raise Conflict(
-                f"conflict: unable to remove repository reference {_quoted(familiar)} (must force) - container "
+                f"conflict: unable to remove repository reference {_quoted(self.asked)} (must force) - container "
                 f"{self.uses[0].container_id[:12]} is using its referenced image {_short(self.row.id)}",
                 reason="IMAGE_IN_USE", field="image")
         self._untag(named)

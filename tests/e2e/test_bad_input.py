@@ -47,7 +47,11 @@ CREATE = "/v1.45/containers/create"
         ("?name=../x", {"Image": "busybox", "Cmd": ["true"]}, 400, "Invalid container name"),
         ("", {"Image": "busybox", "HostConfig": {"Memory": 1024}}, 400, "6MB"),
         ("", {"Image": "busybox", "HostConfig": {"NanoCpus": 10**15}}, 400, "CPUs"),
+        ("", {"Image": "busybox", "HostConfig": {"CpusetCpus": "7777"}}, 400, "Requested CPUs are not available"),
         ("", {"Image": "busybox", "HostConfig": {"CapAdd": ["CAP_NONSENSE"]}}, 400, "CAP_NONSENSE"),
+        ("", {"Image": "busybox", "HostConfig": {"SecurityOpt": ["odd=1"]}}, 400, 'invalid --security-opt 2: "odd=1"'),
+        ("", {"Image": "busybox", "HostConfig": {"SecurityOpt": ["odd"]}}, 400, 'invalid --security-opt 1: "odd"'),
+        ("", {"Image": "busybox", "Hostname": "a", "HostConfig": {"UTSMode": "host"}}, 400, "the UTS mode"),
         ("", {"Image": "busybox", "HostConfig": {"Binds": ["/:relative"]}}, 400, "relative"),
         ("", {"Image": "busybox", "HostConfig": {"RestartPolicy": {"Name": "sometimes"}}}, 400, "sometimes"),
         ("", {"Image": "busybox", "HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "99999"}]}}}, 400, "99999"),
@@ -142,3 +146,15 @@ def test_a_bad_bind_source_is_refused_by_mount_and_made_by_volume(engine, client
     assert not missing.exists()
     client.ok("run", "--rm", "-v", f"{missing}:/x", "busybox", "true")
     assert missing.is_dir()
+
+
+@pytest.mark.parametrize("options,code,words", [
+    (("-u", "nosuch"), 125, "unable to find user nosuch"),
+    (("--device", "/dev/nosuch"), 127, 'adding custom device "/dev/nosuch": no such file or directory'),
+])
+def test_a_failed_start_is_told_when_its_container_is_gone_and_breaks_off_no_wait(client, options, code, words):
+    done = client.run("run", "--rm", "--name", "brief", *options, "busybox", "true")
+    assert done.returncode == code
+    assert words in done.stderr
+    assert "error waiting for container" not in done.stderr
+    assert "No such" in client.run("inspect", "brief").stderr

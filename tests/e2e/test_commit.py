@@ -73,6 +73,12 @@ def test_an_export_holds_what_the_container_shows(client, engine, changed, tmp_p
     assert "usr/bin/wget" not in members
     assert "bin/busybox" in members
     assert not any(name.startswith((".wh", "proc/", "sys/")) or "/.wh." in name for name in members)
+    assert members[".dockerenv"].size == 0
+
+
+def test_programs_find_the_mark_that_docker_puts_into_each_container(client, engine):
+    assert client.ok("run", "--name", "box", "--read-only", *sh("cat /.dockerenv && echo there")) == "there"
+    assert client.ok("diff", "box") == ""
 
 
 def test_a_container_that_runs_is_exported_without_what_is_mounted_in_it(client, engine):

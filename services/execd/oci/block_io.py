@@ -9,7 +9,7 @@ import os
 import stat
 from typing import Any, Final
 
-from chassis.errors import InvalidArgument
+from chassis.errors import InvalidArgument, system_words
 from pier.exec.v1 import exec_pb2
 
 _RATES: Final = {
@@ -49,7 +49,7 @@ def _numbers(path: bytes) -> Document:
     try:
         status = os.stat(path)
     except OSError as error:
-        raise InvalidArgument(f"{shown}: {error.strerror}", reason="BAD_DEVICE", field="spec.block_io") from error
+        raise InvalidArgument(f"{shown}: {system_words(error)}", reason="BAD_DEVICE", field="spec.block_io") from error
     if not stat.S_ISBLK(status.st_mode):
         raise InvalidArgument(f"{shown}: not a block device", reason="BAD_DEVICE", field="spec.block_io")
     return {"major": os.major(status.st_rdev), "minor": os.minor(status.st_rdev)}

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterable
 from typing import Any, Final
 
-from chassis.errors import InvalidArgument
+from chassis.errors import InvalidArgument, system_words
 from pier.exec.v1 import exec_pb2
 
 _DEVICES: Final = (
@@ -50,7 +50,7 @@ def node(device: exec_pb2.Device) -> Document:
         status = os.stat(path)
     except OSError as error:
         raise InvalidArgument(
-            f'error gathering device information while adding custom device "{path}": {error.strerror}',
+            f'error gathering device information while adding custom device "{path}": {system_words(error)}',
             reason="BAD_DEVICE", field="spec.devices",
         ) from error
     if not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):

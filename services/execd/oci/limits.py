@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Any, Final
 
 from chassis.errors import InvalidArgument
 from execd import realtime
+from execd.oci import cpu_sets
 from pier.exec.v1 import exec_pb2
 
 MEMORY_MIN: Final = 6 << 20
@@ -21,7 +21,6 @@ _NO_SWAPPINESS: Final = (
     "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory swappiness "
     "discarded."
 )
-_CPUS: Final = re.compile(r"[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*")
 
 
 def swap_is_limitable() -> bool:
@@ -64,10 +63,7 @@ def check(resources: exec_pb2.Resources, field: str = "spec.resources") -> list[
         raise _range("CPU cfs period must be between 1ms and 1s", f"{field}.cpu_period", "1000 to 1000000")
     if resources.HasField("cpu_quota") and 0 < resources.cpu_quota < 1000:
         raise _range("CPU cfs quota cannot be less than 1ms", f"{field}.cpu_quota", "at least 1000")
-    for name in ("cpuset_cpus", "cpuset_mems"):
-        value = getattr(resources, name)
-        if value and not _CPUS.fullmatch(value):
-            raise _range(f"Invalid value {value!a} for {name}", f"{field}.{name}", '"0-2,7"')
+    cpu_sets.check(resources, field)
     if resources.HasField("cpu_shares") and resources.cpu_shares and not 2 <= resources.cpu_shares <= 262144:
         raise _range("CPU shares are 2 to 262144", f"{field}.cpu_shares", "2 to 262144")
     if resources.cpu_rt_period or resources.cpu_rt_runtime:

@@ -9,7 +9,7 @@ from aiohttp import web
 from google.protobuf import any_pb2, wrappers_pb2
 
 from chassis import ids
-from chassis.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, Unimplemented
+from chassis.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, Unimplemented, system_words
 from coordinator.create import Created, NewContainer, find_image
 from gateway.rest import inherited, networking, settings, wire
 from gateway.rest.body import Fields
@@ -140,4 +140,4 @@ def _make_directories(paths: list[str]) -> None:
             try:
                 os.makedirs(path, 0o755, exist_ok=True)
             except OSError as error:
-                raise bad(f"error while creating mount source path '{path}': {error.strerror}") from error
+                raise bad(f"error while creating mount source path '{path}': {system_words(error)}") from error

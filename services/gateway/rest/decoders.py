@@ -362,7 +362,8 @@ def security_options(draft: Draft, fields: Fields, key: str) -> None:
         elif name in ("apparmor", "label"):
             raise Unimplemented(f"{fields.path(key)}: {name} is not built yet", reason="NOT_BUILT", field=key)
         else:
-            raise bad(f"invalid --security-opt 1: {option[:80]!a}", field=fields.path(key))
+            kind = 2 if "=" in option or ":" in option else 1  # as Docker counts its own refusals
+            raise bad(f'invalid --security-opt {kind}: "{ascii(option[:80])[1:-1]}"', field=fields.path(key))
 
 
 def endpoints(draft: Draft, fields: Fields, key: str) -> None:
@@ -381,6 +382,10 @@ def check_together(draft: Draft, host: Fields) -> None:
     """What two settings forbid each other."""
     if draft.spec.auto_remove and draft.spec.restart_policy.name not in ("", "no"):
         raise bad("can't create 'AutoRemove' container with restart policy", field=host.path("AutoRemove"))
+    if draft.spec.hostname and any(
+        space.kind == exec_pb2.NAMESPACE_KIND_UTS and space.host for space in draft.spec.namespaces
+    ):
+        raise bad("conflicting options: hostname and the UTS mode", field=host.path("UTSMode"))
     if draft.network_disabled:
         draft.network_mode = "none"
     if draft.network_mode == "host" and any(key.startswith("net.") for key in draft.spec.sysctls):

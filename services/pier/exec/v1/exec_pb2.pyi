@@ -1380,6 +1380,7 @@ class StartContainerRequest(_message.Message):
     HOSTNAME_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     ENV_FIELD_NUMBER: _builtins.int
+    MARKS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     operation_id: _builtins.str
     """A word of the caller's, new for each start that it means."""
@@ -1396,6 +1397,12 @@ class StartContainerRequest(_message.Message):
     def env(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """"NAME=value" beneath the spec's environment, for this life, those of its restart policy, and their execs."""
 
+    @_builtins.property
+    def marks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Empty files that are made where the root file system has nothing: programs tell by them what they run under
+        ("/.dockerenv"). At most 8.
+        """
+
     def __init__(
         self,
         *,
@@ -1407,10 +1414,11 @@ class StartContainerRequest(_message.Message):
         hostname: _builtins.bytes = ...,
         source: Global___StartSource.ValueType = ...,
         env: _abc.Iterable[_builtins.bytes] | None = ...,
+        marks: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["env", b"env", "hostname", b"hostname", "hosts", b"hosts", "id", b"id", "namespaces", b"namespaces", "operation_id", b"operation_id", "resolv_conf", b"resolv_conf", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["env", b"env", "hostname", b"hostname", "hosts", b"hosts", "id", b"id", "marks", b"marks", "namespaces", b"namespaces", "operation_id", b"operation_id", "resolv_conf", b"resolv_conf", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
