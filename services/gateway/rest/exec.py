@@ -89,6 +89,7 @@ async def start(call: Call) -> web.StreamResponse:
                 text = f"{_told(error, made)}\r\n".encode()
                 head = attach.frame(attach.STDOUT, len(text)) if opened.framed else b""
                 with suppress(OSError):  # it need not have waited
+                    await hijack.head_read(client)
                     await asyncio.get_running_loop().sock_sendall(client, head + text)
                 await hijack.part(client)
                 return response

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import select
 import socket
+import struct
+import termios
 from typing import Any, Final
 
 from aiohttp import web
@@ -26,6 +29,9 @@ _FAIR: Final = 4 << 20
 """Bytes after which the other connections of the loop have a turn."""
 _LINGER: Final = 1.0
 """Seconds that a client has to close after the last byte of output."""
+_HEAD_SECONDS: Final = 10.0
+"""How long output waits at most until a client has read the head."""
+_HEAD_PAUSES: Final = (0.0005, 0.02)  # seconds, the first doubled up to the last
 _MULTIPLEXED_SINCE: Final = Version(1, 42)
 
 
@@ -75,13 +81,33 @@ async def upgrade(call: Call, *, terminal: bool, standing: bool = False) -> tupl
     return taken, Hijacked(status)
 
 
+async def head_read(client: socket.socket) -> None:
+    """Wait until the client has read what it was sent, as far as the kernel tells (unix sockets).
+
+    docker-py reads the head through a buffer and the rest past it: what arrives together with the head is lost to it.
+    """
+    if client.family != socket.AF_UNIX:
+        return
+    loop = asyncio.get_running_loop()
+    until, (pause, longest) = loop.time() + _HEAD_SECONDS, _HEAD_PAUSES
+    while _unread(client) and loop.time() < until:
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, longest)
+
+
+def _unread(client: socket.socket) -> int:
+    """Bytes of kernel memory that hold what the peer has not read yet."""
+    found: tuple[int] = struct.unpack("i", fcntl.ioctl(client, termios.TIOCOUTQ, b"\0" * 4))
+    return found[0]
+
+
 async def splice(taken: Taken, shim: socket.socket) -> None:
     """Carry bytes both ways until the shim closes or the client is gone. The client's socket is closed afterwards."""
     loop = asyncio.get_running_loop()
     client, gone = taken.socket, asyncio.Event()
     tasks = [
         asyncio.create_task(_input(loop, taken, shim)),
-        output := asyncio.create_task(_copy(loop, shim, client)),
+        output := asyncio.create_task(_output(loop, shim, client)),
         asyncio.create_task(gone.wait()),
     ]
     with client, _hang_up(loop, client, gone):
@@ -115,6 +141,11 @@ async def _input(loop: asyncio.AbstractEventLoop, taken: Taken, shim: socket.soc
         if not taken.ended:
             await _copy(loop, taken.socket, shim)
         shim.shutdown(socket.SHUT_WR)
+
+
+async def _output(loop: asyncio.AbstractEventLoop, shim: socket.socket, client: socket.socket) -> None:
+    await head_read(client)
+    await _copy(loop, shim, client)
 
 
 async def _copy(loop: asyncio.AbstractEventLoop, source: socket.socket, target: socket.socket) -> None:

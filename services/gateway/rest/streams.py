@@ -92,6 +92,7 @@ async def _replay(call: Call, container: exec_pb2.Container, client: socket.sock
     missing."""
     loop = asyncio.get_running_loop()
     with suppress(OSError):  # the client is gone
+        await hijack.head_read(client)
         async for piece in logged(call, container, framed=not container.spec.process.terminal):
             await loop.sock_sendall(client, piece)
 

@@ -201,3 +201,23 @@ async def test_every_answer_carries_the_standing_headers_and_errors_are_json(req
                    b"X-Request-Id: mine", b"Content-Type: application/json"):
         assert header in head
     assert body.startswith(b'{"message":"')
+
+
+async def test_a_client_that_reads_its_head_late_gets_it_alone():
+    async with serving() as (sock, seen):
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(sock, UPGRADE + b"Content-Length: 0\r\n\r\nearly")
+        while b"early" not in seen:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.05)  # an answer that did not wait would be here by now
+        first = await loop.sock_recv(sock, 65536)
+        assert first.startswith(b"HTTP/1.1 101 ")
+        assert first.endswith(b"\r\n\r\n")
+        assert await loop.sock_recv(sock, 65536) == b"EARLY"
+
+
+async def test_a_client_that_reads_nothing_is_not_waited_for_without_end(monkeypatch):
+    monkeypatch.setattr(hijack, "_HEAD_SECONDS", 0.0)
+    async with serving() as (sock, _seen):
+        await asyncio.get_running_loop().sock_sendall(sock, UPGRADE + b"Content-Length: 0\r\n\r\nearly")
+        assert (await read_until(sock, b"EARLY")).startswith(b"HTTP/1.1 101 ")
