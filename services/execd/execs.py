@@ -109,7 +109,7 @@ class Execs:
                 return await self._run(entry, link, made, request)
             except (PierError, OSError) as error:
                 problem = in_dockers_words(error) if isinstance(error, PierError) else Conflict(str(error))
-                code = {"COMMAND_NOT_FOUND": 127, "COMMAND_NOT_EXECUTABLE": 126}.get(problem.reason, 128)
+                code = 127 if problem.reason == "COMMAND_NOT_FOUND" else 126
 
                 def edit(changed: exec_pb2.Exec) -> None:
                     changed.error, changed.running = problem.message, False

@@ -23,7 +23,7 @@ from chassis.stages import stage
 from execd import health, joins, realtime, successors
 from execd.held import Holder
 from execd.lives import EXITED, RESTARTING, RUNNING, Lives
-from execd.oci import capabilities, config, mounts, users, validate
+from execd.oci import capabilities, config, mounts, propagation, users, validate
 from execd.oci.rootfs import Rootfs
 from execd.places import Places, write_file
 from execd.records import Entry, Note, Records
@@ -307,6 +307,7 @@ def _write_document(
     marks: Sequence[bytes],
 ) -> None:
     """config.json, with the user's numbers out of the mounted root file system; makes working directory and marks."""
+    propagation.check(spec.mounts)
     with Rootfs.of(link.pid, os.fsencode(link.rootfs)) as rootfs:
         for name in (b"dev", b"proc", b"sys"):
             rootfs.refuse_link(name)

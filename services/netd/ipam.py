@@ -210,7 +210,7 @@ def parse_subnet(value: str, field: str) -> Block:
             meant = ip_network(value, strict=False)
             raise InvalidArgument(f"invalid subnet {value}: it should be {meant}", field=field, expected=str(meant)
                                   ) from error
-        raise InvalidArgument(f"{field}: {ascii(value)[:60]} is not a subnet", field=field,
+        raise InvalidArgument(f"invalid subnet {ascii(value[:60])[1:-1]}: invalid CIDR block notation", field=field,
                               expected="a subnet such as 172.20.0.0/16 or fd00:1::/64") from error
 
 

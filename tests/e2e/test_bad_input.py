@@ -53,6 +53,10 @@ CREATE = "/v1.45/containers/create"
         ("", {"Image": "busybox", "HostConfig": {"SecurityOpt": ["odd"]}}, 400, 'invalid --security-opt 1: "odd"'),
         ("", {"Image": "busybox", "Hostname": "a", "HostConfig": {"UTSMode": "host"}}, 400, "the UTS mode"),
         ("", {"Image": "busybox", "HostConfig": {"Binds": ["/:relative"]}}, 400, "relative"),
+        ("", {"Image": "busybox", "HostConfig": {"Binds": ["/etc:/x:ro,rw"]}}, 400, "invalid mode: ro,rw"),
+        ("", {"Image": "busybox", "HostConfig": {"Binds": ["vol:/x:rw,rw"]}}, 400, "invalid mode: rw,rw"),
+        ("", {"Image": "busybox", "HostConfig": {"Mounts": [{"Type": "odd", "Target": "/x"}]}}, 400,
+         'invalid mount config for type "odd": mount type unknown'),
         ("", {"Image": "busybox", "HostConfig": {"RestartPolicy": {"Name": "sometimes"}}}, 400, "sometimes"),
         ("", {"Image": "busybox", "HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "99999"}]}}}, 400, "99999"),
         ("", {"Image": "busybox", "HostConfig": {"NetworkMode": "nosuch"}}, 404, "nosuch"),
@@ -158,3 +162,19 @@ def test_a_failed_start_is_told_when_its_container_is_gone_and_breaks_off_no_wai
     assert words in done.stderr
     assert "error waiting for container" not in done.stderr
     assert "No such" in client.run("inspect", "brief").stderr
+
+
+def test_a_new_name_that_cannot_be_is_refused_as_docker_does(api, engine):
+    engine.ok("create", "--name", "one", "busybox")
+    engine.ok("create", "--name", "two", "busybox")
+    status, words = api("POST", "/v1.45/containers/one/rename?name=a%20b")
+    assert (status, words.partition(",")[0]) == (
+        400, "Error when allocating new name: Invalid container name (/a b)")
+    status, words = api("POST", "/v1.45/containers/one/rename?name=two")
+    assert (status, words.partition(" is already")[0]) == (
+        409, 'Error when allocating new name: Conflict. The container name "/two"')
+
+
+def test_a_subnet_that_is_none_is_told_in_dockers_words(engine):
+    done = engine.docker("network", "create", "--subnet", "odd", "net")
+    assert "invalid subnet odd: invalid CIDR block notation" in done.stderr

@@ -45,6 +45,10 @@ def test_exec_tells_what_cannot_be_run(client):
     client.ok("run", "-d", "--name", "base", "busybox", "sleep", "600")
     assert client.run("exec", "base", "nosuchcommand").returncode == 127
     assert client.run("exec", "base", "/etc").returncode == 126
+    assert client.run("exec", "-w", "/no/such", "base", "pwd").returncode == 126
+    stranger = client.run("exec", "-u", "nosuch", "base", "id")
+    assert stranger.returncode == 126
+    assert stranger.stdout.strip() == "unable to find user nosuch: no matching entries in passwd file"
     assert client.run("exec", "base", "sh", "-c", "exit 6").returncode == 6
     assert client.run("exec", "-d", "base", "touch", "/made").returncode == 0
     wait_until(lambda: client.run("exec", "base", "test", "-e", "/made").returncode == 0)

@@ -13,6 +13,8 @@ from pier.exec.v1 import exec_pb2
 
 MEMORY_MIN: Final = 6 << 20
 """Docker's least memory in bytes."""
+SHARES: Final = (2, 262144)
+"""The kernel's least and most; it takes what is beyond for these, and a runtime has to translate them for cgroup v2."""
 _PERIOD: Final = 100_000
 _NO_SWAP: Final = (
     "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap."
@@ -64,8 +66,6 @@ def check(resources: exec_pb2.Resources, field: str = "spec.resources") -> list[
     if resources.HasField("cpu_quota") and 0 < resources.cpu_quota < 1000:
         raise _range("CPU cfs quota cannot be less than 1ms", f"{field}.cpu_quota", "at least 1000")
     cpu_sets.check(resources, field)
-    if resources.HasField("cpu_shares") and resources.cpu_shares and not 2 <= resources.cpu_shares <= 262144:
-        raise _range("CPU shares are 2 to 262144", f"{field}.cpu_shares", "2 to 262144")
     if resources.cpu_rt_period or resources.cpu_rt_runtime:
         if realtime.root() is None:
             raise InvalidArgument("Your kernel does not support CPU real-time scheduler", reason="NO_REALTIME",
@@ -104,7 +104,7 @@ def linux_resources(resources: exec_pb2.Resources) -> dict[str, Any]:
         document["memory"] = memory
     cpu: dict[str, Any] = {}
     if resources.cpu_shares:
-        cpu["shares"] = resources.cpu_shares
+        cpu["shares"] = min(max(resources.cpu_shares, SHARES[0]), SHARES[1])
     if resources.nano_cpus:
         cpu["period"], cpu["quota"] = _PERIOD, resources.nano_cpus * _PERIOD // 10**9
     if resources.cpu_period:

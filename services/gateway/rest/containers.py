@@ -6,7 +6,16 @@ from typing import Final
 
 from aiohttp import web
 
-from chassis.errors import Conflict, Internal, InvalidArgument, NotFound, NotModified, PierError, Unimplemented
+from chassis.errors import (
+    AlreadyExists,
+    Conflict,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    NotModified,
+    PierError,
+    Unimplemented,
+)
 from coordinator.coordinator import is_alive
 from gateway.rest.call import Call
 from gateway.rest.containers_create import invalid_name
@@ -156,8 +165,10 @@ async def rename(call: Call) -> web.StreamResponse:
         raise bad("Renaming a container with the same name as its current name", field="name")
     try:
         await call.engine.coordinator.rename(container.id, new)
-    except InvalidArgument as error:
-        raise (invalid_name(new) if error.reason == "BAD_ID" else error) from error
+    except (InvalidArgument, AlreadyExists) as error:
+        known = invalid_name(f"/{new}") if error.reason == "BAD_ID" else error
+        raise type(known)(f"Error when allocating new name: {known.message}", reason=known.reason, field=known.field,
+                          expected=known.expected, facts=known.facts) from error
     return call.empty()
 
 

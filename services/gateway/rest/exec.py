@@ -144,6 +144,8 @@ def _kept(made: exec_pb2.Exec) -> Fields:
 
 
 def _told(error: PierError, made: exec_pb2.Exec) -> str:
+    if error.reason in ("NO_SUCH_USER", "NO_SUCH_GROUP"):
+        return error.message  # Docker looks for them itself
     return f"OCI runtime exec failed: exec failed: {told(error, made.process.args[0])}"
 
 

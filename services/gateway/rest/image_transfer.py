@@ -178,7 +178,8 @@ async def _push_all(call: Call, repository: str, auth: pb.RegistryAuth) -> Async
 
 
 async def _push(call: Call, request: pb.PushRequest, tag: str) -> AsyncGenerator[Message, None]:
-    services, shown = call.engine.services, progress.PushProgress(request.reference.rpartition(":")[0], tag)
+    repository = names.full(names.split_familiar(request.reference))
+    services, shown = call.engine.services, progress.PushProgress(repository, tag)
     try:
         async with stage("image_push.stream", reference=request.reference):
             async with aclosing(services.imaged.stream(services.images.Push, request, _TRANSFER)) as events:
@@ -186,7 +187,7 @@ async def _push(call: Call, request: pb.PushRequest, tag: str) -> AsyncGenerator
                     for message in shown.of(event):
                         yield message
     except NotFound as error:
-        yield {"status": f"The push refers to repository [{request.reference.rpartition(':')[0]}]"}
+        yield {"status": f"The push refers to repository [{repository}]"}
         yield progress.failure(error.message)
     except (Unavailable, Unauthenticated, ResourceExhausted) as error:
         yield progress.failure(error.message)

@@ -43,7 +43,7 @@ def _bind(draft: Draft, text: str, where: str) -> None:
         type="bind", source=_bytes(posixpath.normpath(source)), target=_bytes(posixpath.normpath(target)),
         recursive=True,
     )
-    for mode in parts[2].split(",") if len(parts) == 3 else ():
+    for mode in _modes(parts[2:], where):
         if mode == "ro":
             spec.options.add(key="ro")
         elif mode in _PROPAGATIONS:
@@ -57,7 +57,7 @@ def _bind(draft: Draft, text: str, where: str) -> None:
 def _named_volume(text: str, where: str) -> engine_pb2.VolumeMount:
     name, target, *modes = text.split(":")
     volume = engine_pb2.VolumeMount(name=volume_name(name, where), target=_bytes(posixpath.normpath(target)))
-    for mode in modes[0].split(",") if modes else ():
+    for mode in _modes(modes, where):
         if mode == "ro":
             volume.read_only = True
         elif mode == "nocopy":
@@ -65,6 +65,14 @@ def _named_volume(text: str, where: str) -> engine_pb2.VolumeMount:
         elif mode not in ("rw", "z", "Z"):
             raise bad(f"invalid mode: {modes[0][:80]}", field=where)
     return volume
+
+
+def _modes(part: list[str], where: str) -> list[str]:
+    """The words of a bind's third part; none where there is none. It is either ``ro`` or ``rw``, and once."""
+    words = part[0].split(",") if part else []
+    if sum(word in ("ro", "rw") for word in words) > 1:
+        raise bad(f"invalid mode: {part[0][:80]}", field=where)
+    return words
 
 
 def volume_name(name: str, where: str) -> str:
@@ -96,7 +104,8 @@ def mounts(draft: Draft, fields: Fields, key: str) -> None:
         elif kind in ("image", "npipe", "cluster"):
             raise Unimplemented(f"{entry.path('Type')}: {kind} is not built yet", reason="NOT_BUILT", field=key)
         else:
-            raise bad(f"mount type unknown: '{kind[:80]}'", field=entry.path("Type"))
+            raise bad(f'invalid mount config for type "{ascii(kind[:80])[1:-1]}": mount type unknown',
+                      field=entry.path("Type"))
 
 
 def _bind_mount(draft: Draft, entry: Fields) -> types_pb2.MountSpec:

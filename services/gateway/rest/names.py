@@ -41,6 +41,14 @@ def familiar(canonical: str) -> str:
     return rest if "/" in short.partition("@")[0] else short
 
 
+def full(reference: str) -> str:
+    """The other way: ``busybox`` is ``docker.io/library/busybox``."""
+    host, slash, _ = reference.partition("/")
+    if slash and (host == "localhost" or "." in host or ":" in host):
+        return reference
+    return f"{_HUB}{reference}" if slash else f"{_HUB}{_LIBRARY}{reference}"
+
+
 class Pattern:
     """The filter `reference`: a shell pattern (Go's path.Match) upon the familiar name, with or without the tag."""
 

@@ -406,6 +406,21 @@ async def test_what_is_mounted_below_a_shared_bind_reaches_the_host(service: Exe
         kernel.umount(os.fsencode(shared), kernel.MNT_DETACH)
 
 
+@pytest.mark.parametrize("kind,words", [("rshared", "not a shared mount"), ("slave", "not a shared or slave mount")])
+async def test_a_bind_that_could_follow_nobody_is_refused(service: Execd, kind: str, words: str) -> None:
+    alone = service.base / "alone mount"
+    alone.mkdir()
+    kernel.mount(b"tmpfs", os.fsencode(alone), b"tmpfs")
+    kernel.mount(None, os.fsencode(alone), None, kernel.MS_PRIVATE)
+    try:
+        entry = types_pb2.MountSpec(type="bind", source=os.fsencode(alone), target=b"/data", recursive=True,
+                                    propagation=kind)
+        with pytest.raises(InvalidArgument, match=f"path (.*/alone mount) is mounted on \\1 but it is {words}"):
+            await service.run("/bin/true", spec=exec_pb2.ContainerSpec(mounts=[entry]))
+    finally:
+        kernel.umount(os.fsencode(alone), kernel.MNT_DETACH)
+
+
 async def test_a_working_directory_and_command_lines_that_are_no_text_go_through(service: Execd) -> None:
     container = await service.create("/bin/echo", cwd=b"/d\xff", env=[b"A=\xfe\xff"])
     await service.begin(container)

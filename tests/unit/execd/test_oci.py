@@ -101,6 +101,8 @@ def test_limits_out_of_range_are_told_in_dockers_words(fields, word) -> None:
 
 
 def test_cpus_become_a_quota() -> None:
+    for asked, counted in ((1, 2), (2, 2), (512, 512), (10**9, 262144)):
+        assert limits.linux_resources(exec_pb2.Resources(cpu_shares=asked))["cpu"]["shares"] == counted
     made = limits.linux_resources(exec_pb2.Resources(nano_cpus=1_500_000_000, pids=100))
     assert made == {"cpu": {"period": 100_000, "quota": 150_000}, "pids": {"limit": 100}}
 

@@ -71,6 +71,13 @@ def test_a_pattern_is_gos_and_stops_at_slashes(pattern, reference, matches):
     assert names.Pattern(pattern).matches(reference) is matches
 
 
+@pytest.mark.parametrize("full", [
+    "docker.io/library/busybox", "docker.io/user/app", "localhost/app", "127.0.0.1:5000/a/b", "example.com/app",
+])
+def test_the_full_name_is_what_the_familiar_one_stands_for(full):
+    assert names.full(names.familiar(full)) == full
+
+
 @pytest.mark.parametrize("pattern", ["[", "[]", "a\\", "[z-a]", "[a-]"])
 def test_a_malformed_pattern_is_an_error(pattern):
     with pytest.raises(ValueError, match="pattern"):

@@ -903,7 +903,7 @@ class Resources(_message.Message):
     nano_cpus: _builtins.int
     """10⁻⁹ CPUs: 1500000000 is one and a half. Not with cpu_period or cpu_quota."""
     cpu_shares: _builtins.int
-    """2 to 262144; 1024 is the kernel's default."""
+    """1024 is the kernel's default; what is below 2 or above 262144 counts as these."""
     cpu_period: _builtins.int
     """Microseconds."""
     cpu_quota: _builtins.int
