@@ -55,6 +55,12 @@ CREATE = "/v1.45/containers/create"
         ("", {"Image": "busybox", "HostConfig": {"Binds": ["/:relative"]}}, 400, "relative"),
         ("", {"Image": "busybox", "HostConfig": {"Binds": ["/etc:/x:ro,rw"]}}, 400, "invalid mode: ro,rw"),
         ("", {"Image": "busybox", "HostConfig": {"Binds": ["vol:/x:rw,rw"]}}, 400, "invalid mode: rw,rw"),
+        ("", {"Image": "busybox", "HostConfig": {"Mounts": [{
+            "Type": "bind", "Source": "/etc", "Target": "/x", "BindOptions": {"ReadOnlyForceRecursive": True}}]}}, 400,
+         "ReadOnlyForceRecursive needs ReadOnly"),
+        ("", {"Image": "busybox", "HostConfig": {"Mounts": [{
+            "Type": "bind", "Source": "/etc", "Target": "/x", "ReadOnly": True,
+            "BindOptions": {"ReadOnlyForceRecursive": True, "NonRecursive": True}}]}}, 400, "exclude each other"),
         ("", {"Image": "busybox", "HostConfig": {"Mounts": [{"Type": "odd", "Target": "/x"}]}}, 400,
          'invalid mount config for type "odd": mount type unknown'),
         ("", {"Image": "busybox", "HostConfig": {"RestartPolicy": {"Name": "sometimes"}}}, 400, "sometimes"),

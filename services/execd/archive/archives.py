@@ -21,6 +21,8 @@ from pier.types.v1 import types_pb2
 
 _PROGRAM: Final = Path(__file__).with_name("__main__.py")
 _AT_ONCE: Final = 16
+_OPTIONS: Final = {"ro": "ro", "rro": "ro", "bind": "bind", "rbind": "rbind"}
+"""The runtime's words for how a bind is mounted, and the shim's."""
 _BUSY: Final = (exec_pb2.CONTAINER_STATE_CREATING, exec_pb2.CONTAINER_STATE_REMOVING, exec_pb2.CONTAINER_STATE_DEAD)
 
 
@@ -92,7 +94,7 @@ class Archives:
         specs = entry.container.spec.mounts
         binds = [
             {"type": "bind", "source": each["source"], "target": each["destination"],
-             "options": [*(option for option in each["options"] if option in ("ro", "rbind", "bind")),
+             "options": [*(_OPTIONS[option] for option in each["options"] if option in _OPTIONS),
                          *([f"subpath={os.fsdecode(spec.subpath)}"] if spec.subpath else [])]}
             for spec, each in zip(specs, mounts.from_spec(specs, {}), strict=True) if each["type"] == "bind"
         ]

@@ -137,6 +137,8 @@ def _entry(entry: types_pb2.MountSpec, binds: dict[bytes, str]) -> dict[str, Any
         return {"destination": _target(entry, "spec.mounts"), "type": "bind", "source": held,
                 "options": ["rbind", *flags, "rprivate"]}
     if entry.type == "bind":
+        if entry.recursive and not entry.read_only_top:
+            options = ["rro" if option == "ro" else option for option in options]
         options = ["rbind" if entry.recursive else "bind", *options, entry.propagation or "rprivate"]
         source = held or source
     else:

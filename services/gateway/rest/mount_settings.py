@@ -118,10 +118,8 @@ def _bind_mount(draft: Draft, entry: Fields) -> types_pb2.MountSpec:
         text = f"{prefix}invalid mount path: '{source[:200]}' mount path must be absolute"
         raise bad(text, field=entry.path("Source"))
     _target(target, prefix, entry.path("Target"))
-    options = entry.object("BindOptions")
-    for name in ("ReadOnlyNonRecursive", "ReadOnlyForceRecursive"):
-        if options.boolean(name):
-            raise Unimplemented(f"{options.path(name)}: not built yet", reason="NOT_BUILT", field=options.path(name))
+    options, read_only = entry.object("BindOptions"), entry.boolean("ReadOnly")
+    _read_only_options(options, prefix, read_only=read_only)
     propagation = options.text("Propagation")
     if propagation and propagation not in _PROPAGATIONS:
         raise bad(f"{prefix}invalid propagation mode: {propagation[:80]}", field=options.path("Propagation"))
@@ -130,10 +128,23 @@ def _bind_mount(draft: Draft, entry: Fields) -> types_pb2.MountSpec:
     spec = types_pb2.MountSpec(
         type="bind", source=_bytes(posixpath.normpath(source)), target=_bytes(posixpath.normpath(target)),
         propagation=propagation, recursive=not options.boolean("NonRecursive"),
+        read_only_top=options.boolean("ReadOnlyNonRecursive"),
     )
-    if entry.boolean("ReadOnly"):
+    if read_only:
         spec.options.add(key="ro")
     return spec
+
+
+def _read_only_options(options: Fields, prefix: str, *, read_only: bool) -> None:
+    """Refuse what the options of a bind say against each other."""
+    top, force = "ReadOnlyNonRecursive", "ReadOnlyForceRecursive"
+    for name in (top, force):
+        if options.boolean(name) and not read_only:
+            raise bad(f"{prefix}{name} needs ReadOnly", field=options.path(name))
+    if options.boolean(top) and options.boolean(force):
+        raise bad(f"{prefix}{top} and {force} exclude each other", field=options.path(force))
+    if options.boolean(force) and options.boolean("NonRecursive"):
+        raise bad(f"{prefix}{force} and NonRecursive exclude each other", field=options.path(force))
 
 
 def _volume_mount(entry: Fields) -> engine_pb2.VolumeMount:

@@ -186,6 +186,26 @@ async def test_binds_are_there_and_read_only_ones_are_read_only(service: Execd) 
     assert (shared / "new").read_text() == "back\n"
 
 
+@pytest.mark.parametrize("top,answer", [(False, b"refused\n"), (True, b"written\n")])
+async def test_a_read_only_bind_is_so_with_the_mounts_below_it(service: Execd, top: bool, answer: bytes) -> None:
+    place = service.base / "place"
+    (place / "below").mkdir(parents=True)
+    kernel.mount(b"tmpfs", os.fsencode(place / "below"), b"tmpfs")
+    try:
+        entry = types_pb2.MountSpec(type="bind", source=os.fsencode(place), target=b"/data", recursive=True,
+                                    options=[types_pb2.MountOption(key="ro")], read_only_top=top)
+        container = await service.run(
+            "/bin/sh", "-c", "touch /data/x; touch /data/below/x && echo written || echo refused",
+            spec=exec_pb2.ContainerSpec(mounts=[entry]),
+        )
+        await service.wait(container)
+        assert await service.logs(container, stderr=False) == answer
+        assert not (place / "x").exists()
+        await service.remove(container)
+    finally:
+        kernel.umount(os.fsencode(place / "below"), kernel.MNT_DETACH)
+
+
 async def test_a_read_only_root_refuses_writes(service: Execd) -> None:
     spec = exec_pb2.ContainerSpec(read_only_rootfs=True)
     container = await service.run("/bin/sh", "-c", "touch /x; echo $?", spec=spec)

@@ -151,6 +151,7 @@ class MountSpec(_message.Message):
     RECURSIVE_FIELD_NUMBER: _builtins.int
     BOOT_ID_FIELD_NUMBER: _builtins.int
     SUBPATH_FIELD_NUMBER: _builtins.int
+    READ_ONLY_TOP_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """The file system's type ("overlay", "erofs", "tmpfs", "bind", …). "bind" binds `source`, a file or directory."""
     source: _builtins.bytes
@@ -166,7 +167,11 @@ class MountSpec(_message.Message):
     boot_id: _builtins.str
     """The boot (/proc/sys/kernel/random/boot_id) during which `source` and paths in the options are valid; "" for any."""
     subpath: _builtins.bytes
-    """Of a bind: what is bound is this path below the source, resolved within it when it is mounted. "" for the source."""
+    """What is mounted is this path below the source, resolved within it when it is mounted. "" for the source. Of a bind,
+    and of an overlay that a container is given beside its root file system.
+    """
+    read_only_top: _builtins.bool
+    """"ro" of a recursive bind counts for the bind itself, and not for the mounts below its source."""
     @_builtins.property
     def options(self) -> _containers.RepeatedCompositeFieldContainer[Global___MountOption]:
         """The type's options, and "ro", "nosuid", "nodev", "noexec", "relatime", … as flags."""
@@ -190,10 +195,11 @@ class MountSpec(_message.Message):
         recursive: _builtins.bool = ...,
         boot_id: _builtins.str = ...,
         subpath: _builtins.bytes = ...,
+        read_only_top: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "gid_maps", b"gid_maps", "options", b"options", "propagation", b"propagation", "recursive", b"recursive", "source", b"source", "subpath", b"subpath", "target", b"target", "type", b"type", "uid_maps", b"uid_maps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "gid_maps", b"gid_maps", "options", b"options", "propagation", b"propagation", "read_only_top", b"read_only_top", "recursive", b"recursive", "source", b"source", "subpath", b"subpath", "target", b"target", "type", b"type", "uid_maps", b"uid_maps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
