@@ -11,7 +11,7 @@ from google.protobuf import any_pb2
 
 from chassis.errors import InvalidArgument, NotFound
 from chassis.stages import stage
-from coordinator import image_config, volumes
+from coordinator import image_config, image_mounts, volumes
 from coordinator.plans import PLAN
 from coordinator.saga import Saga
 from coordinator.services import NAMESPACE, Services
@@ -62,6 +62,8 @@ async def create(services: Services, new: NewContainer) -> Created:
         root.image = image.id
     elif new.snapshot:
         root.snapshot = new.snapshot
+    if plan.images:
+        await image_mounts.resolve(services, plan.images)
     extensions = dict(new.extensions)
     extensions[PLAN] = any_pb2.Any()
     extensions[PLAN].Pack(plan)
@@ -80,10 +82,15 @@ async def create(services: Services, new: NewContainer) -> Created:
                 services.snapshots.PrepareSnapshot, root
             )
         mounts: list[types_pb2.MountSpec] = []
+        if plan.images:
+            saga.undo("create.undo_image_mounts", lambda: image_mounts.drop(services, new.id, plan.images))
+            mounts += await image_mounts.make(services, new.id, plan.images)
         if plan.volumes:
             saga.undo("create.undo_volumes", lambda: volumes.remove(services, new.id, volumes.own(plan)))
             async with stage("create.volumes", count=len(plan.volumes)):
-                mounts = volumes.in_order([*spec.mounts, *await volumes.make(services, new.id, plan)])
+                mounts += await volumes.make(services, new.id, plan)
+        if mounts:
+            mounts = volumes.in_order([*spec.mounts, *mounts])
         async with stage("create.complete"):
             completed: exec_pb2.CompleteContainerResponse = await services.execd.call(
                 services.containers.CompleteContainer,

@@ -17,6 +17,7 @@ from typing import Final
 from chassis.errors import NotFound, PierError
 from chassis.events import timestamp
 from chassis.logs import logger
+from coordinator import image_mounts
 from coordinator.commit import is_frozen
 from coordinator.coordinator import Coordinator, is_alive
 from coordinator.create import drop_snapshot
@@ -57,7 +58,8 @@ async def reconcile(coordinator: Coordinator) -> int:
         if id_ not in known and not coordinator.is_busy(id_):
             done += await _tried(services, id_, partial(drop_sandbox, services, id_))
     for key in keys:
-        if key not in known and not coordinator.is_busy(key):
+        holder = image_mounts.container_of(key)
+        if holder not in known and not coordinator.is_busy(holder):
             done += await _tried(services, key, partial(drop_snapshot, services, key))
     return done
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from chassis.errors import InvalidArgument, NotFound
 from chassis.stages import stage
-from coordinator import volumes
+from coordinator import image_mounts, volumes
 from coordinator.create import drop_snapshot
 from coordinator.plans import plan_of
 from coordinator.saga import teardown
 from coordinator.services import Services
 from coordinator.start import drop_sandbox
+from pier.engine.v1 import engine_pb2
 from pier.exec.v1 import exec_pb2
 
 
@@ -25,13 +26,15 @@ async def remove(services: Services, id_: str, *, force: bool, with_volumes: boo
         begun: exec_pb2.BeginRemoveResponse = await services.execd.call(
             services.containers.BeginRemove, exec_pb2.BeginRemoveRequest(id=id_, force=force)
         )
+    plan = _plan(begun.container)
     await teardown(
         [
             ("remove.network", lambda: drop_sandbox(services, id_)),
             ("remove.rootfs", lambda: drop_snapshot(services, id_)),
+            *([("remove.image_mounts", lambda: image_mounts.drop(services, id_, plan.images))] if plan.images else []),
         ]
     )
-    names = _own_volumes(begun.container) if with_volumes or begun.container.spec.auto_remove else []
+    names = volumes.own(plan) if with_volumes or begun.container.spec.auto_remove else []
     if names:
         async with stage("remove.volumes", count=len(names)):
             await volumes.remove(services, id_, names)
@@ -42,8 +45,8 @@ async def remove(services: Services, id_: str, *, force: bool, with_volumes: boo
             return
 
 
-def _own_volumes(container: exec_pb2.Container) -> list[str]:
+def _plan(container: exec_pb2.Container) -> engine_pb2.ContainerPlan:
     try:
-        return volumes.own(plan_of(container))
-    except InvalidArgument:  # made by another manager, without a plan
-        return []
+        return plan_of(container)
+    except InvalidArgument:  # made by another manager, without one
+        return engine_pb2.ContainerPlan()

@@ -22,7 +22,8 @@ def add_declared(
     labels: Mapping[str, str],
 ) -> None:
     """An anonymous volume for each path that the image declares one for, unless something else is mounted there."""
-    taken = {mount.target for mount in mounts} | {volume.target for volume in plan.volumes}
+    taken = {mount.target for mount in mounts} | {each.target for each in plan.volumes}
+    taken |= {each.target for each in plan.images}
     for target in sorted(targets):
         path = posixpath.normpath(b"/" + target.encode("utf-8", "surrogatepass").lstrip(b"/"))
         if path != b"/" and path not in taken:

@@ -32,7 +32,7 @@ from execd.runtimes import Runtimes
 from execd.service import ContainerService, SandboxService
 from execd.settings import ExecdSettings
 from execd.shims import Zygote
-from execd.start import Starts, shim_mount
+from execd.start import Starts
 from execd.traces import Traces
 from execd.updates import Updates
 from pier.exec.v1 import exec_pb2_grpc
@@ -96,7 +96,7 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
         exec_pb2_grpc.add_ContainerServiceServicer_to_server,
         ContainerService(  # type: ignore[abstract]  # an rpc that is not built is refused by its name
             events, records, containers, changes, updates, starts, execs, lives, places, operations, pool,
-            CgroupLock(operations, pool), Archives(records, places, shim_mount), watches, forwards, traces,
+            CgroupLock(operations, pool), Archives(records, places), watches, forwards, traces,
         ),
         "pier.exec.v1.ContainerService",
     )

@@ -23,6 +23,7 @@ from execd.shims import ShimLink
 from pier.types.v1 import types_pb2
 
 _ADDRESS: Final = "addr"
+_PART: Final = "part"
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,23 @@ class Holder:
         async with AsyncExitStack() as stack:
             if any(spec.type == "tmpfs" for spec in wanted):
                 await stack.enter_async_context(self._sharing)
-            entries = [await self._entry(entry, spec, f"@/{number}") for number, spec in enumerate(wanted)]
-            yield Held(entries, {spec.target: str(link.run_dir / "binds" / str(number))
-                                 for number, spec in enumerate(wanted)})
+            binds = link.run_dir / "binds"
+            made = Held([], {})
+            for number, spec in enumerate(wanted):
+                made.entries.append(await self._entry(entry, spec, f"@/{number}"))
+                made.binds[spec.target] = str(binds / str(number))
+                if spec.type == mounts.OVERLAY and spec.subpath:
+                    part = f"{number}{_PART}"
+                    made.entries.append({
+                        "type": "bind", "source": made.binds[spec.target], "target": f"@/{part}",
+                        "options": ["bind", f"subpath={os.fsdecode(spec.subpath)}"],
+                    })
+                    made.binds[spec.target] = str(binds / part)
+            yield made
 
     async def _entry(self, entry: Entry, spec: types_pb2.MountSpec, target: str) -> dict[str, Any]:
+        if spec.type == mounts.OVERLAY:
+            return {**mounts.for_shim(spec), "target": target}
         made: dict[str, Any] = {"type": spec.type, "source": os.fsdecode(spec.source), "target": target}
         if spec.type == "bind":
             shared = spec.propagation in ("shared", "rshared")

@@ -31,7 +31,6 @@ from execd.runtimes import OciRuntime, Runtimes, is_filtered
 from execd.shim import protocol, record
 from execd.shims import RUN_TIMEOUT, Answer, ShimGone, ShimLink, graft_steps
 from pier.exec.v1 import exec_pb2
-from pier.types.v1 import types_pb2
 
 CREATED: Final = exec_pb2.CONTAINER_STATE_CREATED
 VERB: Final = "start"
@@ -132,7 +131,7 @@ class Starts:
         async with stage("start.files"):
             files = await self._pool.run(self._write_files, entry.id, request)
         async with stage("start.mount"), self._holder.held(entry, link) as held:
-            entries = [*map(shim_mount, entry.container.rootfs), *held.entries, *_shm_of(joined)]
+            entries = [*map(mounts.for_shim, entry.container.rootfs), *held.entries, *_shm_of(joined)]
             graft_steps(await link.ask("mount", mounts=entries), VERB)
         caps = capabilities.effective(
             spec.process.capabilities_add, spec.process.capabilities_drop, privileged=spec.privileged
@@ -277,22 +276,6 @@ class Starts:
             if init["state"] != protocol.STARTING:
                 return init
             await asyncio.sleep(0.01)
-
-
-def shim_mount(entry: types_pb2.MountSpec) -> dict[str, Any]:
-    """imaged's description in the shim's words."""
-    if entry.uid_maps or entry.gid_maps:
-        raise Unimplemented("id-mapped root file systems are not built", reason="NOT_BUILT", field="rootfs")
-    options = []
-    for option in entry.options:
-        key = "lowerdir+" if option.key == "lowerdir" else option.key
-        options.append(f"{key}={os.fsdecode(option.value)}" if option.value else key)
-    if entry.type == "bind":
-        options.append("rbind" if entry.recursive else "bind")
-        if entry.propagation:
-            options.append(entry.propagation)
-    source = os.fsdecode(entry.source) or entry.type
-    return {"type": entry.type, "source": source, "target": os.fsdecode(entry.target), "options": options}
 
 
 def _shm_of(joined: joins.Joined) -> list[dict[str, Any]]:

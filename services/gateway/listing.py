@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final
 
 from chassis.client import CALL_TIMEOUT
+from coordinator import image_mounts
 from coordinator.coordinator import is_alive
 from coordinator.listing import everyones_containers as containers
 from coordinator.listing import pages
@@ -57,12 +58,11 @@ async def seen_containers(engine: Engine) -> list[exec_pb2.Container]:
 
 
 async def uses(services: Services, deadline: float = CALL_TIMEOUT) -> list[image_pb2.ImageUse]:
-    """Every use of an image by a container."""
+    """Every use of an image by a container, of which it may have further ones mounted."""
     return [
-        image_pb2.ImageUse(
-            image_id=container.spec.image_id, container_id=container.id, running=is_alive(container)
-        )
+        image_pb2.ImageUse(image_id=image, container_id=container.id, running=is_alive(container))
         for container in await containers(services, deadline)
+        for image in (container.spec.image_id, *image_mounts.used(container))
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,6 @@ from execd.oci import mounts
 from execd.places import Places
 from execd.records import Entry, Note, Records
 from pier.exec.v1 import exec_pb2
-from pier.types.v1 import types_pb2
 
 _PROGRAM: Final = Path(__file__).with_name("__main__.py")
 _AT_ONCE: Final = 16
@@ -27,14 +26,11 @@ _BUSY: Final = (exec_pb2.CONTAINER_STATE_CREATING, exec_pb2.CONTAINER_STATE_REMO
 
 
 class Archives:
-    """Reads and writes over one set of records. ``shim_mount`` puts a root file system's mount in the shim's words."""
+    """Reads and writes over one set of records."""
 
-    def __init__(
-        self, records: Records, places: Places, shim_mount: Callable[[types_pb2.MountSpec], dict[str, Any]]
-    ) -> None:
+    def __init__(self, records: Records, places: Places) -> None:
         self._records = records
         self._places = places
-        self._shim_mount = shim_mount
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def stat(self, request: exec_pb2.StatPathRequest) -> exec_pb2.PathStat:
@@ -92,18 +88,21 @@ class Archives:
     def _mounts(self, entry: Entry) -> dict[str, Any]:
         """What the shim and the runtime would mount at a start, as far as it is files."""
         specs = entry.container.spec.mounts
+        overlays = [spec for spec in specs if spec.type == mounts.OVERLAY]
+        places = {spec.target: f"{self._places.archives}/binds/{number}" for number, spec in enumerate(overlays)}
         binds = [
             {"type": "bind", "source": each["source"], "target": each["destination"],
              "options": [*(_OPTIONS[option] for option in each["options"] if option in _OPTIONS),
                          *([f"subpath={os.fsdecode(spec.subpath)}"] if spec.subpath else [])]}
-            for spec, each in zip(specs, mounts.from_spec(specs, {}), strict=True) if each["type"] == "bind"
+            for spec, each in zip(specs, mounts.from_spec(specs, places), strict=True) if each["type"] == "bind"
         ]
         for name in ("hosts", "resolv.conf", "hostname"):
             file = self._places.file(entry.id, name)
             if file.exists():
                 binds.append({"type": "bind", "source": str(file), "target": f"/etc/{name}", "options": ["bind"]})
         return {"run_dir": str(self._places.archives), "binds": binds,
-                "rootfs": [self._shim_mount(each) for each in entry.container.rootfs]}
+                "layers": [{**mounts.for_shim(each), "target": f"@/{number}"} for number, each in enumerate(overlays)],
+                "rootfs": [mounts.for_shim(each) for each in entry.container.rootfs]}
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -58,11 +57,11 @@ def _mount(request: Mapping[str, Any]) -> None:
     mounts.enter()
     kernel.mount(None, b"/", None, kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount(b"tmpfs", os.fsencode(run_dir), b"tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV)
-    mounts.mount_all(mount_entries({"mounts": request["rootfs"]}), {}, run_dir)
+    mounts.mount_all(mount_entries({"mounts": [*request["rootfs"], *request["layers"]]}), {}, run_dir)
     root = os.path.join(run_dir, "rootfs")
     for bind in mount_entries({"mounts": request["binds"]}):
         with Rootfs.of(os.getpid(), os.fsencode(root)) as rootfs:
-            if stat.S_ISDIR(os.stat(bind.source).st_mode):
+            if mounts.is_directory(bind):
                 rootfs.make_directory(os.fsencode(bind.target))
             else:
                 rootfs.make_mount_point(os.fsencode(bind.target))

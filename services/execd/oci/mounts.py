@@ -18,7 +18,9 @@ _FLAGS: Final = frozenset({
 })
 _PROPAGATIONS: Final = frozenset({"", "private", "rprivate", "slave", "rslave", "shared", "rshared"})
 _TMPFS: Final = frozenset({"size", "mode", "uid", "gid", "nr_inodes"})
+_OVERLAY: Final = frozenset({"lowerdir", "redirect_dir", "metacopy", "index"})
 NFS: Final = ("nfs", "nfs4")
+OVERLAY: Final = "overlay"
 _NFS_OPTION: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _PROC: Final = "/proc"
 
@@ -72,20 +74,22 @@ def check(entries: Iterable[types_pb2.MountSpec]) -> None:
         if target in seen:
             raise _bad(f"Duplicate mount point: {target}", f"{field}.target")
         seen.add(target)
-        if entry.type not in ("bind", "tmpfs", *NFS):
+        if entry.type not in ("bind", "tmpfs", OVERLAY, *NFS):
             raise Unimplemented(f"{field}.type: mounts of type {entry.type!a} are not built", field=f"{field}.type",
-                                expected="bind, tmpfs, nfs or nfs4")
+                                expected="bind, tmpfs, overlay, nfs or nfs4")
         if entry.uid_maps or entry.gid_maps:
             raise Unimplemented(f"{field}: id-mapped mounts are not built", field=f"{field}.uid_maps")
         if entry.propagation not in _PROPAGATIONS:
             raise _bad(f"invalid propagation {entry.propagation!a}", f"{field}.propagation")
-        allowed = _FLAGS | _TMPFS if entry.type == "tmpfs" else _FLAGS
+        allowed = _FLAGS | {"tmpfs": _TMPFS, OVERLAY: _OVERLAY}.get(entry.type, frozenset())
         if entry.type in NFS:
             allowed |= {option.key for option in entry.options if _NFS_OPTION.fullmatch(option.key)}
         for option in entry.options:
             if option.key not in allowed or b"," in option.value or (option.key in _FLAGS and option.value):
                 raise _bad(f"invalid option {option.key!a}", f"{field}.options")
-        if entry.subpath and (entry.type != "bind" or not is_subpath(entry.subpath)):
+        if entry.type == OVERLAY and "ro" not in {option.key for option in entry.options}:
+            raise _bad("an overlay beside the root file system is read-only", f"{field}.options")
+        if entry.subpath and (entry.type not in ("bind", OVERLAY) or not is_subpath(entry.subpath)):
             raise _bad("subpath must be a relative path within the volume", f"{field}.subpath")
         if entry.type == "bind" and (not entry.source.startswith(b"/") or b"\0" in entry.source):
             raise _bad(f"invalid mount path: {os.fsdecode(entry.source)!a} must be an absolute path",
@@ -114,11 +118,27 @@ def is_subpath(path: bytes) -> bool:
 
 def is_held(entry: types_pb2.MountSpec) -> bool:
     """Whether the shim mounts it beside the root file system, for the runtime to bind: where what is mounted below it
-    in the container must reach the host; where only the shim may say what a path means; and what is mounted from the
-    host's network, or for several containers together."""
+    in the container must reach the host; where only the shim may say what a path means; layers of an image; and what is
+    mounted from the host's network, or for several containers together."""
     return (
-        entry.type in NFS or (entry.type == "tmpfs" and bool(entry.source))
+        entry.type in (*NFS, OVERLAY) or (entry.type == "tmpfs" and bool(entry.source))
         or (entry.type == "bind" and (bool(entry.subpath) or entry.propagation in ("shared", "rshared"))))
+
+
+def for_shim(entry: types_pb2.MountSpec) -> dict[str, Any]:
+    """A mount that imaged described, in the shim's words."""
+    if entry.uid_maps or entry.gid_maps:
+        raise Unimplemented("id-mapped root file systems are not built", reason="NOT_BUILT", field="rootfs")
+    options = []
+    for option in entry.options:
+        key = "lowerdir+" if option.key == "lowerdir" else option.key
+        options.append(f"{key}={os.fsdecode(option.value)}" if option.value else key)
+    if entry.type == "bind":
+        options.append("rbind" if entry.recursive else "bind")
+        if entry.propagation:
+            options.append(entry.propagation)
+    source = os.fsdecode(entry.source) or entry.type
+    return {"type": entry.type, "source": source, "target": os.fsdecode(entry.target), "options": options}
 
 
 def propagation(entries: Iterable[types_pb2.MountSpec]) -> str:

@@ -88,7 +88,7 @@ def _open_target(entry: MountEntry, root: str, run_dir: str) -> int:
             raise OSError(errno.EINVAL, "a bind's name is letters and digits")
         os.makedirs(base, mode=0o700, exist_ok=True)
         path = os.path.join(base, name)
-        if entry.type != "bind" or _is_directory(entry):
+        if entry.type != "bind" or is_directory(entry):
             os.makedirs(path, exist_ok=True)
         else:
             os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
@@ -182,7 +182,8 @@ def _clone(entry: MountEntry) -> int:
         os.close(place)
 
 
-def _is_directory(entry: MountEntry) -> bool:
+def is_directory(entry: MountEntry) -> bool:
+    """Whether what a bind binds is one."""
     place = _open_source(entry)
     try:
         return stat.S_ISDIR(os.fstat(place).st_mode)

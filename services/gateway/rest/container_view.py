@@ -258,6 +258,7 @@ def mount_points(container: exec_pb2.Container) -> list[dict[str, Any]]:
     host = asked(container).object("HostConfig")
     hidden = set(host.object("Tmpfs"))
     volumes = {volume.target: volume for volume in plan(container).volumes}
+    images = {image.target: image for image in plan(container).images}
     modes = {target: mode for _, target, mode in (_parts(text) for text in host.strings("Binds"))}
     modes |= {mount.text("Target"): "" for mount in host.objects("Mounts")}
     points = []
@@ -273,6 +274,10 @@ def mount_points(container: exec_pb2.Container) -> list[dict[str, Any]]:
                 "Driver": volume.driver or "local", "Mode": modes[target] or "z" if target in modes else "",
                 "RW": writable, "Propagation": "",
             })
+            continue
+        if (image := images.get(mount.target)) is not None:
+            points.append({"Type": "image", "Name": image.image, "Source": "", "Destination": target, "Mode": "",
+                           "RW": False, "Propagation": ""})
             continue
         points.append({
             "Type": mount.type, "Source": wire.text(mount.source), "Destination": target,

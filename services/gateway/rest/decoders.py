@@ -390,9 +390,9 @@ def check_together(draft: Draft, host: Fields) -> None:
         draft.network_mode = "none"
     if draft.network_mode == "host" and any(key.startswith("net.") for key in draft.spec.sysctls):
         raise bad("sysctls of the network are not allowed in the host's network namespace", field=host.path("Sysctls"))
-    taken = {mount.target for mount in draft.spec.mounts} | {volume.target for volume in draft.volumes}
+    taken = set(draft.targets())
     draft.volumes += [anonymous_volume(target) for target in draft.declared if target not in taken]
-    targets = [*(mount.target for mount in draft.spec.mounts), *(volume.target for volume in draft.volumes)]
+    targets = draft.targets()
     for target in targets:
         if targets.count(target) > 1:
             raise bad(f"Duplicate mount point: {target.decode(errors='replace')}", field=host.path("Mounts"))

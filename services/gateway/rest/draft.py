@@ -16,9 +16,9 @@ class Draft:
     """``entrypoint`` and ``command`` are None where the image's count; ``endpoints`` by network name or id; ``mac`` is
     the MAC address on the network of ``network_mode``.
 
-    ``host_directories`` are bind sources that are made where they are missing; ``volumes`` are mounted beside the
-    spec's own mounts, and so are those of the containers in ``volumes_from`` ("NAME" or "NAME:ro"); where nothing else
-    is mounted, ``declared`` targets get a volume each.
+    ``host_directories`` are bind sources that are made where they are missing; ``images`` and ``volumes`` are mounted
+    beside the spec's own mounts, and so are those of the containers in ``volumes_from`` ("NAME" or "NAME:ro"); where
+    nothing else is mounted, ``declared`` targets get a volume each.
     """
 
     version: Version
@@ -38,7 +38,15 @@ class Draft:
     extra_hosts: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
     declared: list[bytes] = field(default_factory=list)
+    images: list[engine_pb2.ImageMount] = field(default_factory=list)
     volumes: list[engine_pb2.VolumeMount] = field(default_factory=list)
     volumes_from: list[str] = field(default_factory=list)
     publish_all: bool = False
     host_directories: list[str] = field(default_factory=list)
+
+    def targets(self) -> list[bytes]:
+        """Where something is mounted, as often as it is."""
+        return [
+            *(mount.target for mount in self.spec.mounts), *(volume.target for volume in self.volumes),
+            *(image.target for image in self.images),
+        ]

@@ -27,7 +27,7 @@ async def volumes(call: Call, draft: Draft, text: str) -> None:
     except NotFound as error:  # by a "not found" of anything but the image the command would pull the image
         raise bad(error.message, field="HostConfig.VolumesFrom") from error
     named = {volume.target: volume.name for volume in _plan(other).volumes}
-    taken = {mount.target for mount in draft.spec.mounts} | {volume.target for volume in draft.volumes}
+    taken = set(draft.targets())
     for mount in other.spec.mounts:
         if mount.target in taken or mount.type != "bind":
             continue

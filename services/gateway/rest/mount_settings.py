@@ -101,7 +101,9 @@ def mounts(draft: Draft, fields: Fields, key: str) -> None:
             draft.spec.mounts.append(_tmpfs_mount(entry))
         elif kind == "volume":
             draft.volumes.append(_volume_mount(entry))
-        elif kind in ("image", "npipe", "cluster"):
+        elif kind == "image":
+            draft.images.append(_image_mount(entry))
+        elif kind in ("npipe", "cluster"):
             raise Unimplemented(f"{entry.path('Type')}: {kind} is not built yet", reason="NOT_BUILT", field=key)
         else:
             raise bad(f'invalid mount config for type "{ascii(kind[:80])[1:-1]}": mount type unknown',
@@ -153,21 +155,37 @@ def _volume_mount(entry: Fields) -> engine_pb2.VolumeMount:
     _other_options(entry, "VolumeOptions", prefix)
     _target(target, prefix, entry.path("Target"))
     options = entry.object("VolumeOptions")
-    subpath = options.text("Subpath")
-    if subpath and (subpath.startswith("/") or ".." in subpath.split("/") or "\0" in subpath):
-        raise bad(f"{prefix}subpath must be a relative path within the volume", field=options.path("Subpath"))
+    subpath = _subpath(options, prefix, "volume")
     if subpath and not source:
         raise bad(f"{prefix}must not set Subpath when using anonymous volumes", field=options.path("Subpath"))
     volume = anonymous_volume(_bytes(posixpath.normpath(target)))
     if source:
         volume = engine_pb2.VolumeMount(name=volume_name(source, entry.path("Source")), target=volume.target)
     driver = options.object("DriverConfig")
-    volume.subpath = _bytes(posixpath.normpath(subpath)) if subpath else b""
+    volume.subpath = subpath
     volume.driver = driver.text("Name")
     volume.options.update(driver.string_map("Options"))
     volume.labels.update(options.string_map("Labels"))
     volume.read_only, volume.no_copy = entry.boolean("ReadOnly"), options.boolean("NoCopy")
     return volume
+
+
+def _image_mount(entry: Fields) -> engine_pb2.ImageMount:
+    prefix = 'invalid mount config for type "image": '
+    source, target, options = entry.text("Source"), entry.text("Target"), entry.object("ImageOptions")
+    _other_options(entry, "ImageOptions", prefix)
+    if not source:
+        raise bad(f"{prefix}field Source must not be empty", field=entry.path("Source"))
+    _target(target, prefix, entry.path("Target"))
+    return engine_pb2.ImageMount(image=source, target=_bytes(posixpath.normpath(target)),
+                                 subpath=_subpath(options, prefix, "image"))
+
+
+def _subpath(options: Fields, prefix: str, whole: str) -> bytes:
+    path = options.text("Subpath")
+    if path and (path.startswith("/") or ".." in path.split("/") or "\0" in path):
+        raise bad(f"{prefix}subpath must be a relative path within the {whole}", field=options.path("Subpath"))
+    return _bytes(posixpath.normpath(path)) if path else b""
 
 
 def _tmpfs_mount(entry: Fields) -> types_pb2.MountSpec:

@@ -30,7 +30,7 @@ async def plan(call: Call, draft: Draft) -> engine_pb2.ContainerPlan:
     """How the container is joined to networks at each start. Conflict for a container that is not there."""
     made = engine_pb2.ContainerPlan(
         network_mode=draft.network_mode, dns=draft.dns, dns_search=draft.dns_search, dns_options=draft.dns_options,
-        extra_hosts=draft.extra_hosts, volumes=draft.volumes, ports=draft.ports,
+        extra_hosts=draft.extra_hosts, volumes=draft.volumes, images=draft.images, ports=draft.ports,
         exposed_ports=sorted(set(draft.exposed)),
     )
     mode = draft.network_mode

@@ -163,7 +163,11 @@ def test_an_init_is_the_first_process_of_a_pid_namespace_of_its_own(shared, firs
         ({"type": "bind", "source": b"/tmp", "target": b"/x", "propagation": "loud"}, "BAD_MOUNT"),
         ({"type": "bind", "source": b"/tmp", "target": b"/x", "options": [{"key": "ro,suid"}]}, "BAD_MOUNT"),
         ({"type": "tmpfs", "target": b"/x", "options": [{"key": "size", "value": b"1,mode=7777"}]}, "BAD_MOUNT"),
-        ({"type": "overlay", "target": b"/x"}, "UNIMPLEMENTED"),
+        ({"type": "overlay", "target": b"/x", "options": [{"key": "lowerdir", "value": b"/tmp"}]}, "BAD_MOUNT"),
+        ({"type": "overlay", "target": b"/x", "options": [{"key": "ro"}, {"key": "upperdir", "value": b"/tmp"}]},
+         "BAD_MOUNT"),
+        ({"type": "overlay", "target": b"/x", "options": [{"key": "ro"}], "subpath": b"../x"}, "BAD_MOUNT"),
+        ({"type": "erofs", "target": b"/x"}, "UNIMPLEMENTED"),
     ],
 )
 def test_bad_mounts_are_refused(entry, reason) -> None:
@@ -176,8 +180,10 @@ def test_a_read_only_bind_keeps_its_propagation() -> None:
     entry = types_pb2.MountSpec(type="bind", source=b"/tmp", target=b"/data", recursive=True,
                                 options=[types_pb2.MountOption(key="ro")], propagation="rslave")
     assert mounts.from_spec([entry], {}) == [
-        {"destination": "/data", "type": "bind", "source": "/tmp", "options": ["rbind", "ro", "rslave"]}
+        {"destination": "/data", "type": "bind", "source": "/tmp", "options": ["rbind", "rro", "rslave"]}
     ]
+    entry.read_only_top = True
+    assert mounts.from_spec([entry], {})[0]["options"] == ["rbind", "ro", "rslave"]
     assert mounts.propagation([entry]) == "rslave"
 
 

@@ -118,7 +118,7 @@ async def test_80_a_start_beside_copies_finds_one_writer_a_thousand_times(monkey
     entry = Entry(container, b"", "")
     records = cast(Records, _Records(entry))
     monkeypatch.setattr(programs, "running", _copier(upper, chance))
-    archives = Archives(records, cast(Any, None), cast(Any, None))
+    archives = Archives(records, cast(Any, None))
     monkeypatch.setattr(archives, "_mounts", lambda _entry: {})
     lives = Lives(records, upper, chance)
     for attempt in range(_TRIES):

@@ -230,6 +230,7 @@ class ContainerPlan(_message.Message):
     VOLUMES_FIELD_NUMBER: _builtins.int
     EXPOSED_PORTS_FIELD_NUMBER: _builtins.int
     PORTS_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
     network_mode: _builtins.str
     """"bridge" (any network by name or id), "host", "none", or "container:" and the full id of another container."""
     @_builtins.property
@@ -262,6 +263,10 @@ class ContainerPlan(_message.Message):
     def ports(self) -> _containers.RepeatedCompositeFieldContainer[_network_pb2.PublishedPort]:
         """Published at each start, on the first of its networks that is not internal; live on another one when that is left."""
 
+    @_builtins.property
+    def images(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImageMount]:
+        """Images whose files are seen in it, read-only; their mounts are added to the record's when it is complete."""
+
     def __init__(
         self,
         *,
@@ -274,14 +279,47 @@ class ContainerPlan(_message.Message):
         volumes: _abc.Iterable[Global___VolumeMount] | None = ...,
         exposed_ports: _abc.Iterable[_builtins.str] | None = ...,
         ports: _abc.Iterable[_network_pb2.PublishedPort] | None = ...,
+        images: _abc.Iterable[Global___ImageMount] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "dns", b"dns", "dns_options", b"dns_options", "dns_search", b"dns_search", "exposed_ports", b"exposed_ports", "extra_hosts", b"extra_hosts", "network_mode", b"network_mode", "ports", b"ports", "volumes", b"volumes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "dns", b"dns", "dns_options", b"dns_options", "dns_search", b"dns_search", "exposed_ports", b"exposed_ports", "extra_hosts", b"extra_hosts", "images", b"images", "network_mode", b"network_mode", "ports", b"ports", "volumes", b"volumes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ContainerPlan: _TypeAlias = ContainerPlan  # noqa: Y015
+
+@_typing.final
+class ImageMount(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    SUBPATH_FIELD_NUMBER: _builtins.int
+    IMAGE_ID_FIELD_NUMBER: _builtins.int
+    image: _builtins.str
+    """As it was named."""
+    target: _builtins.bytes
+    """Absolute path in the container."""
+    subpath: _builtins.bytes
+    """The part of the image that is mounted, relative; "" for all of it."""
+    image_id: _builtins.str
+    """What the name meant when the container was made."""
+    def __init__(
+        self,
+        *,
+        image: _builtins.str = ...,
+        target: _builtins.bytes = ...,
+        subpath: _builtins.bytes = ...,
+        image_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "image_id", b"image_id", "subpath", b"subpath", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImageMount: _TypeAlias = ImageMount  # noqa: Y015
 
 @_typing.final
 class VolumeMount(_message.Message):
