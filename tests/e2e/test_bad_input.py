@@ -61,6 +61,8 @@ CREATE = "/v1.45/containers/create"
         ("", {"Image": "busybox", "HostConfig": {"Mounts": [{
             "Type": "bind", "Source": "/etc", "Target": "/x", "ReadOnly": True,
             "BindOptions": {"ReadOnlyForceRecursive": True, "NonRecursive": True}}]}}, 400, "exclude each other"),
+        ("", {"Image": "busybox", "HostConfig": {"Mounts": [{
+            "Type": "tmpfs", "Target": "/x", "TmpfsOptions": {"Options": [["odd"]]}}]}}, 400, "tmpfs option 'odd'"),
         ("", {"Image": "busybox", "HostConfig": {"Mounts": [{"Type": "odd", "Target": "/x"}]}}, 400,
          'invalid mount config for type "odd": mount type unknown'),
         ("", {"Image": "busybox", "HostConfig": {"RestartPolicy": {"Name": "sometimes"}}}, 400, "sometimes"),

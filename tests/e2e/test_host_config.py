@@ -70,8 +70,9 @@ PLAIN = (
     Row("HostConfig.OomScoreAdj", 77, "cat /proc/self/oom_score_adj", "77"),
     Row("HostConfig.Binds", ["/tmp:/bound:ro"], "grep ' /bound ' /proc/mounts | grep -co ' ro,'", "1"),
     Row("HostConfig.Tmpfs", {"/quick": "size=65536,mode=1777"}, "stat -f -c %b /quick; stat -c %a /quick", "16\n1777"),
-    Row("HostConfig.Mounts", [{"Type": "tmpfs", "Target": "/small", "TmpfsOptions": {"SizeBytes": 131072}}],
-        "stat -f -c %b /small", "32"),
+    Row("HostConfig.Mounts", [
+            {"Type": "tmpfs", "Target": "/small", "TmpfsOptions": {"SizeBytes": 131072, "Options": [["uid", "7"]]}}],
+        "stat -f -c %b /small; stat -c %u /small", "32\n7"),
     Row("HostConfig.ShmSize", MIB, "stat -f -c %b /dev/shm", "256"),
     Row("HostConfig.CapAdd", ["SYS_TIME"], f"echo $((0x$({STATUS.format('CapBnd')}) >> 25 & 1))", "1"),
     Row("HostConfig.CapDrop", ["MKNOD"], f"echo $((0x$({STATUS.format('CapBnd')}) >> 27 & 1))", "0"),

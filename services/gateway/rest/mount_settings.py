@@ -9,7 +9,7 @@ from typing import Final
 from chassis.errors import InvalidArgument, Unimplemented
 from chassis.ids import name as check_name
 from chassis.ids import new_id
-from gateway.rest.body import Fields
+from gateway.rest.body import Fields, as_list, as_strings
 from gateway.rest.draft import Draft
 from gateway.rest.errors import bad
 from pier.engine.v1 import engine_pb2
@@ -19,6 +19,7 @@ _PROPAGATIONS: Final = frozenset({"private", "rprivate", "slave", "rslave", "sha
 _IGNORED: Final = frozenset({"z", "Z", "consistent", "cached", "delegated", "nocopy"})
 """Modes that mean nothing on Linux without SELinux, or for a bind."""
 _TMPFS_OPTIONS: Final = frozenset({"size", "mode", "uid", "gid", "nr_inodes"})
+_TMPFS_FLAGS: Final = frozenset({"ro", "rw", "nosuid", "suid", "nodev", "dev", "noexec", "exec"})
 ANONYMOUS: Final = "com.docker.volume.anonymous"
 _SIZE: Final = re.compile(r"\d+[kKmMgG]?|\d+%")
 
@@ -196,10 +197,12 @@ def _tmpfs_mount(entry: Fields) -> types_pb2.MountSpec:
     target = entry.text("Target")
     _target(target, prefix, entry.path("Target"))
     options = entry.object("TmpfsOptions")
-    if options.raw("Options"):
-        where = options.path("Options")
-        raise Unimplemented(f"{where}: not built yet", reason="NOT_BUILT", field=where)
     spec = _new_tmpfs(target)
+    for words in as_list(options.raw("Options"), options.path("Options")):
+        given = as_strings(words, options.path("Options"))
+        if not 1 <= len(given) <= 2:
+            raise bad(f"{prefix}an option is a word, or a word and its value", field=options.path("Options"))
+        _tmpfs_option(spec, given[0], given[1] if len(given) == 2 else None, options.path("Options"))
     if size := options.integer("SizeBytes"):
         spec.options.add(key="size", value=str(size).encode())
     if mode := options.integer("Mode"):
@@ -216,15 +219,18 @@ def tmpfs(draft: Draft, fields: Fields, key: str) -> None:
         spec = _new_tmpfs(target)
         for option in filter(None, text.split(",")):
             name, equals, value = option.partition("=")
-            if equals and name in _TMPFS_OPTIONS:
-                if name == "size" and not _SIZE.fullmatch(value):
-                    raise bad(f"invalid tmpfs option {option[:80]!a}", field=fields.path(key))
-                spec.options.add(key=name, value=_bytes(value))
-            elif not equals and name in ("ro", "rw", "nosuid", "suid", "nodev", "dev", "noexec", "exec"):
-                spec.options.add(key=name)
-            else:
-                raise bad(f"invalid tmpfs option {option[:80]!a}", field=fields.path(key))
+            _tmpfs_option(spec, name, value if equals else None, fields.path(key))
         draft.spec.mounts.append(spec)
+
+
+def _tmpfs_option(spec: types_pb2.MountSpec, name: str, value: str | None, where: str) -> None:
+    if value is None and name in _TMPFS_FLAGS:
+        spec.options.add(key=name)
+    elif value is not None and name in _TMPFS_OPTIONS and (name != "size" or _SIZE.fullmatch(value)):
+        spec.options.add(key=name, value=_bytes(value))
+    else:
+        text = name if value is None else f"{name}={value}"
+        raise bad(f"invalid tmpfs option {text[:80]!a}", field=where)
 
 
 def _new_tmpfs(target: str) -> types_pb2.MountSpec:
