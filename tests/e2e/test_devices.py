@@ -96,7 +96,9 @@ def test_gpus_are_the_devices_of_that_class(client, cdi):
         "cdiVersion: '0.5.0'\nkind: other.org/gpu\ndevices:\n- name: '0'\n  containerEdits: {env: [O=1]}\n")
     done = client.run("run", "--rm", "--gpus", "device=0", *look)
     assert "several vendors have the CDI device gpu=0: example.com, other.org" in done.stderr
-    assert "broken.yaml" in client.run("run", "--rm", "--gpus", "device=5", *look).stderr
+    missing = client.run("run", "--rm", "--gpus", "device=5", *look).stderr
+    assert 'could not select device driver "" with capabilities: [[gpu]]: no CDI device gpu=5' in missing
+    assert "broken.yaml" in missing
 
 
 def test_a_driver_that_is_not_there_is_refused(engine):

@@ -85,7 +85,11 @@ class _Registry:
             if len(vendors) > 1:
                 raise Conflict(f"several vendors have the CDI device {name}: {', '.join(sorted(vendors))}",
                                reason="NO_CDI_DEVICE", field="spec.cdi_devices", expected="the vendor's name with it")
-            name = f"{next(iter(vendors), '')}/{name}"
+            if not vendors:
+                kind, why = name.partition("=")[0], "; ".join((f"no CDI device {name}", *self._problems))
+                raise Conflict(f'could not select device driver "" with capabilities: [[{kind}]]: {why}',
+                               reason="NO_CDI_DEVICE", field="spec.cdi_devices")
+            name = f"{vendors.pop()}/{name}"
         found = self._devices.get(name)
         if found is None:
             why = "two specifications have it" if name in self._devices else "; ".join(self._problems)
