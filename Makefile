@@ -17,6 +17,7 @@ SOURCES := $(wildcard services cli client examples deploy tests)
 export PATH := $(CURDIR)/build/debian/usr/bin:$(PATH)
 # What Python compiles is kept there, and not in the tree: services start in less time.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
+unexport PYTHONDONTWRITEBYTECODE
 ARGS ?=
 # How many worlds share the suite, a file of tests at a time; two cores carry three, for tests wait a lot. One world, and
 # pytest's own output: make test WORLDS=1
