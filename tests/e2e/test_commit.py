@@ -78,7 +78,7 @@ def test_an_export_holds_what_the_container_shows(client, engine, changed, tmp_p
 def test_a_container_that_runs_is_exported_without_what_is_mounted_in_it(client, engine):
     engine.ok("run", "-d", "--name", "box", "-v", "/own", "--tmpfs", "/tmp",
               *sh("echo a > /own/a; echo b > /b; sleep 1000"))
-    wait_until(lambda: engine.ok("diff", "box"))
+    wait_until(lambda: "A /b" in engine.ok("diff", "box").splitlines())
     raw = client.run("export", "box", text=False).stdout
     with tarfile.open(fileobj=io.BytesIO(raw)) as archive:
         names = archive.getnames()

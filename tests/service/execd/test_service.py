@@ -98,8 +98,9 @@ async def test_found_by_id_name_and_prefix(service: Execd) -> None:
 
 
 async def test_stop_sends_the_signal_and_then_kills(service: Execd) -> None:
-    container = await service.run("/bin/sh", "-c", "trap 'exit 9' TERM; while true; do sleep 0.05; done")
-    await asyncio.sleep(0.3)  # the shell's trap is not told to anybody
+    container = await service.run("/bin/sh", "-c", "trap 'exit 9' TERM; echo set; while true; do sleep 0.05; done")
+    while not await service.logs(container):
+        await asyncio.sleep(0.01)
     stopped = await service.call("StopContainer", exec_pb2.StopContainerRequest(id=container))
     assert stopped.container.status.exit.code == 9
     with pytest.raises(NotModified):
@@ -269,11 +270,11 @@ async def test_logs_by_tail_since_and_follow(service: Execd) -> None:
         await asyncio.sleep(0.01)
     assert await service.logs(container, tail=2) == b"999\n1000\n"
     assert await service.logs(container, tail=0) == b""
-    following = asyncio.create_task(service.logs(container, tail=1, follow=True))
-    await asyncio.sleep(0.05)
+    following = service.follow(container, tail=1)
+    first = await anext(following)
     client = await service.attach(container)
     await asyncio.to_thread(client.send, b"\n")
-    assert await following == b"1000\n1001\n1002\n1003\n1004\n1005\n"
+    assert first + b"".join([data async for data in following]) == b"1000\n1001\n1002\n1003\n1004\n1005\n"
     client.close()
 
 
@@ -298,7 +299,7 @@ async def test_events_are_sequenced_and_resumable(service: Execd) -> None:
     await service.remove(container)
     selector = types_pb2.EventSelector(after=types_pb2.Cursor(sequence=0))
     seen = []
-    stream = service.peer.stream(service.containers.Events, exec_pb2.EventsRequest(selector=selector), 10)
+    stream = service.peer.stream(service.containers.Events, exec_pb2.EventsRequest(selector=selector), 60)
     async for response in stream:
         seen.append(response.event)
         if response.event.action == "destroy":
