@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 from collections.abc import AsyncGenerator
 from typing import cast
 
@@ -85,6 +86,13 @@ async def test_a_start_is_joined_by_its_operation_and_refused_for_another(servic
     with pytest.raises(Conflict) as refused:
         await service.remove(container, force=False)
     assert refused.value.reason == "RUNNING"
+
+
+async def test_it_may_open_as_many_files_as_its_host_lets_it(service: Execd) -> None:
+    """Each container takes some; systemd begins with 1024."""
+    assert service.process is not None
+    least, most = resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE)
+    assert least == most
 
 
 async def test_found_by_id_name_and_prefix(service: Execd) -> None:
