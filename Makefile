@@ -70,8 +70,8 @@ deb: $(STAMPS)/dev  ## Debian packages for Debian 12 and 13, into dist/ (RELEASE
 
 .PHONY: deb-try
 deb-try: deb $(STAMPS)/unpacked  ## the packages' life in fresh Debian roots: install, use, upgrade, remove (root, minutes)
-	@for release in $(or $(RELEASES),12 13); do \
-		deploy/debian/try dist/pier_*~deb$${release}_*.deb $$release build/debian/usr/sbin/debootstrap; done
+	@for release in $(or $(RELEASES),12 13); do for trial in try boot; do \
+		deploy/debian/$$trial dist/pier_*~deb$${release}_*.deb $$release build/debian/usr/sbin/debootstrap; done; done
 
 .PHONY: man
 man:  ## man pages, into build/man
