@@ -97,8 +97,11 @@ class Engine:
         """Until the container's first process has a handler for the signal: before, the kernel lets a first process of
         a pid namespace ignore what it has no handler for (pid_namespaces(7))."""
         def caught() -> bool:
-            with open(f"/proc/{self.inspect(name)['State']['Pid']}/status") as file:
-                mask = next(line.split()[1] for line in file if line.startswith("SigCgt:"))
+            try:
+                with open(f"/proc/{self.inspect(name)['State']['Pid']}/status") as file:
+                    mask = next(line.split()[1] for line in file if line.startswith("SigCgt:"))
+            except OSError:  # between two lives
+                return False
             return bool(int(mask, 16) >> (number - 1) & 1)
 
         wait_until(caught, what=f"{name} catches {number.name}")
