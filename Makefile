@@ -17,6 +17,7 @@ SOURCES := $(wildcard services cli client examples deploy tests)
 export PATH := $(CURDIR)/build/debian/usr/bin:$(PATH)
 # What Python compiles is kept there, and not in the tree: services start in less time.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/build/pycache
+unexport PYTHONDONTWRITEBYTECODE
 ARGS ?=
 # How many worlds share the suite, a file of tests at a time; two cores carry three, for tests wait a lot. One world, and
 # pytest's own output: make test WORLDS=1
@@ -69,8 +70,8 @@ deb: $(STAMPS)/dev  ## Debian packages for Debian 12 and 13, into dist/ (RELEASE
 
 .PHONY: deb-try
 deb-try: deb $(STAMPS)/unpacked  ## the packages' life in fresh Debian roots: install, use, upgrade, remove (root, minutes)
-	@for release in $(or $(RELEASES),12 13); do \
-		deploy/debian/try dist/pier_*~deb$${release}_*.deb $$release build/debian/usr/sbin/debootstrap; done
+	@for release in $(or $(RELEASES),12 13); do for trial in try boot; do \
+		deploy/debian/$$trial dist/pier_*~deb$${release}_*.deb $$release build/debian/usr/sbin/debootstrap; done; done
 
 .PHONY: man
 man:  ## man pages, into build/man

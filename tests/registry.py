@@ -21,7 +21,7 @@ from deploy.busybox_image import Blob, digest
 from tests import tools
 from tests.images import Packed
 
-_START_WITHIN: Final = 20.0  # seconds
+_START_WITHIN: Final = 60.0  # seconds
 USER: Final = "me"
 PASSWORD: Final = "secret pass"
 _PASSWORD_HASH: Final = "$2b$04$.9oICNA.cEAaXhMUVqjJf.DvqO2N27i3zJI7Idospe9a1gwbmeLcS"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests import tools
 
-_WITHIN = 20.0
+_WITHIN = 60.0
 
 
 @contextmanager

@@ -117,17 +117,20 @@ def main(service: str, cls: type[S], build: Build[S], text: str) -> NoReturn:
         asyncio.run(_serve(service, loaded, build))
     except PierError as error:
         logger().error("cannot run", reason=error.reason, error=error.message)
-        sys.exit(1)
     except DecodeError as error:
         where = loaded.instance.state(service)
         logger().error("cannot run", reason="DATABASE_DAMAGED", error=f"{where}: a record cannot be read: {error}",
                        exc_info=error)
-        sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the border: whatever it is, the log's last line says why
         refusal = full_disk(error) or Internal(f"{type(error).__name__}: {error}")
         logger().error("cannot run", reason=refusal.reason, error=refusal.message, exc_info=error)
-        sys.exit(1)
-    sys.exit(0)
+    else:
+        sys.exit(0)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # At once: a thread of gRPC's that outlives its server has Python 3.13 write "Error in sys.excepthook" behind the
+    # log's last line.
+    os._exit(1)
 
 
 async def _serve(service: str, loaded: config.Loaded[S], build: Build[S]) -> None:

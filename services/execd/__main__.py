@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -40,6 +41,8 @@ from pier.exec.v1 import exec_pb2_grpc
 
 @asynccontextmanager
 async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # four for each container; systemd gives 1024
     instance, settings = runtime.instance, runtime.settings
     places = Places(runtime.state, runtime.run, instance.cgroup_parent)
     for directory in (places.shims, runtime.run / "runtime", places.probes, places.archives):

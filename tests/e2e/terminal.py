@@ -10,7 +10,7 @@ import struct
 import termios
 import time
 
-WITHIN = 20.0
+WITHIN = 60.0
 
 
 class Terminal:

@@ -84,7 +84,7 @@ def test_programs_find_the_mark_that_docker_puts_into_each_container(client, eng
 def test_a_container_that_runs_is_exported_without_what_is_mounted_in_it(client, engine):
     engine.ok("run", "-d", "--name", "box", "-v", "/own", "--tmpfs", "/tmp",
               *sh("echo a > /own/a; echo b > /b; sleep 1000"))
-    wait_until(lambda: engine.ok("diff", "box"))
+    wait_until(lambda: "A /b" in engine.ok("diff", "box").splitlines())
     raw = client.run("export", "box", text=False).stdout
     with tarfile.open(fileobj=io.BytesIO(raw)) as archive:
         names = archive.getnames()

@@ -1,6 +1,7 @@
 """A disk that is full under a container's log: the container goes on, and what was lost is counted, not hidden."""
 
 import contextlib
+import signal
 
 import pytest
 
@@ -47,5 +48,6 @@ def test_the_containers_end_is_recorded_on_a_full_disk(engine, narrow):
     wait_until(lambda: engine.docker("exec", "narrow", "test", "-e", "/done").returncode == 0)
     fill(home / "filler")
     assert engine.docker("exec", "narrow", *sh("exit 3")[1:]).returncode == 3
-    engine.ok("stop", "narrow")
+    engine.until_catches("narrow", signal.SIGTERM)
+    engine.ok("stop", "-t", "30", "narrow")
     assert engine.inspect("narrow")["State"]["ExitCode"] == 7

@@ -1,6 +1,7 @@
 """Namespaces that containers share: another's processes, semaphores and /dev/shm, or the host's."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ def test_another_containers_processes_are_seen_and_signalled(client, engine):
     assert engine.inspect("guest")["HostConfig"]["PidMode"] == "container:donor"
     client.ok("stop", "-t", "0", "guest")
     client.ok("start", "guest")
+    engine.until_catches("donor", signal.SIGTERM)
     client.ok("exec", "guest", "kill", "1")  # with its first process all of a pid namespace ends
     assert client.ok("wait", "donor") == "7"
     assert client.ok("wait", "guest") == "137"

@@ -5,7 +5,7 @@ import urllib.request
 
 import pytest
 
-from tests.engine import sh
+from tests.engine import sh, wait_until
 
 SERVER = "echo hello > /index.html; httpd -f -p 80 -h / & httpd -f -p 81 -h /"
 
@@ -30,6 +30,11 @@ def fetched(port):
         return None
 
 
+def serves(port):
+    """Until the server in the container answers there; what has to be closed is asked by ``fetched`` afterwards."""
+    return wait_until(lambda: fetched(port) == "hello", what=f"an answer at {port}")
+
+
 def bindings(engine, name="web"):
     return engine.inspect(name)["NetworkSettings"]["Ports"]
 
@@ -41,16 +46,17 @@ def test_ports_of_a_running_container_come_and_go(engine):
     done = engine.pier("port", "add", "web", f"127.0.0.1:{second}:81")
     assert done.returncode == 0, done.stderr
     assert f"81/tcp -> 127.0.0.1:{second}" in done.stdout
-    assert fetched(first) == fetched(second) == "hello"
+    assert serves(first)
+    assert serves(second)
     assert f"81/tcp -> 127.0.0.1:{second}" in engine.ok("port", "web")
     assert engine.pier("port", "rm", "web", "80").returncode == 0
     assert fetched(first) is None
-    assert fetched(second) == "hello"
+    assert serves(second)
     assert list(engine.inspect("web")["HostConfig"]["PortBindings"]) == ["81/tcp"]
     with socket.socket() as sock:
         sock.bind(("", first))  # it is anybody's again
     engine.ok("restart", "-t", "0", "web")
-    assert fetched(second) == "hello"
+    assert serves(second)
     assert engine.inspect("web")["State"]["Pid"] != pid
     assert engine.pier("system", "fsck").returncode == 0
 
@@ -63,7 +69,7 @@ def test_a_host_port_moves_to_another_port_of_the_container_and_netd_may_die(eng
     engine.kill("netd")
     engine.wait_supervised()
     (entry,) = bindings(engine)["80/tcp"]
-    assert fetched(entry["HostPort"]) == "hello"
+    assert serves(entry["HostPort"])
     assert engine.pier("port", "rm", "web", f"{port}:80").returncode == 1, "that one leads elsewhere"
     assert engine.pier("port", "rm", "web", f"{entry['HostPort']}:80").returncode == 0
     assert "80/tcp" not in bindings(engine)
@@ -79,7 +85,7 @@ def test_a_taken_port_is_refused_and_nothing_changes(engine):
         assert "port is already allocated" in done.stderr
     assert engine.pier("port", "rm", "web", "99").returncode == 1
     assert bindings(engine) == before
-    assert fetched(port) == "hello"
+    assert serves(port)
 
 
 def test_a_container_that_does_not_run_has_them_at_its_start(engine):
@@ -87,7 +93,7 @@ def test_a_container_that_does_not_run_has_them_at_its_start(engine):
     engine.ok("create", "--name", "web", *sh(SERVER))
     assert engine.pier("port", "add", "web", f"{port}:80").returncode == 0
     engine.ok("start", "web")
-    assert fetched(port) == "hello"
+    assert serves(port)
     engine.ok("run", "-d", "--name", "plain", "--network", "none", *sh("sleep 1000"))
     assert engine.pier("port", "add", "plain", "80").returncode == 1
 
@@ -103,13 +109,13 @@ def test_ports_are_published_on_the_network_that_has_a_way_out_and_follow_it(eng
     engine.ok("network", "connect", "--alias", "w", "inner", "web")
     engine.ok("network", "connect", "outer", "web")
     engine.ok("start", "web")
-    assert fetched(port) == "hello"
+    assert serves(port)
     engine.ok("network", "connect", "other", "web")
     engine.ok("network", "disconnect", "outer", "web")
-    assert fetched(port) == "hello", "the ports have moved"
+    assert serves(port), "the ports have moved"
     engine.ok("network", "disconnect", "other", "web")
     assert fetched(port) is None
     engine.ok("network", "connect", "outer", "web")
-    assert fetched(port) == "hello"
+    assert serves(port)
     engine.remove_everything()
     engine.ok("network", "rm", "inner", "outer", "other")

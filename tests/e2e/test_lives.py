@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -60,9 +61,10 @@ def events(engine, name):
     return [json.loads(line) for line in lines.splitlines()]
 
 
-@pytest.mark.parametrize("verb, code", [(["stop", "-t", "5"], 143), (["kill"], 137), (["rm", "-f"], None)])
+@pytest.mark.parametrize("verb, code", [(["stop", "-t", "30"], 143), (["kill"], 137), (["rm", "-f"], None)])
 def test_a_paused_container_can_be_ended(engine, client, verb, code):
     engine.ok("run", "-d", "--name", "held", *sh("trap 'exit 143' TERM; while :; do sleep 0.05; done"))
+    engine.until_catches("held", signal.SIGTERM)
     client.ok("pause", "held")
     client.ok(*verb, "held")
     if code is None:
@@ -110,15 +112,15 @@ def test_top_tells_the_containers_processes_and_no_others(engine, client):
 
 def test_stats_tell_what_the_kernel_counts(engine, client):
     engine.ok("run", "-d", "--name", "eater", "-m", "64m", "--pids-limit", "50",
-              *sh("head -c 20000000 /dev/zero > /dev/shm/x; i=0; while :; do i=$((i+1)); done"))
-    wait_until(lambda: engine.run([*engine.argv("pier"), "exec", "eater", "ls", "/dev/shm/x"]).returncode == 0)
+              *sh("head -c 20000000 /dev/zero > /dev/shm/x; : > /dev/shm/full; i=0; while :; do i=$((i+1)); done"))
+    wait_until(lambda: engine.run([*engine.argv("pier"), "exec", "eater", "ls", "/dev/shm/full"]).returncode == 0)
     engine.ok("exec", "eater", "ping", "-c", "1", engine.inspect("eater")["NetworkSettings"]["Gateway"])
     line = client.ok("stats", "--no-stream", "--format", "{{json .}}", "eater")
     row = json.loads(line)
     assert (row["Name"], row["PIDs"]) == ("eater", "1")
     assert row["MemUsage"].endswith("/ 64MiB")
     assert float(row["MemUsage"].split("MiB")[0]) > 15
-    assert 5 < float(row["CPUPerc"].rstrip("%")) < 100 * (os.cpu_count() or 1)
+    assert 0 < float(row["CPUPerc"].rstrip("%")) < 100 * (os.cpu_count() or 1)
     assert row["NetIO"].split(" / ")[0] != "0B"
 
 

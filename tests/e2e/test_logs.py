@@ -5,7 +5,7 @@ import socket
 import time
 from contextlib import contextmanager
 
-from tests.engine import sh
+from tests.engine import WITHIN, sh
 
 
 def test_details_are_the_labels_variables_and_tag_that_were_asked_for(client, engine):
@@ -27,7 +27,7 @@ def test_details_are_the_labels_variables_and_tag_that_were_asked_for(client, en
 def test_a_log_goes_to_syslog_and_is_read_here_as_well(client, engine):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink:
         sink.bind(("127.0.0.1", 0))
-        sink.settimeout(20)
+        sink.settimeout(WITHIN)
         address = f"syslog-address=udp://127.0.0.1:{sink.getsockname()[1]}"
         client.ok("run", "--name", "far", "--log-driver", "syslog", "--log-opt", address, "--log-opt", "tag=shop",
                   *sh("echo hello"))
@@ -53,7 +53,7 @@ def test_what_a_driver_does_not_have_is_refused_in_dockers_words(client):
 
 def test_an_attachment_begins_with_the_log_where_that_is_asked_for(engine):
     engine.ok("run", "-d", "-i", "--name", "talk", *sh("echo before; read line; echo got $line"))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + WITHIN
     while engine.ok("logs", "talk") != "before":
         assert time.monotonic() < deadline
     with hijacked(engine, "talk/attach?logs=1&stream=1&stdin=1&stdout=1") as (client, file):
@@ -68,7 +68,7 @@ def test_an_attachment_begins_with_the_log_where_that_is_asked_for(engine):
 def hijacked(engine, path):
     """The connection of a POST, behind its head."""
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(20)
+        client.settimeout(WITHIN)
         client.connect(str(engine.instance.api_socket))
         client.sendall(f"POST /v1.43/containers/{path} HTTP/1.1\r\nHost: d\r\nUpgrade: tcp\r\n"
                        "Connection: Upgrade\r\n\r\n".encode())
@@ -85,19 +85,19 @@ def actions_of(engine, name):
 
 
 def test_events_tell_who_looked_attached_and_ran_commands(engine):
-    engine.ok("run", "-d", "-t", "-i", "--name", "busy", "busybox", "sh")
-    engine.ok("top", "busy")
-    engine.ok("exec", "busy", "echo", "hi")
+    engine.ok("run", "-d", "-t", "-i", "--name", "looked-at", "busybox", "sh")
+    engine.ok("top", "looked-at")
+    engine.ok("exec", "looked-at", "echo", "hi")
     # docker's own client looks for the keys itself, and only hangs up.
-    with hijacked(engine, "busy/attach?stream=1&stdin=1&stdout=1&detachKeys=q") as (client, file):
+    with hijacked(engine, "looked-at/attach?stream=1&stdin=1&stdout=1&detachKeys=q") as (client, file):
         client.sendall(b"\nq")
         file.read()
-    with hijacked(engine, "busy/resize?h=30&w=100"):
+    with hijacked(engine, "looked-at/resize?h=30&w=100"):
         pass
-    deadline = time.monotonic() + 10
-    while not (told := [action for action, _ in actions_of(engine, "busy")]).count("detach"):
+    deadline = time.monotonic() + WITHIN
+    while not (told := [action for action, _ in actions_of(engine, "looked-at")]).count("detach"):
         assert time.monotonic() < deadline, told
     wanted = ["create", "start", "top", "exec_create: echo hi", "exec_start: echo hi", "exec_die", "attach", "detach"]
     assert [action for action in told if action in wanted] == wanted
-    sizes = [attributes for action, attributes in actions_of(engine, "busy") if action == "resize"]
+    sizes = [attributes for action, attributes in actions_of(engine, "looked-at") if action == "resize"]
     assert ("30", "100") in [(size["height"], size["width"]) for size in sizes]

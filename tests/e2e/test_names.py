@@ -1,5 +1,7 @@
 """Containers that find each other by name, as compose and testcontainers rely on it."""
 
+import signal
+
 import pytest
 
 from tests.engine import sh, wait_until
@@ -20,7 +22,7 @@ def address(engine, name, network="blue"):
 
 def resolved(engine, inside, name):
     """What the C library in the container makes of the name: its address, or "" for none."""
-    done = engine.docker("exec", inside, "ping", "-c", "1", "-w", "3", name)
+    done = engine.docker("exec", inside, "ping", "-c", "1", "-w", "20", name)
     return done.stdout.partition("(")[2].partition(")")[0] if done.returncode == 0 else ""
 
 
@@ -97,6 +99,7 @@ def test_the_files_of_a_running_container_follow_its_networks(client, engine):
     assert f"{address(engine, 'web')}\t" in hosts
     assert engine.ok("exec", "web", "cat", "/etc/resolv.conf").startswith("nameserver 127.0.0.11")
     assert resolved(engine, "web", "web") == address(engine, "web")
+    engine.until_catches("web", signal.SIGUSR1)
     pid = engine.inspect("web")["State"]["Pid"]
     engine.ok("kill", "-s", "USR1", "web")
     wait_until(lambda: engine.inspect("web")["State"]["Pid"] not in (0, pid))

@@ -121,7 +121,7 @@ def test_memory_beyond_its_limit_is_killed_and_told(client):
 
 
 def test_the_default_network_has_address_route_names_and_a_way_out(client):
-    text = inside(client, f"ip addr show eth0; ip route; cat /etc/hosts; cat /etc/resolv.conf; ping -c1 -w3 {FAR}")
+    text = inside(client, f"ip addr show eth0; ip route; cat /etc/hosts; cat /etc/resolv.conf; ping -c1 -w20 {FAR}")
     assert "default via" in text
     assert "127.0.0.1\tlocalhost" in text
     assert "nameserver" in text
@@ -142,7 +142,7 @@ def test_a_published_port_leads_into_the_container(client, host):
 
     def answered():
         try:
-            with urllib.request.urlopen(f"http://{host}:{port}/", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://{host}:{port}/", timeout=5) as answer:
                 return answer.read()
         except OSError:
             return None
@@ -156,7 +156,7 @@ def test_a_published_port_leads_into_the_container(client, host):
 def test_containers_reach_one_another_by_address(client):
     client.ok("run", "-d", "--name", "server", *sh("echo hi >/index.html; exec httpd -f -h /"))
     address = client.engine.inspect("server")["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
-    assert inside(client, f"for i in 1 2 3 4 5; do wget -qO- http://{address}/ && break; sleep 0.2; done") == "hi"
+    assert inside(client, f"for i in $(seq 100); do wget -qO- http://{address}/ && break; sleep 0.2; done") == "hi"
 
 
 def test_limits_sysctls_and_devices_are_what_the_kernel_says(client, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import time
 from pathlib import Path
 
@@ -82,6 +83,7 @@ def test_the_restart_policy_changes_under_a_running_container(client, engine):
     engine.ok("run", "-d", "--name", "box", *sh("trap 'exit 3' USR1; while :; do sleep 0.1; done"))
     client.ok("update", "--restart", "on-failure:2", "box")
     assert host(engine, "box")["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 2}
+    engine.until_catches("box", signal.SIGUSR1)
     engine.ok("kill", "-s", "USR1", "box")
     wait_until(lambda: engine.inspect("box")["RestartCount"] == 1)
     client.ok("update", "--restart", "no", "box")

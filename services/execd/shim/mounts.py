@@ -31,11 +31,14 @@ def enter() -> None:
     """Leave the host's mount namespace for a copy into which the host's later mounts propagate, and nothing back.
 
     On a hybrid cgroup layout the empty v2 hierarchy is taken off here: crun 1.8 refuses a machine that shows both.
+    Newer ones make a container's directory where it was, and fail where systemd keeps what lies below read-only: they
+    are given a place for it, which goes with the shim.
     """
     kernel.unshare(kernel.CLONE_NEWNS)
     kernel.mount(None, b"/", None, kernel.MS_REC | kernel.MS_SLAVE)
     if os.path.exists(_HYBRID + b"/cgroup.procs"):
         kernel.umount(_HYBRID, kernel.MNT_DETACH)
+        kernel.mount(b"tmpfs", _HYBRID, b"tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, b"mode=700,size=64k")
 
 
 def prepare(entries: Iterable[MountEntry]) -> dict[MountEntry, int]:

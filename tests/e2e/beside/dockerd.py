@@ -24,7 +24,7 @@ from tests.world import cgroups
 PACKAGES: Final = {"dockerd": "docker.io", "containerd": "containerd", "iptables": "iptables", "runc": "runc"}
 """Program to the Debian package that has it."""
 _CGROUP: Final = "beside-docker"
-_STOPS_WITHIN: Final = 15.0
+_STOPS_WITHIN: Final = 60.0
 _OWN_PLACES: Final = """
 set -e
 umount -n /sys/fs/cgroup/unified 2>/dev/null || true
@@ -76,7 +76,7 @@ class Dockerd:
                 ["unshare", "--mount", "--propagation", "private", "sh", "-c", _OWN_PLACES, str(place), *daemon],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment(),
             )
-        wait_until(self._answers, 20, "dockerd's API")
+        wait_until(self._answers, 60, "dockerd's API")
 
     def _answers(self) -> bool:
         assert self._process is not None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Network
@@ -22,6 +21,7 @@ from tests.e2e.builds.corpus.cases import cases
 from tests.e2e.builds.corpus.recorded import recorded, reference
 from tests.engine import Engine, wait_until
 from tests.service.netd.packets import (
+    PATIENCE_SECONDS,
     SocketMaker,
     attempt,
     in_namespace,
@@ -34,7 +34,8 @@ from tests.service.netd.packets import (
 FIRST = "docker"
 OUTSIDE = in_namespace(world.OUTSIDE)
 OUTSIDE6 = in_namespace6(world.OUTSIDE)
-REPAIRED_WITHIN = 1.0
+LONGEST_CUT = 2
+"""How many tries in a row may fail, each of which waits for REFUSED_SECONDS: what a repair takes is less."""
 
 
 def has_a_way_out(container: Container) -> bool:
@@ -64,9 +65,15 @@ def accepts(both: Both) -> list[str]:
     return [line for line in rules() if f"{both.pier.instance.nft_table} " in line]
 
 
+def subnet(engine: Engine | Dockerd) -> IPv4Network:
+    """The default network's; since Docker 26 its IPv6 one may come first."""
+    return next(IPv4Network(pool["Subnet"]) for pool in engine.inspect("bridge")["IPAM"]["Config"]
+                if ":" not in pool["Subnet"])
+
+
 def test_the_two_take_different_subnets(both: Both) -> None:
-    pools = [engine.inspect("bridge")["IPAM"]["Config"][0]["Subnet"] for engine in (both.pier, both.docker)]
-    assert not IPv4Network(pools[0]).overlaps(IPv4Network(pools[1]))
+    mine, theirs = (subnet(engine) for engine in (both.pier, both.docker))
+    assert not mine.overlaps(theirs)
 
 
 def test_containers_of_both_have_a_way_out(both: Both) -> None:
@@ -161,7 +168,7 @@ def test_pier_s_end_leaves_docker_s_rules_as_they_were(both: Both) -> None:
         assert rules() == without_pier(both, before)
     finally:
         both.pier.up()
-    wait_until(lambda: rules() == before, REPAIRED_WITHIN)
+    wait_until(lambda: rules() == before)
 
 
 def test_a_container_keeps_its_way_out_when_pier_s_services_end(both: Both) -> None:
@@ -174,24 +181,27 @@ def test_a_container_keeps_its_way_out_when_pier_s_services_end(both: Both) -> N
 
 
 @contextmanager
-def longest_cut(container: Container) -> Iterator[list[float]]:
-    """Make one connection after another from the container while the block runs; then the list holds the longest time
-    between two that succeeded, in seconds."""
-    over, began, found = threading.Event(), threading.Event(), list[float]()
+def longest_cut(container: Container) -> Iterator[list[int]]:
+    """Make one connection after another from the container while the block runs; then the list holds how many failed in
+    a row at most."""
+    over, began, found = threading.Event(), threading.Event(), list[int]()
 
     def connect() -> None:
         with listener(OUTSIDE, world.FAR, 7001) as server:
-            last, longest = time.monotonic(), 0.0
+            failed, longest = 0, 0
             while not over.is_set():
                 if attempt(container.sockets, world.FAR, 7001, server) is not None:
                     began.set()
-                    longest, last = max(longest, time.monotonic() - last), time.monotonic()
-            found.append(max(longest, time.monotonic() - last))
+                    failed = 0
+                elif began.is_set():
+                    failed += 1
+                    longest = max(longest, failed)
+            found.append(longest)
 
     thread = threading.Thread(target=connect)
     thread.start()
     try:
-        assert began.wait(5), "no way out to begin with"
+        assert began.wait(PATIENCE_SECONDS), "no way out to begin with"
         yield found
     finally:
         over.set()
@@ -204,7 +214,7 @@ def test_a_restart_of_dockerd_cuts_no_container_of_pier_s(both: Both) -> None:
     with longest_cut(container) as cut:
         both.docker.stop()
         both.docker.start()
-    assert cut[0] < REPAIRED_WITHIN
+    assert cut[0] <= LONGEST_CUT
     assert rules() == before
 
 
@@ -218,7 +228,7 @@ def test_docker_s_rules_flushed_and_built_anew_let_pier_s_containers_through_aga
     with listener(OUTSIDE, world.FAR, 7001) as server:
         assert attempt(container.sockets, world.FAR, 7001, server) is None, "the policy alone drops it"
     both.docker.start()
-    wait_until(lambda: has_a_way_out(container), REPAIRED_WITHIN)
+    assert has_a_way_out(container)
     assert rules() == before
     assert has_a_way_out(both.start(both.docker))
 

@@ -20,7 +20,7 @@ import pytest
 from tests.e2e.cli.conftest import Clients
 from tests.engine import wait_until
 
-WITHIN = 20.0
+WITHIN = 60.0
 
 
 class Terminal:

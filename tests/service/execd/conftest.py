@@ -42,7 +42,7 @@ def shim_pids() -> set[int]:
 
 def shims_left(before: set[int]) -> set[int]:
     """Those that are there after what a killed zygote's spare and a released shim need to end."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + TIMEOUT
     while (left := shim_pids() - before) and time.monotonic() < deadline:
         time.sleep(0.005)
     return left

@@ -17,7 +17,7 @@ from tests.service.execd import bundle
 
 SOURCES = Path(__file__).parents[3] / "services"
 ZYGOTE = SOURCES / "execd" / "zygote" / "__main__.py"
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 
 
 class Refused(Exception):

@@ -189,6 +189,13 @@ class Execd:
             pieces += [record.data for record in batch.records if record.stream == stream]
         return b"".join(pieces)
 
+    async def follow(self, container: str, **options: Any) -> AsyncIterator[bytes]:
+        """Standard output, line by line, until the container ends."""
+        request = exec_pb2.ReadLogsRequest(id=container, stdout=True, follow=True, **options)
+        async for batch in self.peer.stream(self.containers.ReadLogs, request, TIMEOUT * 3):
+            for record in batch.records:
+                yield record.data
+
     async def attach(self, container: str, exec_id: str = "", **options: Any) -> Attached:
         answer = await self.call("OpenAttach", exec_pb2.OpenAttachRequest(id=container, exec_id=exec_id))
         options.setdefault("framed", answer.framed)

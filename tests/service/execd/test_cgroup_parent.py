@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +47,33 @@ async def test_a_cgroup_parent_is_below_the_instances_own_or_where_its_path_says
         assert await service.fsck() == []
         await service.remove(container)
         assert not list(CGROUPS.glob(f"*{wanted}/{container}"))
+
+
+@pytest.fixture
+def kept_read_only() -> Iterator[None]:
+    """The directory that hierarchies are mounted in can be written to by nobody, as systemd has it."""
+    if (CGROUPS / "cgroup.controllers").exists():
+        pytest.skip("hierarchies of version 2 alone stand in no directory")
+    subprocess.run(["mount", "-n", "-o", "remount,ro", CGROUPS], check=True)
+    yield
+    subprocess.run(["mount", "-n", "-o", "remount,rw", CGROUPS], check=True)
+
+
+async def test_a_container_runs_where_no_directory_beside_the_hierarchies_can_be_made(
+    service: Execd, kept_read_only: None
+) -> None:
+    container = await service.run("/bin/sh", "-c", "exit 3")
+    assert (await service.wait(container)).code == 3
+
+
+async def test_nothing_is_left_where_the_hierarchy_of_version_2_is_mounted(service: Execd, tmp_path: Path) -> None:
+    """Newer cruns make a directory there, where the shim has hidden it."""
+    container = await service.run("/bin/true")
+    assert (await service.wait(container)).code == 0
+    look = f"mount -n --bind {CGROUPS} {tmp_path} && ls -A {tmp_path}/unified"
+    seen = await asyncio.create_subprocess_exec("unshare", "-m", "sh", "-c", look, stdout=subprocess.PIPE)
+    assert (await seen.communicate())[0] == b""
+    assert seen.returncode == 0 or not (CGROUPS / "unified").exists()
 
 
 @pytest.mark.parametrize("parent", ["machine.slice", "../up", "a/../b", "/a//b", "shims", "a\nb", "/" + "x" * 300])

@@ -19,7 +19,7 @@ from chassis.errors import PierError
 from chassis.ids import new_id
 from pier.exec.v1 import exec_pb2
 from tests.engine import wait_until
-from tests.service.execd.driver import ZYGOTE, Control
+from tests.service.execd.driver import TIMEOUT, ZYGOTE, Control
 from tests.service.execd.service import OWNER, Execd
 
 CREATING, CREATED, RUNNING, EXITED = (
@@ -47,7 +47,7 @@ async def lines(service: Execd, container: str) -> list[int]:
 
 
 async def until_more_than(service: Execd, container: str, count: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + TIMEOUT
     while len(await lines(service, container)) <= count:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.02)
@@ -116,7 +116,7 @@ async def test_an_attached_client_outlives_execd(service: Execd) -> None:
 async def kill_shim(service: Execd, container: str) -> int:
     """Kill the container's shim; the pid of its process."""
     pid = (await service.get(container)).status.pid
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(TIMEOUT):
         # Until the runtime has ended it is the parent, or a helper of its own is.
         while open_status(parent := int(open_status(pid)["PPid"]))["Name"] != "pier-shim":
             await asyncio.sleep(0.01)
@@ -186,7 +186,7 @@ async def kill_shim_of(service: Execd, container: str) -> int:
     shim = int(control.ask("describe")["pid"])
     control.close()
     os.kill(shim, signal.SIGKILL)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(TIMEOUT):
         while os.path.exists(f"/proc/{shim}") and open_status(shim)["State"][0] != "Z":
             await asyncio.sleep(0.01)
     return found.status.pid
@@ -257,16 +257,18 @@ async def settled(service: Execd, container: str) -> exec_pb2.ContainerState.Val
     return state
 
 
-async def test_a_kill_at_any_stage_leaves_it_done_or_undone(service: Execd) -> None:
+async def test_a_kill_at_any_stage_leaves_it_done_or_undone(service: Execd, tmp_path: Path) -> None:
+    armed = tmp_path / "armed"
     container = new_id()
     await story(service, container)
     await ending(service, container)
     points = [name for name in stages_logged(service) if not name.startswith("restart.")]
     assert {"create.record", "start.record_intent", "start.runtime_run", "update.limits", "exit.record"} <= set(points)
     await service.stop()
+    await service.start(PIER_FAULT=f"@{armed}")
     tried = 0
     for point in [spelt for name in points for spelt in (name, f"{name}@end")]:
-        await service.start(PIER_FAULT=f"execd:{point}:kill")
+        armed.write_text(f"execd:{point}:kill")
         container = new_id()
         try:
             await story(service, container)
@@ -274,10 +276,10 @@ async def test_a_kill_at_any_stage_leaves_it_done_or_undone(service: Execd) -> N
         except PierError:
             tried += 1
         assert service.process is not None
-        await asyncio.to_thread(service.process.wait, 20)
+        await asyncio.to_thread(service.process.wait, TIMEOUT)
         assert service.process.returncode == -signal.SIGKILL, point
         await service.peer.close()
-        await service.start()
+        await service.start(PIER_FAULT=f"@{armed}")
         state = await settled(service, container)
         if state in (exec_pb2.CONTAINER_STATE_UNSPECIFIED, CREATING, CREATED) and point.startswith(("create", "start")):
             # The same calls again carry on from there.
@@ -287,9 +289,7 @@ async def test_a_kill_at_any_stage_leaves_it_done_or_undone(service: Execd) -> N
         if state != exec_pb2.CONTAINER_STATE_UNSPECIFIED:
             await service.remove(container)
         await settled(service, container)
-        await service.stop()
     assert tried > len(points)
-    await service.start()
 
 
 async def test_kills_at_random_moments_leave_everything_whole(service: Execd, capsys) -> None:
@@ -314,7 +314,7 @@ async def test_kills_at_random_moments_leave_everything_whole(service: Execd, ca
             service.kill_zygote()
         assert service.process is not None
         service.process.kill()
-        await asyncio.to_thread(service.process.wait, 20)
+        await asyncio.to_thread(service.process.wait, TIMEOUT)
         try:
             await busy
         except PierError:

@@ -17,7 +17,7 @@ from chassis.errors import InvalidArgument, Unimplemented
 from pier.exec.v1 import exec_pb2
 from tests.service.execd.service import Execd
 
-WITHIN = 20.0
+WITHIN = 60.0
 
 
 class Sink:

@@ -30,7 +30,7 @@ async def old(service: Execd) -> AsyncIterator[Execd]:
                str(service.instance.zygote_socket), "--cgroup-parent", service.instance.cgroup_parent]
     zygote = await asyncio.to_thread(subprocess.Popen, program)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while service.zygote_pid() != zygote.pid:
                 await asyncio.sleep(0.01)
         yield service

@@ -11,6 +11,7 @@ from chassis.errors import Conflict, DeadlineExceeded
 from execd.freezer import Freezer
 from pier.exec.v1 import exec_pb2
 from pier.types.v1 import types_pb2
+from tests.service.execd.driver import TIMEOUT
 from tests.service.execd.hung_mount import hung_mount
 from tests.service.execd.service import Execd
 
@@ -26,21 +27,21 @@ async def impatient(service: Execd) -> Execd:
 
 
 async def state_of(service: Execd, container: str, wanted: int) -> exec_pb2.Container:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(TIMEOUT):
         while (found := await service.get(container)).status.state != wanted:
             await asyncio.sleep(0.01)
     return found
 
 
-async def test_what_somebody_else_has_frozen_is_thawed_to_be_killed(impatient: Execd) -> None:
-    container = await impatient.run("/bin/sleep", "1000")
-    freezer = Freezer(f"{impatient.instance.cgroup_parent}/{container}")
-    async with asyncio.timeout(20):
+async def test_what_somebody_else_has_frozen_is_thawed_to_be_killed(service: Execd) -> None:
+    container = await service.run("/bin/sleep", "1000")
+    freezer = Freezer(f"{service.instance.cgroup_parent}/{container}")
+    async with asyncio.timeout(TIMEOUT):
         while not freezer.freeze():
             await asyncio.sleep(0.01)
-    await impatient.call("KillContainer", exec_pb2.KillContainerRequest(id=container))
-    assert (await impatient.get(container)).status.exit.code == 137
-    await impatient.remove(container)
+    await service.call("KillContainer", exec_pb2.KillContainerRequest(id=container))
+    assert (await service.get(container)).status.exit.code == 137
+    await service.remove(container)
 
 
 async def test_a_process_in_uninterruptible_sleep_holds_up_nobody_and_is_removed_when_it_ends(
@@ -52,7 +53,7 @@ async def test_a_process_in_uninterruptible_sleep_holds_up_nobody_and_is_removed
         container = await impatient.run("/bin/sh", "-c", "cat /hung/file", spec=exec_pb2.ContainerSpec(mounts=[
             types_pb2.MountSpec(type="bind", source=str(hung).encode(), target=b"/hung", recursive=True),
         ], restart_policy=exec_pb2.RestartPolicy(name="always")))
-        assert await asyncio.to_thread(caught.wait, 20)
+        assert await asyncio.to_thread(caught.wait, TIMEOUT)
         stuck = [
             asyncio.create_task(impatient.call("KillContainer", exec_pb2.KillContainerRequest(id=container)))
             for _ in range(20)

@@ -58,7 +58,7 @@ class Served:
         self.connect()
         assert self._peer is not None
         health = health_pb2_grpc.HealthStub(self._peer.channel)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 assert self._process.poll() is None, self.log()[-3000:]
                 try:
@@ -97,7 +97,7 @@ class Served:
             return 0
         if self._process.poll() is None:
             self._process.send_signal(number)
-        status = await asyncio.to_thread(self._process.wait, 20)
+        status = await asyncio.to_thread(self._process.wait, 60)
         self._process = None
         return status
 
@@ -108,14 +108,14 @@ class Served:
 
     async def pull(self, reference: str, **fields: Any) -> list[pb.PullResponse]:
         request = pb.PullRequest(namespace=NAMESPACE, reference=reference, **fields)
-        return [one async for one in self.peer.stream(rpc.ImageServiceStub(self.peer.channel).Pull, request, 30)]
+        return [one async for one in self.peer.stream(rpc.ImageServiceStub(self.peer.channel).Pull, request, 60)]
 
     async def pulled(self, reference: str, **fields: Any) -> pb.Image:
         return (await self.pull(reference, **fields))[-1].end.image
 
     async def load(self, raw: bytes) -> list[pb.Image]:
         stub = rpc.ImageServiceStub(self.peer.channel)
-        answers = [one async for one in self.peer.stream(stub.Load, load_requests(raw), 30)]
+        answers = [one async for one in self.peer.stream(stub.Load, load_requests(raw), 60)]
         return [one.image for one in answers if one.WhichOneof("event") == "image"]
 
     async def import_(self, raw: bytes, **options: Any) -> pb.Image:
@@ -205,7 +205,7 @@ class Served:
 
     async def idle(self) -> None:
         """Until what its zygotes have forked has ended."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while any(children(zygote) for zygote in children(self.pid)):
                 await asyncio.sleep(0.01)  # they are no children of ours, and nothing tells of their end
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -239,7 +240,7 @@ def test_certificates_and_roles_are_read_again_without_a_restart(nodes: Nodes) -
         shown = subprocess.run(
             ["openssl", "s_client", "-connect", f"{host}:{port}", "-cert", nodes.directory / "agent.pem", "-key",
              nodes.directory / "agent-key.pem"], input=b"", capture_output=True, timeout=20, check=False).stdout
-        assert b"CN = renewed" in shown
+        assert re.search(rb"CN ?= ?renewed", shown)  # OpenSSL 3.5 writes no blanks
 
         def refused() -> bool:
             channel, stub = image_service(nodes, "agent")

@@ -48,31 +48,26 @@ async def _boundaries(served: Served, verb: Verb) -> list[str]:
 
 
 async def _survives(directory: Path, before: Verb, verb: Verb, check: Verb, least: int) -> None:
-    served = Served(directory)
+    served, armed = Served(directory), directory / "armed"
     try:
-        await served.start()
+        await served.start(fault=f"@{armed}")
         await before(served)
         points = await _boundaries(served, verb)
         assert len(points) >= least, points
         await _clean(served)
-        await served.stop()
         for point in points:
-            if before is not _nothing:
-                await served.start()
-                await before(served)
-                await served.stop()
-            await served.start(fault=f"imaged:{point}:kill")
+            await before(served)
+            armed.write_text(f"imaged:{point}:kill")
             with pytest.raises(PierError):  # noqa: PT012 - what is awaited names the point where it does not raise
                 await verb(served)
                 pytest.fail(f"{point}: was not reached")
             assert await served.stop() == -signal.SIGKILL, point
-            await served.start()
+            await served.start(fault=f"@{armed}")
             assert await served.fsck() == [], point
             await verb(served)
             await check(served)
             assert await served.fsck() == [], point
             await _clean(served)
-            await served.stop()
     finally:
         await served.stop()
 

@@ -19,7 +19,6 @@ import zstandard
 
 from chassis.errors import (
     Aborted,
-    AlreadyExists,
     Conflict,
     InvalidArgument,
     NotFound,
@@ -31,7 +30,7 @@ from pier.types.v1 import types_pb2
 from tests import images
 from tests.images import Entry, busybox, layered, pack
 from tests.registry import Registry
-from tests.service.imaged.served import LAYERED, NAMESPACE, Served, owner, serving, shown
+from tests.service.imaged.served import LAYERED, NAMESPACE, Served, serving, shown
 
 
 @pytest.fixture
@@ -174,125 +173,6 @@ async def test_conflicts_are_dockers(imaged: Served) -> None:
     assert (await imaged.remove(image.id, force=True, uses=[stopped]))[0] == f"Deleted: {image.id}"
 
 
-async def test_a_snapshot_is_prepared_once_and_keeps_its_layers(imaged: Served) -> None:
-    (image,) = await imaged.load(docker_archive({"a:1": layered()}))
-    first = await imaged.prepare("key", "a:1")
-    assert await imaged.prepare("key", "a:1") == first
-    together = await asyncio.gather(*(imaged.prepare("other", "a:1") for _ in range(5)))
-    assert len({one.SerializeToString(deterministic=True) for one in together}) == 1
-    with pytest.raises(AlreadyExists):
-        await imaged.prepare("key", image.id)
-    keys = [option.key for option in first.mounts[0].options]
-    assert keys == ["lowerdir"] * 4 + ["upperdir", "workdir", "redirect_dir", "metacopy", "index"]
-    await imaged.remove("a:1", force=True)
-    await imaged.collect()
-    assert shown(first) == LAYERED
-    assert await imaged.fsck() == []
-    await imaged.remove_snapshot("key")
-    await imaged.remove_snapshot("key")
-    await imaged.remove_snapshot("other")
-    await imaged.collect()
-    assert imaged.directories() == {"l": [], "s": [], "trash": [], "ingest": [], "blobs/sha256": []}
-    with pytest.raises(NotFound):
-        await imaged.call(rpc.SnapshotServiceStub, "GetSnapshot", pb.GetSnapshotRequest(key="key"))
-
-
-async def test_a_snapshot_over_nothing_is_an_empty_directory(imaged: Served) -> None:
-    assert shown(await imaged.prepare("empty")) == {}
-    with pytest.raises(NotFound):
-        await imaged.prepare("x", "nothing:1")
-    assert imaged.directories()["s"] == ["empty"]
-    with pytest.raises(InvalidArgument):
-        await imaged.prepare("../x")
-
-
-async def test_a_view_is_read_only_and_has_no_directories(fresh: Served) -> None:
-    await fresh.load(docker_archive({"a:1": layered(), "b:1": busybox()}))
-    for name in ("a:1", "b:1"):
-        answer = await fresh.call(rpc.SnapshotServiceStub, "ViewSnapshot", pb.ViewSnapshotRequest(
-            key=f"v-{name[0]}", owner=owner("v"), image=name))
-        assert shown(answer.snapshot) == (LAYERED if name == "a:1" else {})
-        assert "upperdir" not in [option.key for option in answer.snapshot.mounts[0].options]
-    assert fresh.directories()["s"] == []
-
-
-async def test_usage_counts_what_was_written(imaged: Served) -> None:
-    await imaged.load(docker_archive({"a:1": busybox()}))
-    snapshot = await imaged.prepare("key", "a:1")
-    Path(os.fsdecode(snapshot.upper), "file").write_bytes(b"x" * 1_000_000)
-    used = await imaged.call(rpc.SnapshotServiceStub, "SnapshotUsage", pb.SnapshotUsageRequest(key="key"))
-    assert 1_000_000 <= used.bytes < 1_100_000
-    assert used.inodes == 2
-
-
-async def test_snapshots_are_listed_by_owner(imaged: Served) -> None:
-    for index in range(3):
-        await imaged.prepare(f"k{index}")
-    answer = await imaged.call(rpc.SnapshotServiceStub, "ListSnapshots", pb.ListSnapshotsRequest(
-        manager="gateway", page_size=2))
-    assert [one.key for one in answer.snapshots] == ["k0", "k1"]
-    answer = await imaged.call(rpc.SnapshotServiceStub, "ListSnapshots", pb.ListSnapshotsRequest(
-        manager="gateway", page_size=2, page_token=answer.next_page_token))
-    assert [one.key for one in answer.snapshots] == ["k2"]
-    answer = await imaged.call(rpc.SnapshotServiceStub, "ListSnapshots", pb.ListSnapshotsRequest(manager="kubelet"))
-    assert list(answer.snapshots) == []
-
-
-async def test_a_blob_is_written_in_parts_and_read_from_an_offset(imaged: Served) -> None:
-    content = os.urandom(3_000_000)
-    digest = "sha256:" + hashlib.sha256(content).hexdigest()
-    await imaged.call(rpc.ContentServiceStub, "CreateLease", pb.CreateLeaseRequest(id="lease", owner=owner("x")))
-
-    stub = rpc.ContentServiceStub(imaged.peer.channel)
-    there = asyncio.Event()
-
-    async def requests(offset: int, end: int) -> AsyncIterator[pb.WriteBlobRequest]:
-        yield pb.WriteBlobRequest(ref="r", digest=digest, offset=offset, lease="lease")
-        for start in range(offset, end, 500_000):
-            yield pb.WriteBlobRequest(data=content[start : min(end, start + 500_000)])
-        if end < len(content):
-            there.set()
-            await asyncio.Event().wait()
-
-    async def write(offset: int, end: int) -> None:
-        await imaged.call(rpc.ContentServiceStub, "WriteBlob", requests(offset, end))
-
-    broken = asyncio.create_task(write(0, 1_000_000))
-    await asyncio.wait_for(there.wait(), 20)
-    broken.cancel()
-    await asyncio.gather(broken, return_exceptions=True)
-
-    async def offset() -> int:
-        status = await imaged.call(rpc.ContentServiceStub, "BlobStatus", pb.BlobStatusRequest(ref="r"))
-        return int(status.offset)
-
-    with pytest.raises(InvalidArgument, match="goes on at"):
-        await write(await offset() + 1, len(content))
-    async with asyncio.timeout(20):
-        while True:
-            # What had come before the cancellation may still be on its way to the disk.
-            with contextlib.suppress(InvalidArgument):
-                await write(await offset(), len(content))
-                break
-    request = pb.ReadBlobRequest(digest=digest, offset=1_234_567, length=1_000_000)
-    read = b"".join([one.data async for one in imaged.peer.stream(stub.ReadBlob, request)])
-    assert read == content[1_234_567:2_234_567]
-    await imaged.collect()
-    assert imaged.directories()["blobs/sha256"] == [digest.removeprefix("sha256:")]
-    await imaged.call(rpc.ContentServiceStub, "DeleteLease", pb.DeleteLeaseRequest(id="lease"))
-    assert (await imaged.collect()).blobs == 1
-    with pytest.raises(NotFound):
-        [one async for one in imaged.peer.stream(stub.ReadBlob, request)]
-
-
-@pytest.mark.parametrize(
-    "digest", ["sha256:../../x", "../../../etc/passwd", "sha256:" + "0" * 63, "md5:" + "0" * 32, ""])
-async def test_36_a_digest_that_is_none_reaches_no_path(imaged: Served, digest: str) -> None:
-    stub = rpc.ContentServiceStub(imaged.peer.channel)
-    with pytest.raises(InvalidArgument):
-        [one async for one in imaged.peer.stream(stub.ReadBlob, pb.ReadBlobRequest(digest=digest))]
-
-
 async def test_events_tell_what_happened_to_images(fresh: Served) -> None:
     (image,) = await fresh.load(docker_archive({"a:1": busybox()}))
     await fresh.tag("a:1", "b:1")
@@ -337,12 +217,12 @@ async def test_clients_that_break_off_an_upload_leave_nothing_and_no_thread(imag
         for verb in (load(), imaged.call(rpc.ImageServiceStub, "Import", importing())):
             sent.clear()
             task = asyncio.create_task(verb)
-            await asyncio.wait_for(sent.wait(), 20)
+            await asyncio.wait_for(sent.wait(), 60)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
     assert await imaged.load(raw)
     await imaged.remove("a:1")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             await imaged.collect()
             if imaged.directories() == {"l": [], "s": [], "trash": [], "ingest": [], "blobs/sha256": []}:
@@ -384,7 +264,7 @@ async def test_metrics_tell_what_is_stored(tmp_path: Path) -> None:
         port = probe.getsockname()[1]
     async with serving(tmp_path, metrics_port=port):
         wanted = {"pier_images 1.0", "pier_snapshots 1.0", "pier_layers 4.0", "pier_unreferenced_bytes 1000.0"}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")

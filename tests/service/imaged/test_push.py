@@ -229,7 +229,7 @@ async def test_a_push_that_is_cancelled_leaves_nothing_running(imaged: Served) -
         target = f"127.0.0.1:{port}/held:1"
         await imaged.load(docker_archive({target: layered()}))
         task = asyncio.create_task(push(imaged, target))
-        await asyncio.wait_for(taken.wait(), 20)
+        await asyncio.wait_for(taken.wait(), 60)
         task.cancel()
         with pytest.raises((asyncio.CancelledError, PierError)):
             await task

@@ -18,7 +18,7 @@ _ALL: Final = 0x0003
 _MARKER: Final = 0x88B5
 """IEEE 802's ethertype for local experiments."""
 _BUFFER: Final = 8 << 20
-_PATIENCE_SECONDS: Final = 10
+_PATIENCE_SECONDS: Final = 30
 _ICMPV6: Final = 58
 _HOUSEKEEPING: Final = range(130, 144)
 """ICMPv6 types by which links look for routers and neighbours: of a link's own, not somebody's packet. IPv4's are ARP

@@ -29,8 +29,9 @@ from pier.network.v1 import network_pb2 as net
 from pier.network.v1 import network_pb2_grpc
 from pier.system.v1 import system_pb2, system_pb2_grpc
 from pier.types.v1 import types_pb2
+from tests.service.netd.packets import PATIENCE_SECONDS
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 RESOLVER = str(Path(program.__file__).with_name("__main__.py"))
 
 
@@ -291,7 +292,7 @@ def links_gone(prefix: str, kept: Collection[str] = ()) -> None:
             and link.name[len(prefix):len(prefix) + 1] not in ("n", "p")
             for link in links.all_links(sock)
         ):
-            assert select.select([events], [], [], 5)[0], "a link of a removed sandbox stays"
+            assert select.select([events], [], [], PATIENCE_SECONDS)[0], "a link of a removed sandbox stays"
             events.recv(65536)
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from netd import netns
 
 SocketMaker = Callable[[int], socket.socket]
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 30
 """How long what must arrive is tried: a first packet may wait a second for its neighbour's address, or two."""
+_LONGEST_TRY_SECONDS = 4
 REFUSED_SECONDS = 0.4
 """How long a packet that must not arrive is waited for; one that arrives takes less than a millisecond."""
 
@@ -42,7 +43,7 @@ def listener(make: SocketMaker, address: str, port: int, kind: int = socket.SOCK
         sock.bind((address, port))
         if kind == socket.SOCK_STREAM:
             sock.listen()
-        sock.settimeout(5)
+        sock.settimeout(PATIENCE_SECONDS)
         yield sock
 
 
@@ -52,18 +53,21 @@ def reach(make: SocketMaker, address: str, port: int, server: socket.socket, sou
     Returns the sender's address as the server saw it, None where nothing arrived in all the time that is given to what
     must arrive. It is sent again and again: TCP would send a first packet that was lost again after a second only.
     """
-    end = time.monotonic() + PATIENCE_SECONDS
-    while (peer := attempt(make, address, port, server, source)) is None and time.monotonic() < end:
-        pass
+    end, patience = time.monotonic() + PATIENCE_SECONDS, REFUSED_SECONDS
+    while (peer := attempt(make, address, port, server, source, patience)) is None and time.monotonic() < end:
+        patience = min(2 * patience, _LONGEST_TRY_SECONDS)  # a machine that has much else to do answers later
     return peer
 
 
-def attempt(make: SocketMaker, address: str, port: int, server: socket.socket, source: str = "") -> str | None:
+def attempt(
+    make: SocketMaker, address: str, port: int, server: socket.socket, source: str = "",
+    patience: float = REFUSED_SECONDS,
+) -> str | None:
     """As ``reach``, once: for what must not arrive."""
     ping = os.urandom(8)
     with make(server.type) as client:
-        client.settimeout(REFUSED_SECONDS)
-        server.settimeout(REFUSED_SECONDS)
+        client.settimeout(patience)
+        server.settimeout(patience)
         try:
             if source:
                 client.bind((source, 0))
@@ -76,6 +80,27 @@ def attempt(make: SocketMaker, address: str, port: int, server: socket.socket, s
         except OSError:
             return None
         return peer
+
+
+def exchange(client: socket.socket, target: tuple[str, int], server: socket.socket, ping: bytes) -> None:
+    """Send the datagram ``ping`` to ``target`` until ``server`` has it and ``client`` has its answer. TimeoutError.
+
+    A datagram may be lost, so it is sent again; answers to earlier ones are passed over.
+    """
+    end = time.monotonic() + PATIENCE_SECONDS
+    for sock in (client, server):
+        sock.settimeout(REFUSED_SECONDS)
+    while time.monotonic() < end:
+        with contextlib.suppress(TimeoutError):
+            client.sendto(ping, target)
+            while (heard := server.recvfrom(64))[0] != ping:
+                pass
+            server.sendto(b"pong " + ping, heard[1])
+            while (answer := client.recvfrom(64))[0] != b"pong " + ping:
+                pass
+            assert answer[1][:2] == target
+            return
+    raise TimeoutError(f"no answer to {ping!r}")
 
 
 def _connection(server: socket.socket, ping: bytes) -> str | None:

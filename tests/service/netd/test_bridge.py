@@ -16,7 +16,7 @@ from netd.netlink import NetlinkSocket
 from tests import world
 from tests.engine import wait_until
 from tests.service.netd.lab import OUTSIDE6, Lab
-from tests.service.netd.packets import attempt, listener, on_host, reach
+from tests.service.netd.packets import PATIENCE_SECONDS, attempt, listener, on_host, reach
 
 
 def test_isolated_ports_of_a_bridge_reach_the_gateway_and_not_each_other(lab: Lab) -> None:
@@ -93,7 +93,7 @@ def test_64_neither_host_nor_neighbours_believe_a_containers_router_advertisemen
         ["nsenter", f"--net={one.path}", "ip", "-6", "-o", "address", "show", "dev", "eth0", "-tentative"],
         check=True, capture_output=True, text=True).stdout)
     with netns.inside(two.path, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x86DD))) as tap:
-        tap.settimeout(5)
+        tap.settimeout(PATIENCE_SECONDS)
         netns.inside(one.path, send)
         while advertisement[8:] not in tap.recv(2048):
             pass  # the neighbour's solicitations

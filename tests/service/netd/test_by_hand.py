@@ -8,7 +8,7 @@ import socket
 from netd import netns
 from tests import world
 from tests.service.netd.engine import Netd, links_gone, run, tcp
-from tests.service.netd.packets import in_namespace, listener
+from tests.service.netd.packets import PATIENCE_SECONDS, in_namespace, listener
 from tests.service.netd.test_service import OUTSIDE, path_of, reached
 
 
@@ -91,11 +91,11 @@ async def test_connections_that_are_silent_while_the_ruleset_is_flushed_go_on(ne
     with in_namespace(path_of(made))(socket.SOCK_STREAM) as server, OUTSIDE(socket.SOCK_STREAM) as client:
         server.bind(("0.0.0.0", 80))
         server.listen()
-        client.settimeout(10)
+        client.settimeout(PATIENCE_SECONDS)
         await asyncio.to_thread(client.connect, (world.ADDRESS, free_port))
         served, _ = server.accept()
         with served:
-            served.settimeout(10)
+            served.settimeout(PATIENCE_SECONDS)
 
             def talk() -> None:
                 client.sendall(b"ping")
@@ -106,7 +106,7 @@ async def test_connections_that_are_silent_while_the_ruleset_is_flushed_go_on(ne
             for _ in range(3):
                 talk()
                 run("nft", "flush ruleset")
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(PATIENCE_SECONDS):
                     while await netd.fsck():
                         pass
             talk()

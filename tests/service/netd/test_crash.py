@@ -15,7 +15,7 @@ from netd import netns
 from pier.network.v1 import network_pb2 as net
 from tests import world
 from tests.service.netd.engine import Netd, stages_of, tcp
-from tests.service.netd.packets import in_namespace, listener, on_host, reach
+from tests.service.netd.packets import PATIENCE_SECONDS, in_namespace, listener, on_host, reach
 from tests.service.netd.test_service import path_of
 
 OUTSIDE = in_namespace(world.OUTSIDE)
@@ -168,11 +168,11 @@ async def test_connections_and_sandboxes_outlive_netd_and_the_next_one_goes_on_w
     endpoint = await netd.attach(1, ports=[tcp(PORT)])
     inside = in_namespace(path_of(made))
     with listener(inside, "0.0.0.0", 80) as server, OUTSIDE(socket.SOCK_STREAM) as client:
-        client.settimeout(5)
+        client.settimeout(PATIENCE_SECONDS)
         await asyncio.to_thread(client.connect, (world.ADDRESS, PORT))
         served, _ = server.accept()
         with served:
-            served.settimeout(5)
+            served.settimeout(PATIENCE_SECONDS)
 
             def still_talks() -> None:
                 client.sendall(b"ping")

@@ -23,15 +23,17 @@ from netd import netns
 from netd.resolver.protocol import ADDRESS
 from pier.network.v1 import network_pb2 as net
 from tests.service.netd.engine import Netd, container
-from tests.service.netd.packets import in_namespace
+from tests.service.netd.packets import PATIENCE_SECONDS, in_namespace
 from tests.service.netd.test_service import path_of
 
 UPSTREAM = "127.9.9.9"
+WAITED_SECONDS = 4.5
+"""Less than netd waits for a resolver that is away, and a hundred times what a verb takes that does not wait."""
 Reply = Callable[[dns.message.Message], bytes | None]
 
 
 async def ask(
-    sandbox: net.Sandbox, name: str, kind: str = "A", tcp: bool = False, patience: float = 6
+    sandbox: net.Sandbox, name: str, kind: str = "A", tcp: bool = False, patience: float = PATIENCE_SECONDS
 ) -> dns.message.Message:
     """What 127.0.0.11 answers inside the sandbox. dns.exception.Timeout, or OSError."""
     return await asyncio.to_thread(_ask, path_of(sandbox), name, kind, tcp, patience)
@@ -45,6 +47,15 @@ def _ask(path: Path, name: str, kind: str, tcp: bool, patience: float) -> dns.me
             return dns.query.tcp(query, ADDRESS, timeout=patience, sock=sock)
         sock.setblocking(False)
         return dns.query.udp(query, ADDRESS, timeout=patience, sock=sock)
+
+
+async def until_found(sandbox: net.Sandbox, name: str, address: str) -> None:
+    """Ask again and again, as resolvers do where a question is lost."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            with contextlib.suppress(dns.exception.Timeout):
+                if found(await ask(sandbox, name, patience=1)) == {address}:
+                    return
 
 
 def found(message: dns.message.Message) -> set[str]:
@@ -89,8 +100,8 @@ def upstream(reply: Reply, address: str = UPSTREAM) -> Iterator[list[str]]:
                 with contextlib.suppress(TimeoutError):
                     stream, _ = tcp.accept()
                     with stream:
-                        stream.settimeout(2)
-                        query, _ = dns.query.receive_tcp(stream, time.time() + 2)
+                        stream.settimeout(PATIENCE_SECONDS)
+                        query, _ = dns.query.receive_tcp(stream, time.time() + PATIENCE_SECONDS)
                         asked.append(f"tcp {query.question[0].name}")
                         message = dns.message.make_response(query)
                         message.answer.append(dns.rrset.from_text(query.question[0].name, 60, "IN", "A", "192.0.2.2"))
@@ -206,7 +217,7 @@ async def test_lies_are_passed_over_and_silence_ends_in_a_failure(netd: Netd) ->
         began = time.monotonic()
         answer = await ask(one, "example.org")
         assert answer.rcode() == dns.rcode.SERVFAIL
-        assert 4 < time.monotonic() - began < 6
+        assert time.monotonic() - began > 4, "the honest answer may still come"
         assert found(await ask(one, "db")) != set(), "names of its own are answered meanwhile"
     assert asked == ["udp example.org."]
 
@@ -251,11 +262,7 @@ async def test_names_are_answered_while_netd_is_dead_and_by_a_new_resolver(netd:
     assert found(await ask(two, "web")) == {web}
     netd.kill_resolver()
     netd.start_resolver()
-    async with asyncio.timeout(5):
-        while True:
-            with contextlib.suppress(dns.exception.Timeout):
-                if found(await ask(one, "db", patience=0.1)) == {db}:
-                    break
+    await until_found(one, "db", db)
     assert await netd.fsck() == []
     await netd.kill()
     netd.kill_resolver()
@@ -281,18 +288,15 @@ async def test_who_leaves_or_is_renamed_while_the_resolver_is_away_is_not_kept_w
     await netd.create_network(8 << 248, "red")  # its link is named by the first digits
     await netd.attach(2, "red")
     netd.kill_resolver()
-    async with asyncio.timeout(3):
-        await netd.peer.call(netd.stub.SetNames, net.SetNamesRequest(sandbox_id=container(1), names=["renamed"]))
-        await netd.detach(2, "red")
-        await netd.detach(2, "blue")
-        await netd.remove(2)
+    for act in (
+        lambda: netd.peer.call(netd.stub.SetNames, net.SetNamesRequest(sandbox_id=container(1), names=["renamed"])),
+        lambda: netd.detach(2, "red"), lambda: netd.detach(2, "blue"), lambda: netd.remove(2),
+    ):
+        async with asyncio.timeout(WAITED_SECONDS):
+            await act()
     netd.start_resolver()
     with upstream(lambda query: dns.message.make_response(query).to_wire()):
-        async with asyncio.timeout(5):
-            while True:
-                with contextlib.suppress(dns.exception.Timeout):
-                    if found(await ask(one, "renamed", patience=0.1)) == {web}:
-                        break
+        await until_found(one, "renamed", web)
         assert found(await ask(one, "db")) == set()
     assert await netd.fsck() == []
 
@@ -331,5 +335,5 @@ async def test_a_flood_of_one_sandbox_leaves_the_others_answered(netd: Netd) -> 
     with upstream(lambda _query: None), in_namespace(path_of(one))(socket.SOCK_DGRAM) as sock:
         for number in range(500):
             sock.sendto(number.to_bytes(2, "big") + query[2:], (ADDRESS, 53))
-        assert found(await ask(two, "web")) == {web}
-        assert found(await ask(one, "web")) == {web}
+        for asker in (two, one):
+            await until_found(asker, "web", web)  # the flood itself may fill the socket that a question comes by

@@ -14,7 +14,7 @@ from netd.netlink import NetlinkSocket
 from pier.network.v1 import network_pb2 as net
 from tests import world
 from tests.service.netd.engine import Netd, container, run, tcp
-from tests.service.netd.packets import in_namespace, listener, on_host
+from tests.service.netd.packets import PATIENCE_SECONDS, in_namespace, listener, on_host
 from tests.service.netd.test_neighbours import DOCKERS_CHAINS
 from tests.service.netd.test_service import attempted, path_of, reached
 
@@ -153,7 +153,7 @@ async def test_a_docker_that_starts_later_or_flushes_its_chain_cuts_nobody_off(n
         for _ in range(2):
             run("nft", DOCKERS_CHAINS + "flush chain ip filter DOCKER-USER")
             with listener(OUTSIDE, world.FAR, 7001) as server:
-                async with asyncio.timeout(1):
+                async with asyncio.timeout(PATIENCE_SECONDS):
                     while await attempted(in_namespace(path_of(one)), world.FAR, 7001, server) is None:
                         pass
             run("nft", "flush chain ip filter FORWARD")

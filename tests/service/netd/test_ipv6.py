@@ -14,7 +14,15 @@ from netd import links, netns
 from pier.network.v1 import network_pb2 as net
 from tests import world
 from tests.service.netd.engine import Netd, container, run, tcp
-from tests.service.netd.packets import in_namespace, in_namespace6, listener, on_host, on_host6
+from tests.service.netd.packets import (
+    PATIENCE_SECONDS,
+    exchange,
+    in_namespace,
+    in_namespace6,
+    listener,
+    on_host,
+    on_host6,
+)
 from tests.service.netd.test_dns import ask, found
 from tests.service.netd.test_service import OUTSIDE, attempted, path_of, reached
 
@@ -107,16 +115,12 @@ async def test_a_udp_flow_over_ipv6_follows_the_port_to_the_next_container(netd:
     await netd.create_network(7, "blue", enable_ipv6=True)
     target = (world.ADDRESS6, free_port)
     with OUTSIDE6(socket.SOCK_DGRAM) as client:
-        client.settimeout(2)
         client.sendto(b"early", target)
         for number in (1, 2):
             made = await netd.create(number)
             await netd.attach(number, "blue", ports=[tcp(free_port, protocol="udp")])
             with listener(in_namespace6(path_of(made)), "::", 80, socket.SOCK_DGRAM) as server:
-                client.sendto(b"hello", target)
-                data, peer = await asyncio.to_thread(server.recvfrom, 16)
-                server.sendto(data, peer)
-                assert (await asyncio.to_thread(client.recvfrom, 16))[0] == b"hello"
+                await asyncio.to_thread(exchange, client, target, server, b"hello %d" % number)
             await netd.remove(number)
 
 
@@ -183,7 +187,7 @@ async def test_65_a_flushed_ruleset_is_repaired_for_ipv6_too(netd: Netd, free_po
     await netd.attach(1, "blue", ports=[tcp(free_port)])
     run("nft", "flush ruleset")
     with listener(in_namespace6(path_of(made)), "::", 80) as server:
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while await attempted(OUTSIDE6, world.ADDRESS6, free_port, server) is None:
                 pass
     assert await netd.fsck() == []

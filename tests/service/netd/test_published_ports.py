@@ -13,7 +13,7 @@ from chassis.errors import (
 from pier.network.v1 import network_pb2 as net
 from tests import world
 from tests.service.netd.engine import Netd, tcp
-from tests.service.netd.packets import in_namespace, listener, on_host
+from tests.service.netd.packets import exchange, in_namespace, listener, on_host
 from tests.service.netd.test_service import OUTSIDE, attempted, path_of, reached
 
 
@@ -39,19 +39,13 @@ async def test_a_client_that_goes_on_sending_reaches_the_next_container_of_a_udp
 ) -> None:
     target = (world.ADDRESS, free_port)
     with OUTSIDE(socket.SOCK_DGRAM) as client:
-        client.settimeout(2)
         # Before the port is published the host itself is meant, and connection tracking remembers that too.
         client.sendto(b"early", target)
         for number in (1, 2):
             made = await netd.create(number)
             await netd.attach(number, ports=[tcp(free_port, protocol="udp")])
             with listener(in_namespace(path_of(made)), "0.0.0.0", 80, socket.SOCK_DGRAM) as server:
-                server.settimeout(2)
-                client.sendto(b"hello", target)
-                data, peer = await asyncio.to_thread(server.recvfrom, 16)
-                assert data == b"hello"
-                server.sendto(b"answer", peer)
-                assert (await asyncio.to_thread(client.recvfrom, 16)) == (b"answer", target)
+                await asyncio.to_thread(exchange, client, target, server, b"hello %d" % number)
             await netd.remove(number)
 
 

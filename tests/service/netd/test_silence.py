@@ -18,7 +18,7 @@ from pier.network.v1 import network_pb2 as net
 from tests import world
 from tests.service.netd.capture import Capture, Seen, capture
 from tests.service.netd.engine import Netd, run, tcp
-from tests.service.netd.packets import SocketMaker, in_namespace, in_namespace6, listener, on_host
+from tests.service.netd.packets import PATIENCE_SECONDS, SocketMaker, in_namespace, in_namespace6, listener, on_host
 from tests.service.netd.test_dns import ask
 from tests.service.netd.test_service import OUTSIDE, attempted, path_of, reached
 
@@ -152,7 +152,7 @@ async def test_65_what_comes_in_after_a_flush_ends_with_the_repair(netd: Netd, f
             await waited(wire, 7001)
             assert inner.passed() == [], "nothing is published"
             run("nft", "flush ruleset")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while await netd.fsck():
                     pass
             window = inner.passed()

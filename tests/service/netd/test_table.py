@@ -13,7 +13,7 @@ from netd.table import ANY, PublishedPort
 from netd.watch import NftWatch
 from tests import world
 from tests.service.netd.lab import OUTSIDE, Lab
-from tests.service.netd.packets import listener
+from tests.service.netd.packets import PATIENCE_SECONDS, listener
 
 
 async def test_a_flush_by_somebody_else_is_noticed_and_own_changes_are_not(lab: Lab) -> None:
@@ -28,7 +28,7 @@ async def test_a_flush_by_somebody_else_is_noticed_and_own_changes_are_not(lab: 
         await _events_were_read()
         assert not noticed.is_set()
         _nft("flush ruleset")
-        await asyncio.wait_for(noticed.wait(), 1)
+        await asyncio.wait_for(noticed.wait(), PATIENCE_SECONDS)
         assert lab.table.differences()
         lab.table.restore()
         assert lab.table.differences() == []
@@ -48,7 +48,7 @@ async def _events_were_read() -> None:
     watch.start()
     try:
         _nft("add table inet pier-marker; delete table inet pier-marker")
-        await asyncio.wait_for(seen.wait(), 1)
+        await asyncio.wait_for(seen.wait(), PATIENCE_SECONDS)
         # One more turn, so that a callback ready at the same time has run too.
         await asyncio.sleep(0)
     finally:
@@ -77,11 +77,11 @@ def test_connections_live_on_when_the_table_is_written_anew(lab: Lab) -> None:
     one = lab.add_container("pt0", 2)
     lab.table.publish([one.port(8080)])
     with listener(one.make, "0.0.0.0", 80) as server, OUTSIDE(socket.SOCK_STREAM) as client:
-        client.settimeout(5)
+        client.settimeout(PATIENCE_SECONDS)
         client.connect((world.ADDRESS, 8080))
         served, _ = server.accept()
         with served:
-            served.settimeout(5)
+            served.settimeout(PATIENCE_SECONDS)
             lab.table.restore()
             client.sendall(b"still")
             assert served.recv(5) == b"still"

@@ -131,7 +131,7 @@ async def test_a_peer_that_is_down_is_unavailable_and_found_again(tmp_path):
         await peer.call(stub.GetNetwork, network_pb2.GetNetworkRequest(network="bridge"))
     process = start(tmp_path)
     await asyncio.to_thread(wait_serving, process)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await peer.channel.channel_ready()
     await peer.call(stub.GetNetwork, network_pb2.GetNetworkRequest(network="bridge"))
     await peer.close()

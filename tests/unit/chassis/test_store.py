@@ -105,7 +105,7 @@ async def test_a_stream_resumes_after_its_cursor_without_loss_or_repeat(store):
 
 async def test_a_follower_is_told_what_happens_later(store):
     log = EventLog(store, "node")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         waiting = asyncio.create_task(take(log, types_pb2.EventSelector(), 1))
         while not log._changed._waiters:
             await asyncio.sleep(0)

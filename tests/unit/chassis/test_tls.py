@@ -153,6 +153,6 @@ async def test_on_a_loop_a_client_that_vanishes_ends_its_pump(
     assert await loop.sock_recv(plain, 16) == b"hello"
     assert await loop.sock_recv(plain, 16) == b""
     plain.close()
-    await asyncio.wait({serving}, timeout=5)
+    await asyncio.wait({serving}, timeout=30)
     assert serving.done()
     pump.close()

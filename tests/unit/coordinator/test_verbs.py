@@ -230,7 +230,7 @@ async def test_what_a_failed_call_left_is_settled_soon_and_not_in_a_minute(
         await coordinator.stop(request.id)
     except (PierError, ExceptionGroup):
         pass
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not settled(world):
             await asyncio.sleep(0.01)
     keeper.cancel()

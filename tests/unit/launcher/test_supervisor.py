@@ -59,7 +59,7 @@ def wait_gone(pid):
     except ProcessLookupError:
         return
     try:
-        assert select.select([fd], [], [], 10)[0], f"{pid} is still there"
+        assert select.select([fd], [], [], 60)[0], f"{pid} is still there"
     finally:
         os.close(fd)
 
@@ -88,7 +88,7 @@ def test_stopping_goes_in_reverse_order_and_leaves_no_process(tree, tmp_path):
     for name in "abc":
         (tmp_path / name).read_text()
     running.process.terminate()
-    running.process.communicate(timeout=20)
+    running.process.communicate(timeout=60)
     for pid in pids:
         wait_gone(pid)
     assert order.read_text().split() == ["c", "b", "a"]

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+
+import pytest
 
 from chassis.ids import NetworkId, SandboxId
 from netd import records
@@ -15,8 +19,15 @@ from pier.types.v1 import types_pb2
 OWNER = types_pb2.Owner(manager="test", namespace="docker", id="blue")
 
 
-def test_a_network_of_the_first_schema_keeps_its_subnet_its_endpoints_and_how_far_its_addresses_went() -> None:
-    connection = sqlite3.connect(":memory:")
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:")) as opened:
+        yield opened
+
+
+def test_a_network_of_the_first_schema_keeps_its_subnet_its_endpoints_and_how_far_its_addresses_went(
+    connection: sqlite3.Connection,
+) -> None:
     connection.executescript(MIGRATIONS[0])
     connection.execute(
         "INSERT INTO networks VALUES (?, 'docker', 'blue', ?, 1, ?, 0, 'pvn1', '10.0.0.0/24', '10.0.0.1', 7)",
@@ -36,8 +47,7 @@ def test_a_network_of_the_first_schema_keeps_its_subnet_its_endpoints_and_how_fa
     assert endpoint.addresses == (IPv4Interface("10.0.0.5/24"),)
 
 
-def test_a_network_and_an_endpoint_are_read_as_they_were_written() -> None:
-    connection = sqlite3.connect(":memory:")
+def test_a_network_and_an_endpoint_are_read_as_they_were_written(connection: sqlite3.Connection) -> None:
     for script in MIGRATIONS:
         connection.executescript(script)
     connection.execute("PRAGMA foreign_keys=ON")
