@@ -92,6 +92,7 @@ COMMANDS = {
     "system fsck": ("system:FSCK", "Compare what the services remember with what is there"),
     "system info": ("info", "Display system-wide information"),
     "system prune": ("prune:SYSTEM", "Remove unused data"),
+    "system reload": ("system:RELOAD", "Have the services read their configuration again"),
     "system status": ("system:STATUS", "Show each service with its version, uptime and health"),
     "system up": ("system:UP", "Start the services, if they are not up"),
     "volume create": ("volume:CREATE", "Create a volume"),

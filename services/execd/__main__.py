@@ -45,7 +45,7 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     for directory in (places.shims, runtime.run / "runtime", places.probes, places.archives):
         make_private(directory)
     store = await Store.open(runtime.state / "execd.db", MIGRATIONS)
-    events = EventLog(store, runtime.node_id)
+    events = runtime.events = EventLog(store, runtime.node_id)
     operations, pool = Operations(), Pool("files", 8)
     records = Records(store, events)
     await records.load()
@@ -88,7 +88,7 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     runtime.epoch, runtime.facts = store.epoch, runtimes.facts
     runtime.fsck = Fsck(records, lives, restart, places, runtimes).check
     containers = Containers(
-        records, lives, starts, changes, places, pool, forwards, frozenset(runtimes.paths), settings
+        records, lives, starts, changes, places, pool, forwards, frozenset(runtimes.paths), runtime.reload.current
     )
     probes.on_unhealthy = containers.end_unhealthy
     statistics.publish(records, forwards.failing)
