@@ -50,6 +50,8 @@ COMMANDS = {
     "container update": ("update", "Update configuration of one or more containers"),
     "container wait": ("wait", "Block until one or more containers stop, then print their exit codes"),
     "context create": ("context:CREATE", "Create a context"),
+    "context export": ("context_export:EXPORT", "Export a context to a tar archive FILE or a tar stream on STDOUT"),
+    "context import": ("context_export:IMPORT", "Import a context from a tar file"),
     "context inspect": ("context:INSPECT", "Display detailed information on one or more contexts"),
     "context ls": ("context:LS", "List contexts"),
     "context list": ("context:LS", ""),

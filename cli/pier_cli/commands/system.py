@@ -28,6 +28,13 @@ def project() -> str:
     return os.path.realpath(__file__).rpartition("/cli/pier_cli/")[0]
 
 
+def find_services() -> None:
+    """Let what needs the standard library alone be imported from services/: chassis.tar, for one."""
+    import sys
+
+    sys.path.append(f"{project()}/services")
+
+
 def hand_over(context: Context, verb: str, *arguments: str) -> NoReturn:
     """Become ``python -m pier_cli.system VERB``. Failure where the environment has not been made."""
     from pier_cli.context import run_directory
