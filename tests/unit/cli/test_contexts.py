@@ -113,7 +113,7 @@ def certified(directory: Path) -> str:
 @pytest.mark.parametrize("text", ["{", '{"a": }', "[1,", '{"a": "b', "x", "[" * 100_000])
 def test_a_configuration_that_is_no_json_is_told_as_one(home: Path, text: str) -> None:
     (home / "config.json").write_text(text)
-    assert pier("context", "show", code=1)[1] == f"{home}/config.json: not JSON\n"
+    assert pier("context", "use", "default", code=1)[1] == f"{home}/config.json: not JSON\n"
 
 
 def test_what_docker_exports_pier_imports_and_the_reverse(home: Path) -> None:
