@@ -78,7 +78,9 @@ def test_what_pier_creates_docker_reads_and_the_reverse(home: Path) -> None:
     assert pier("context", "ls", "-q")[0].split() == ["default", "lab", "other"]
     pier("context", "use", "lab")
     assert "\nlab *" in docker("context", "ls")
-    pier("context", "update", "lab", "--docker", "host=tcp://192.0.2.9:1")
+    pier("context", "update", "lab", "--docker", "host=tcp://192.0.2.9:1", "--description", "another")
+    assert pier("context", "inspect", "--format", "{{.Metadata.Description}}", "lab")[0] == "another\n"
+    assert "lab another\n" in pier("context", "ls", "--format", "{{.Name}} {{.Description}}")[0]
     assert json.loads(docker("context", "inspect", "lab"))[0]["Endpoints"]["docker"]["Host"] == "tcp://192.0.2.9:1"
     assert "is in use, set -f flag" in pier("context", "rm", "lab", code=1)[1]
     assert pier("context", "rm", "-f", "lab", "other")[0] == "lab\nother\n"
