@@ -12,7 +12,7 @@ from chassis.instance import make_private
 from chassis.operations import Operations
 from chassis.service import Runtime, main
 from chassis.store import Store
-from execd import statistics
+from execd import resource_metrics, statistics
 from execd.archive.archives import Archives
 from execd.cgroup_lock import CgroupLock
 from execd.changes import Changes
@@ -92,6 +92,7 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     )
     probes.on_unhealthy = containers.end_unhealthy
     statistics.publish(records, forwards.failing)
+    resource_metrics.publish(records, places, runtime.reload.current)
     runtime.server.add(
         exec_pb2_grpc.add_ContainerServiceServicer_to_server,
         ContainerService(  # type: ignore[abstract]  # an rpc that is not built is refused by its name

@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -89,6 +90,27 @@ def test_a_mistake_in_the_file_is_named_and_the_old_configuration_goes_on(engine
     assert field in done.stderr
     file.write_text("")
     assert settings(engine) == before
+
+
+def test_what_each_container_uses_is_told_until_nobody_wants_it(engine, file):
+    engine.ok("run", "-d", "--name", "told", "-m", "64m", "busybox", "sh", "-c", "while :; do :; done")
+    of = '{name="told",namespace="docker"}'
+    assert engine.metric("execd", f"pier_container_memory_limit_bytes{of}") == 64 << 20
+    assert engine.metric("execd", f"pier_container_processes{of}") == 1
+    assert 0 < engine.metric("execd", f"pier_container_memory_bytes{of}") < 64 << 20
+    wait_until(lambda: engine.metric("execd", f"pier_container_cpu_seconds_total{of}") > 0.01)
+    address = engine.inspect("told")["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anybody:
+        wait_until(lambda: anybody.sendto(bytes(1000), (address, 9)) and
+                   engine.metric("execd", f"pier_container_network_receive_bytes_total{of}") > 1000)
+    file.write_text("[execd]\ncontainer_metrics = false\n")
+    engine.pier("system", "reload", "execd")
+    assert engine.metric("execd", f"pier_container_processes{of}") is None
+    file.write_text("")
+    engine.pier("system", "reload", "execd")
+    assert engine.metric("execd", f"pier_container_processes{of}") == 1
+    engine.ok("kill", "told")
+    wait_until(lambda: engine.metric("execd", f"pier_container_processes{of}") is None)
 
 
 def test_a_reload_is_an_event_of_the_daemon(engine, file):
