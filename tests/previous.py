@@ -14,11 +14,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from chassis.errors import DeadlineExceeded
 from chassis.instance import SERVICES, Instance, instance
 from launcher import __main__ as launcher
 from launcher import control
@@ -33,7 +32,6 @@ _CHOICE: Final = """
 if [ -e "$0/$1" ]; then export PYTHONPATH="$2/services" PYTHONPYCACHEPREFIX="$2/compiled"; fi
 shift 2; exec "$@"
 """
-_PATIENCE: Final = 3
 _FILE: Final = PROJECT / "deploy" / "previous"
 
 
@@ -80,11 +78,7 @@ class Mixed(Engine):
                 env=self.service_environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         while control.launcher_pid(self.instance) is None:
             assert self._launcher.poll() is None, log.read_text()
-        for _ in range(_PATIENCE):  # nothing of the previous version is compiled yet
-            with suppress(DeadlineExceeded):
-                control.up(self.instance, environ=self.service_environment)
-                return
-        self.wait_serving()
+        super().up()
 
     def kept(self) -> list[Kept]:
         return [*super().kept(), Kept("processes", r"python: .*/services/imaged/helpers/zygote\.py")]
