@@ -31,7 +31,9 @@ def pids(engine):
 
 
 def settings(engine):
-    rows = [line.split() for line in engine.pier("system", "config", "show").stdout.splitlines()]
+    """What counts, by service and key, as soon as all services have found the time to tell."""
+    done = wait_until(lambda: each if (each := engine.pier("system", "config", "show")).returncode == 0 else None, 60)
+    rows = [line.split() for line in done.stdout.splitlines()]
     return {(row[0], row[1]): row[2] for row in rows}
 
 
@@ -64,7 +66,7 @@ def test_a_pull_asks_where_the_new_directory_of_registries_says(engine, file, re
 def test_all_services_reload_by_one_signal_to_their_launcher(engine, file):
     file.write_text('[pier]\nlog_level = "warning"\n')
     os.kill(engine.pid("launcher"), signal.SIGHUP)
-    wait_until(lambda: {settings(engine)[service, "log_level"] for service in SERVICES} == {"warning"})
+    wait_until(lambda: {settings(engine)[service, "log_level"] for service in SERVICES} == {"warning"}, 60)
 
 
 def test_what_needs_a_restart_is_named_and_counts_after_it(engine, file):

@@ -42,7 +42,7 @@ def test_a_service_of_the_previous_version_works_with_todays_and_is_upgraded_und
     use(engine)
     engine.ok("build", "-t", "built", "-", input="FROM busybox\nRUN echo built > /file\n")
     assert engine.ok("run", "--rm", "built", "cat", "/file") == "built"
-    assert engine.pier("system", "status").returncode == 0
+    wait_until(lambda: engine.pier("system", "status").returncode == 0, 60)
     engine.upgrade(service)
     assert runs_from(engine, service) != str(source / "services")
     assert engine.inspect("over")["State"]["Pid"] == pid
@@ -54,7 +54,7 @@ def test_a_service_of_the_previous_version_works_with_todays_and_is_upgraded_und
     engine.ok("network", "rm", "net")
     engine.ok("rmi", "built")
     engine.ok("builder", "prune", "-af")
-    assert engine.pier("system", "fsck").stdout == "nothing found\n"
+    wait_until(lambda: engine.pier("system", "fsck").stdout == "nothing found\n", 60)
 
 
 def use(engine):
