@@ -97,6 +97,10 @@ lint-proto: $(STAMPS)/dev
 proto: $(STAMPS)/dev  ## make services/pier anew from proto/ (grpcio-tools, mypy-protobuf)
 	@deploy/proto/generate "$(PY)" "$(GENERATED)"
 
+.PHONY: agree
+agree: $(STAMPS)/dev  ## at a release: from now on the contracts are held against those of proto/
+	@deploy/proto/agree "$(VENV)/bin/buf"
+
 .PHONY: clean
 clean:  ## remove what make made here: environment, unpacked programs, caches
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

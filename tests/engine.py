@@ -15,10 +15,11 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from chassis.errors import DeadlineExceeded
 from chassis.instance import SERVICES, Instance, instance
 from deploy.busybox_image import busybox_image, docker_archive
 from launcher import control
@@ -30,6 +31,7 @@ PROGRAMS: Final = ("zygote", "resolver", *SERVICES)
 WITHIN: Final = 30.0
 """Seconds that what must come is waited for: many times what it takes on a machine that has much else to do."""
 _PAUSE: Final = 0.02
+_PATIENCE: Final = 4
 _LOOKS: Final = 3
 _SPARES_WITHIN_DEAD: Final = 2.0  # seconds; a netd that does not run fills nothing
 _SPARE: Final = ("mounts", "files")  # as what kinds of facts netd's ready namespaces show
@@ -46,7 +48,11 @@ class Engine:
         }
 
     def up(self) -> None:
-        control.up(self.instance, environ=self._environment)
+        for _ in range(_PATIENCE):  # a loaded machine may need more than the half minute that a user waits
+            with suppress(DeadlineExceeded):
+                control.up(self.instance, environ=self._environment)
+                return
+        self.wait_serving()
 
     def down(self) -> None:
         control.down(self.instance)

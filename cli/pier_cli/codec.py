@@ -33,14 +33,22 @@ _compact = _json.make_encoder(None, _refuse, _json.encode_basestring, None, ":",
 _sorted = _json.make_encoder(None, _refuse, _json.encode_basestring, None, ":", ",", True, False, True)
 
 
+def _scanned(text: str) -> tuple[Any, int]:
+    """The first value, and where it ends. ValueError where there is none that is whole."""
+    try:
+        return _scan(text, 0)
+    except (StopIteration, RecursionError):
+        raise ValueError("not JSON") from None
+    except SystemError:
+        # Python 3.11 takes its JSONDecodeError from json.decoder, and fails so where nobody has imported that.
+        raise ValueError("not JSON") from None
+
+
 def loads(data: str | bytes) -> Any:
     """The value of one JSON text. ValueError where it is none."""
     text = data if isinstance(data, str) else data.decode("utf-8", "replace")
     text = text.strip(_SPACE)
-    try:
-        value, end = _scan(text, 0)
-    except StopIteration:
-        raise ValueError("not JSON") from None
+    value, end = _scanned(text)
     if end != len(text):
         raise ValueError("trailing data after JSON")
     return value
@@ -49,10 +57,7 @@ def loads(data: str | bytes) -> Any:
 def first(text: str) -> tuple[Any, str]:
     """The first value in ``text`` and what follows it. ValueError where none is complete."""
     text = text.lstrip(_SPACE)
-    try:
-        value, end = _scan(text, 0)
-    except StopIteration:
-        raise ValueError("not JSON") from None
+    value, end = _scanned(text)
     return value, text[end:]
 
 

@@ -26,7 +26,7 @@ _OF_FLAGS = {"network": "NETWORK", "context": "CONTEXT", "volumes-from": "CONTAI
 _OF_FILES = frozenset({"file", "env-file", "label-file", "cidfile", "iidfile", "output", "input", "config", "tlscacert",
                        "tlscert", "tlskey", "secret"})
 _PATHS = frozenset({
-    "PATH", "FILE", "SRC_PATH", "DEST_PATH", "CONTAINER:SRC_PATH", "DEST_PATH|-", "SRC_PATH|-", "file|URL|-",
+    "PATH", "FILE", "SRC_PATH", "DEST_PATH", "CONTAINER:SRC_PATH", "DEST_PATH|-", "SRC_PATH|-", "file|URL|-", "FILE|-",
 })
 _KINDS = {
     "CONTAINER": "CONTAINER", "IMAGE": "IMAGE", "NETWORK": "NETWORK", "VOLUME": "VOLUME", "CONTEXT": "CONTEXT",

@@ -89,7 +89,6 @@ class Context:
             self._engine = Engine(self.host, version, self._files(), trace)
         return self._engine
 
-
     def _files(self) -> Files | None:
         """A context's own; of the default one --tlsverify or DOCKER_TLS_VERIFY, --tls; None for none of them. Files not
         given are docker's, where they are."""
@@ -107,7 +106,6 @@ class Context:
             for flag, name in (("tlscacert", "ca.pem"), ("tlscert", "cert.pem"), ("tlskey", "key.pem"))
         )
         return Files(ca, cert, key, verify)
-
 
     def _named_files(self) -> Files | None:
         from pier_cli import contexts

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    Files = dict[str, dict[str, bytes]]
+
 DEFAULT = "default"
 TLS_FILES = {"ca": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
 _IN_USE = "currentContext"
@@ -57,6 +59,12 @@ def check_name(name: str) -> None:
     if not good:
         raise Failure(f'context name "{name}" is invalid, names are validated against regexp '
                       '"^[a-zA-Z0-9][a-zA-Z0-9_.+-]+$"')
+
+
+def check_new(name: str) -> None:
+    check_name(name)
+    if exists(name):
+        raise Failure(f'context "{name}" already exists')
 
 
 def in_use() -> str:
@@ -121,12 +129,36 @@ def exists(name: str) -> bool:
 
 def write(name: str, document: dict[str, Any], tls: Mapping[str, bytes] | None) -> None:
     """Keep it; ``tls`` are the contents of its files by ca, cert and key, None to leave those that it has."""
-    replace(f"{meta_directory(name)}/meta.json", dumps({**document, "Name": name}).encode())
     if tls is None:
-        return
+        _write_document(name, document)
+    else:
+        install(name, document, {"docker": {TLS_FILES[kind]: data for kind, data in tls.items()}})
+
+
+def files(name: str) -> Files:
+    """The contents of its TLS files, by endpoint and by name, those of other programs' endpoints, too."""
+    import os
+
+    top = tls_directory(name)
+    found: Files = {}
+    for path, _, names in os.walk(top):
+        for each in names if os.path.dirname(path) == top else ():
+            with open(f"{path}/{each}", "rb") as file:
+                found.setdefault(os.path.basename(path), {})[each] = file.read()
+    return found
+
+
+def install(name: str, document: dict[str, Any], files: Files) -> None:
+    """Keep it, with these TLS files and no others."""
+    _write_document(name, document)
     _remove_tree(tls_directory(name))
-    for kind, data in tls.items():
-        replace(f"{tls_directory(name)}/docker/{TLS_FILES[kind]}", data)
+    for endpoint, inside in files.items():
+        for each, data in inside.items():
+            replace(f"{tls_directory(name)}/{endpoint}/{each}", data)
+
+
+def _write_document(name: str, document: dict[str, Any]) -> None:
+    replace(f"{meta_directory(name)}/meta.json", dumps({**document, "Name": name}).encode())
 
 
 def remove(name: str) -> None:

@@ -29,7 +29,7 @@ async def build(runtime: Runtime[BuilddSettings]) -> AsyncIterator[None]:
     services = Services.connect(runtime.instance, manager="buildd", namespace=NAMESPACE)
     store = await Store.open(runtime.state / "buildd.db", records.MIGRATIONS)
     state = State(
-        instance=runtime.instance, settings=runtime.settings, services=services,
+        instance=runtime.instance, current=runtime.reload.current, services=services,
         coordinator=Coordinator(services), store=store, operations=Operations(),
         files=Pool("buildd-files", 4), directory=runtime.state, secrets=secrets,
     )

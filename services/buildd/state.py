@@ -11,6 +11,7 @@ from typing import Final
 
 from buildd.settings import BuilddSettings
 from chassis.blocking import Pool
+from chassis.config import Current
 from chassis.errors import NotFound, PierError
 from chassis.instance import Instance
 from chassis.locks import NamedLocks
@@ -40,7 +41,7 @@ class State:
     """
 
     instance: Instance
-    settings: BuilddSettings
+    current: Current[BuilddSettings]
     services: Services
     coordinator: Coordinator
     store: Store
@@ -55,6 +56,10 @@ class State:
     taken: set[str] = field(default_factory=set)
     busy: set[str] = field(default_factory=set)
     swept: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def settings(self) -> BuilddSettings:
+        return self.current.settings
 
     def see_to(self, name: str, action: Callable[[], Awaitable[object]]) -> None:
         """Have ``action`` done, whatever becomes of the build, as often as it takes: its peer may be away. NotFound is

@@ -28,9 +28,10 @@ _TRUE: Final = {"1", "true", "yes", "on"}
 _FALSE: Final = {"0", "false", "no", "off"}
 
 
-def option(default: Any, text: str, flags: tuple[str, ...] = ()) -> Any:
-    """A setting with its default and its line of ``--help``; ``flags`` are further spellings of its flag."""
-    return field(default=default, metadata={"help": text, "flags": flags})
+def option(default: Any, text: str, flags: tuple[str, ...] = (), *, live: bool = False) -> Any:
+    """A setting with its default and its line of ``--help``; ``flags`` are further spellings of its flag. ``live``: it
+    may change while the service runs (``chassis.reload``)."""
+    return field(default=default, metadata={"help": text, "flags": flags, "live": live})
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Settings:
     instance: str = option(DEFAULT, "name of the engine instance on this host")
     root: Path | None = option(None, "state directory kept over reboots (default /var/lib/pier…)")
     run: Path | None = option(None, "run directory (default /run/pier…)")
-    log_level: str = option("info", "debug, info, warning or error")
+    log_level: str = option("info", "debug, info, warning or error", live=True)
     metrics_port: int = option(-1, "loopback TCP port of /metrics; 0 for none, -1 for the instance's own")
     listen: tuple[str, ...] = option(
         (), "further addresses: tcp://ADDRESS:PORT (without tls_* on loopback alone), unix:///PATH, fd:// for all "
@@ -48,10 +49,23 @@ class Settings:
     tls_ca: str = option("", "PEM file of the authority whose certificates clients on TCP must show")
     tls_cert: str = option("", "PEM file of the service's own certificate")
     tls_key: str = option("", "PEM file of its key")
-    roles: str = option("", "TOML file that says which certificate may do what; without it all may do everything")
+    roles: str = option(
+        "", "TOML file that says which certificate may do what; without it all may do everything", live=True)
 
 
 S = TypeVar("S", bound=Settings)
+
+
+def live(cls: type[Settings]) -> frozenset[str]:
+    """The settings of ``cls`` that may change while the service runs."""
+    return frozenset(item.name for item in dataclasses.fields(cls) if item.metadata.get("live"))
+
+
+class Current(Generic[S]):
+    """The settings that count now: whoever keeps this, and not the settings, sees what a reload has changed."""
+
+    def __init__(self, settings: S) -> None:
+        self.settings = settings
 
 
 @dataclass(frozen=True)
@@ -92,7 +106,7 @@ def load(
     sources = dict.fromkeys(fields, "default")
 
     def put(name: str, raw: object, source: str) -> None:
-        values[name] = _convert(raw, hints[name], f"{source}: {name}")
+        values[name] = _convert(raw, hints[name], source, name)
         sources[name] = source
 
     def from_environment(name: str) -> None:
@@ -143,7 +157,7 @@ def _file(
     return entries
 
 
-def _convert(raw: object, hint: Any, where: str) -> object:
+def _convert(raw: object, hint: Any, source: str, name: str) -> object:
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     kind = kinds[0]
     if kind is bool:
@@ -172,7 +186,8 @@ def _convert(raw: object, hint: Any, where: str) -> object:
     expected = {bool: "true or false", int: "an integer", float: "a number"}.get(kind, "a string")
     if typing.get_origin(kind) is tuple:
         expected = "a list of strings"
-    raise InvalidArgument(f"{where}: {raw!r} is not {expected}", reason="BAD_CONFIG", field=where, expected=expected)
+    raise InvalidArgument(f"{source}: {name}: {raw!r} is not {expected}", reason="BAD_CONFIG", field=name,
+                          expected=expected)
 
 
 def _show(value: object) -> str:

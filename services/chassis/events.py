@@ -63,6 +63,11 @@ class EventLog:
         EVENTS_APPENDED.labels(kind).inc()
         return sequence
 
+    async def tell(self, step: str, kind: str, action: str, subject: str, attributes: Mapping[str, str]) -> None:
+        """Add one event in a transaction of its own; ``step`` names the stage."""
+        await self._store.write(
+            step, lambda connection: self.append(connection, kind, action, subject, attributes=attributes))
+
     async def stream(self, selector: types_pb2.EventSelector) -> AsyncIterator[types_pb2.Event]:
         """Events as ``selector`` asks. InvalidArgument (EVENTS_GAP) where they are not kept any more."""
         position = await self._store.read(lambda connection: self._begin(connection, selector))

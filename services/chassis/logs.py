@@ -8,13 +8,16 @@ from __future__ import annotations
 import io
 import logging
 import os
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 from chassis import context
+from chassis.errors import InvalidArgument
 from chassis.metrics import LOG_LINES_LOST
+
+_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 class _StandardError(io.StringIO):
@@ -30,8 +33,23 @@ class _StandardError(io.StringIO):
         return len(text)
 
 
+def check_level(level: str) -> None:
+    """InvalidArgument (BAD_CONFIG) for a word that is no level."""
+    if level.lower() not in _LEVELS:
+        expected = ", ".join(_LEVELS[:-1]) + f" or {_LEVELS[-1]}"
+        raise InvalidArgument(f"log_level: {level!r} is not {expected}", reason="BAD_CONFIG", field="log_level",
+                              expected=expected)
+
+
+def set_level(level: str) -> None:
+    """From the next line on. ``level`` is one that ``check_level`` has passed."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())))
+
+
 def configure(service: str, instance: str, level: str = "info") -> None:
-    """Set the process up to log as ``service`` of ``instance``; foreign libraries' warnings go the same way."""
+    """Set the process up to log as ``service`` of ``instance``; foreign libraries' warnings go the same way.
+    InvalidArgument as ``check_level``."""
+    check_level(level)
 
     def add_common(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         event["service"] = service

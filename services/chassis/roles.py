@@ -23,6 +23,7 @@ import enum
 import os
 import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,6 +82,16 @@ class Roles:
             if rule.matches(who.certificate):
                 return rule.role
         return self._file.default
+
+    def prepare(self, path: str) -> Callable[[], None]:
+        """Read the file at ``path``, which may be another one; what is returned lets it count. InvalidArgument as for a
+        new one."""
+        read = Roles(path)
+
+        def apply() -> None:
+            self._path, self._looked, self._seen, self._file = read._path, read._looked, read._seen, read._file
+
+        return apply
 
     def check(self, who: Caller, call: str, *, changes: bool) -> None:
         """PermissionDenied (NO_ROLE, READ_ONLY) where ``who`` may not make ``call``, which ``changes`` something."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,6 +49,16 @@ class TlsFiles:
         except InvalidArgument as error:
             logger().error("the certificates stay as they were", error=error.message)
         return self._context
+
+    def prepare(self) -> Callable[[], None]:
+        """Read the files; what is returned lets them count for connections from then on. InvalidArgument as for new
+        ones."""
+        seen, context = self._stamp(), self._load()
+
+        def apply() -> None:
+            self._seen, self._context = seen, context
+
+        return apply
 
     def _stamp(self) -> tuple[tuple[int, ...], ...]:
         try:

@@ -13,7 +13,7 @@ from chassis.instance import make_private
 from chassis.operations import Operations
 from chassis.service import Runtime, main
 from chassis.store import Store
-from execd import statistics
+from execd import resource_metrics, statistics
 from execd.archive.archives import Archives
 from execd.cgroup_lock import CgroupLock
 from execd.changes import Changes
@@ -48,7 +48,7 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     for directory in (places.shims, runtime.run / "runtime", places.probes, places.archives):
         make_private(directory)
     store = await Store.open(runtime.state / "execd.db", MIGRATIONS)
-    events = EventLog(store, runtime.node_id)
+    events = runtime.events = EventLog(store, runtime.node_id)
     operations, pool = Operations(), Pool("files", 8)
     records = Records(store, events)
     await records.load()
@@ -91,10 +91,11 @@ async def build(runtime: Runtime[ExecdSettings]) -> AsyncIterator[None]:
     runtime.epoch, runtime.facts = store.epoch, runtimes.facts
     runtime.fsck = Fsck(records, lives, restart, places, runtimes).check
     containers = Containers(
-        records, lives, starts, changes, places, pool, forwards, frozenset(runtimes.paths), settings
+        records, lives, starts, changes, places, pool, forwards, frozenset(runtimes.paths), runtime.reload.current
     )
     probes.on_unhealthy = containers.end_unhealthy
     statistics.publish(records, forwards.failing)
+    resource_metrics.publish(records, places, runtime.reload.current)
     runtime.server.add(
         exec_pb2_grpc.add_ContainerServiceServicer_to_server,
         ContainerService(  # type: ignore[abstract]  # an rpc that is not built is refused by its name

@@ -13,6 +13,7 @@ from typing import Final
 
 from chassis import ids, signals
 from chassis.blocking import Pool
+from chassis.config import Current
 from chassis.errors import AlreadyExists, Conflict, DeadlineExceeded, InvalidArgument, NotFound, NotModified, PierError
 from chassis.events import timestamp
 from chassis.logs import logger
@@ -40,7 +41,7 @@ class Containers:
     """The verbs over one set of records."""
 
     def __init__(self, records: Records, lives: Lives, starts: Starts, changes: Changes, places: Places, pool: Pool,
-                 forwards: Forwards, runtimes: frozenset[str], settings: ExecdSettings) -> None:
+                 forwards: Forwards, runtimes: frozenset[str], current: Current[ExecdSettings]) -> None:
         self._records = records
         self._lives = lives
         self._starts = starts
@@ -48,10 +49,10 @@ class Containers:
         self._places = places
         self._pool = pool
         self._runtimes = runtimes
-        self._init = Path(settings.init)
+        self._init = Path(current.settings.init)
         self._forwards = forwards
-        self._journal = Path(settings.journal)
-        self._kill_within = settings.kill_within
+        self._journal = Path(current.settings.journal)
+        self._current = current
 
     async def create(self, request: exec_pb2.CreateContainerRequest) -> tuple[exec_pb2.Container, list[str]]:
         """Take id and name. The record and its warnings."""
@@ -281,10 +282,11 @@ class Containers:
             return
         await self._signal(entry, signal.SIGKILL)
         await self._changes.let_end(entry)
-        if await self._wait_end(entry, incarnation, min(_THAW_AFTER, self._kill_within)):
+        patience = self._current.settings.kill_within
+        if await self._wait_end(entry, incarnation, min(_THAW_AFTER, patience)):
             return
         await self._changes.thaw_unasked(entry)
-        if not await self._wait_end(entry, incarnation, self._kill_within):
+        if not await self._wait_end(entry, incarnation, patience):
             raise DeadlineExceeded(
                 f"container {entry.id[:12]} was killed and does not end: a process of it is stuck in the kernel",
                 reason="STUCK", field="id",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import resource
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Final
 
 from chassis import service
 from chassis.blocking import Pool
 from chassis.client import Peer
 from chassis.service import Runtime
-from chassis.tls_files import TlsFiles
 from coordinator import reconcile
 from coordinator.coordinator import Coordinator
 from coordinator.services import Services
@@ -35,9 +35,10 @@ async def build(runtime: Runtime[GatewaySettings]) -> AsyncIterator[None]:
     coordinator, files = Coordinator(services), Pool("gateway-files", 4)
     buildd = Peer("buildd", runtime.instance.socket("buildd"))
     engine = Engine(runtime, services, coordinator, Projection(runtime.settings.read_timeout), files, buildd)
+    runtime.reload.follow(lambda settings: partial(engine.projection.change_deadline, settings.read_timeout))
     face = Face(engine, TABLES, runtime.guard)
     rpc.add(runtime.server, engine)
-    listeners, tls_files = doors.rest_listeners(runtime), TlsFiles.of(runtime.settings)
+    listeners, tls_files = doors.rest_listeners(runtime), service.tls_of(runtime)
     runtime.addresses = doors.engine_addresses(runtime)
     watcher = coordinator.operations.spawn("reconcile", lambda: reconcile.watch(coordinator))
     for peer in (*services.peers, buildd):

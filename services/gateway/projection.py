@@ -52,6 +52,9 @@ class Projection:
         self.deadline = deadline
         self._last: dict[str, tuple[float, Any]] = {}
 
+    def change_deadline(self, seconds: float) -> None:
+        self.deadline = seconds
+
     async def read(self, key: str, ask: Callable[[float], Awaitable[T]], patience: float = 0.0) -> T:
         """``ask(deadline)``, or what it answered last under ``key``; the owner's refusals are passed on. ``patience``
         is a longer deadline, in seconds, for where nothing is known yet.

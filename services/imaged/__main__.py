@@ -47,7 +47,7 @@ async def build(runtime: Runtime[ImagedSettings]) -> AsyncIterator[None]:
     make_private(volumes)
     store = await Store.open(runtime.state / "imaged.db", catalog.MIGRATIONS)
     state = State(
-        settings=settings, store=store, events=EventLog(store, runtime.node_id), operations=Operations(),
+        current=runtime.reload.current, store=store, events=EventLog(store, runtime.node_id), operations=Operations(),
         blobs=BlobStore(runtime.state), layers=layers, rootfs=rootfs, volumes=volumes, unpacker=unpacker,
         files=files, streams=streams, gate=Gate(), locks=NamedLocks(), helpers=Helpers(),
     )
@@ -55,7 +55,7 @@ async def build(runtime: Runtime[ImagedSettings]) -> AsyncIterator[None]:
     try:
         state.helpers.start()
         await recover.recover(state)
-        runtime.epoch = store.epoch
+        runtime.epoch, runtime.events = store.epoch, state.events
         statistics = Statistics()
         statistics.publish(state)
         runtime.fsck = Fsck(state).check

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chassis.blocking import Pool
+from chassis.config import Current
 from chassis.events import EventLog
 from chassis.locks import NamedLocks
 from chassis.operations import Operations
@@ -24,7 +25,7 @@ class State:
     """One imaged's everything. ``volumes`` is the directory of volumes; ``files`` runs what blocks on
     files, ``streams`` what waits for a client's bytes."""
 
-    settings: ImagedSettings
+    current: Current[ImagedSettings]
     store: Store
     events: EventLog
     operations: Operations
@@ -38,3 +39,7 @@ class State:
     streams: Pool
     gate: Gate
     locks: NamedLocks
+
+    @property
+    def settings(self) -> ImagedSettings:
+        return self.current.settings

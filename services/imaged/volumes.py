@@ -71,16 +71,17 @@ def _home(state: State, namespace: str, name: str) -> Path:
     return state.volumes / namespace / name
 
 
-def make_directory(state: State, namespace: str, name: str) -> None:
-    """Make the volume's directory where it is missing."""
+def make_directory(state: State, namespace: str, name: str) -> bool:
+    """Make the volume's directory where it is missing; whether it was."""
     make_private(state.volumes / namespace)
     make_private(_home(state, namespace, name))
     data = _home(state, namespace, name) / "_data"
     try:
         data.mkdir()
     except FileExistsError:
-        return
+        return False
     data.chmod(_MODE)
+    return True
 
 
 def directories(state: State) -> set[tuple[str, str]]:
@@ -127,8 +128,13 @@ async def create(state: State, request: pb.CreateVolumeRequest) -> pb.Volume:
     async def work() -> pb.Volume:
         async with state.locks.hold(f"volume:{namespace}/{name}"):
             async with stage("volume_create.directory", volume=name):
-                await state.files.run(make_directory, state, namespace, name)
-            return _message(state, await state.store.write("volume_create.record", write))
+                made = await state.files.run(make_directory, state, namespace, name)
+            try:
+                return _message(state, await state.store.write("volume_create.record", write))
+            except sqlite3.Error:  # a full disk, most often
+                if made:
+                    await state.files.run(drop_if_empty, state, namespace, name)
+                raise
 
     return await state.operations.run(
         f"volume:{namespace}/{name}", request.SerializeToString(deterministic=True), work)

@@ -2,7 +2,8 @@
 
 A program that ends is started again after 0.1, 0.2, 0.4, … seconds, at most 10; one that ran for 10 seconds begins at
 0.1 again. SIGTERM or SIGINT stops them in reverse order: SIGTERM, and SIGKILL after 10 seconds; one that ``stays`` is
-left where it does not end within half a second. Containers belong to their shims and notice nothing.
+left where it does not end within half a second. SIGHUP is handed on to the services, which read their configuration
+again. Containers belong to their shims and notice nothing.
 """
 
 from __future__ import annotations
@@ -46,11 +47,12 @@ class Supervisor:
         self._listeners = listeners
         self._children = [_Child(program) for program in programs]
         self._logs = instance.root / "log"
-        self._stopping = False
+        self._stopping = self._reloading = False
         self._wake, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._reload)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
 
     def run(self) -> None:
@@ -67,6 +69,8 @@ class Supervisor:
             waiting = [child.due for child in self._children if not child.pid]
             self._sleep(min([next_log_check, *waiting]) - time.monotonic())
             self._reap()
+            if self._reloading:
+                self._hand_on()
         self._stop_all()
 
     def _start(self, child: _Child) -> None:
@@ -99,6 +103,16 @@ class Supervisor:
 
     def _stop(self, _number: int, _frame: object) -> None:
         self._stopping = True
+
+    def _reload(self, _number: int, _frame: object) -> None:
+        self._reloading = True
+
+    def _hand_on(self) -> None:
+        """SIGHUP to the services; the zygote and the resolver have no configuration."""
+        self._reloading = False
+        for child in self._children:
+            if child.pid and child.program.listens:
+                os.kill(child.pid, signal.SIGHUP)
 
     def _stop_all(self) -> None:
         for child in reversed(self._children):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from chassis.blocking import Pool
 from chassis.events import EventLog
@@ -44,10 +45,11 @@ async def build(runtime: Runtime[NetdSettings]) -> AsyncIterator[None]:
     runtime.epoch = store.epoch
     operations = Operations()
     threads = Pool("netlink", _NETLINK_THREADS)
-    events = EventLog(store, runtime.node_id)
+    events = runtime.events = EventLog(store, runtime.node_id)
     firewall = Firewall(instance.nft_table, operations)
     host = NetlinkSocket()
     networks = Networks(store, events, host, threads, firewall, instance, pools_of(settings, store.epoch))
+    runtime.reload.follow(lambda settings: partial(networks.change_pools, pools_of(settings, store.epoch)))
     spares = Spares(directory, settings.spare_namespaces, threads, operations)
     sandboxes = Sandboxes(store, threads, spares, networks.marks, directory, runtime.boot_id)
     dns = Dns(instance.resolver_socket, threads, operations, directory.joinpath)

@@ -63,6 +63,10 @@ class Networks:
             if name not in names:
                 await self._make_predefined(name, default_subnet)
 
+    def change_pools(self, pools: Mapping[int, tuple[Pool, ...]]) -> None:
+        """Networks take their subnets from these from now on; those that there are keep theirs."""
+        self._pools = pools
+
     @property
     def in_use(self) -> int:
         """Number of addresses that endpoints hold."""

@@ -18,8 +18,7 @@ class NetdSettings(Settings):
 
     address_pools: tuple[str, ...] = option(
         (), "pools that networks take their subnets from, each BASE:SIZE such as 10.200.0.0/16:24 or fd00:1::/48:64 "
-        "(default: Docker's for IPv4, unique local addresses of the instance's own for IPv6)"
-    )
+        "(default: Docker's for IPv4, unique local addresses of the instance's own for IPv6)", live=True)
     default_subnet: str = option("", "subnet of the default network (default: a free one of the pools)")
     spare_namespaces: int = option(4, "network namespaces that are kept ready; 0 makes each when it is asked for")
 

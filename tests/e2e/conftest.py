@@ -7,7 +7,9 @@ from tests.engine import running
 
 @pytest.fixture(scope="package")
 def engine(tmp_path_factory):
-    with running("e2e", tmp_path_factory.mktemp("engine")) as engine:
+    directory = tmp_path_factory.mktemp("engine")
+    (directory / "pier.toml").touch()
+    with running("e2e", directory, PIER_CONFIG=str(directory / "pier.toml")) as engine:
         engine.load_busybox()
         yield engine
 

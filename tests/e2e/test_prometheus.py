@@ -81,6 +81,26 @@ DASHBOARD = json.loads((tools.PROJECT / "deploy" / "grafana" / "pier.json").read
 METRIC = re.compile(r"\b(?:pier|process)_[a-z_]+\b")
 
 
+TABLE = re.compile(r"^\| `(pier_\w+)` \| (\w+) \| [^|]+ \| ([^|]+) \| (.+) \|$", re.MULTILINE)
+
+
+def test_the_page_lists_what_the_services_tell(engine):
+    """Every metric with its type, its text and who tells it."""
+    told: dict[tuple[str, str, str], set[str]] = {}
+    for service in SERVICES:
+        with urllib.request.urlopen(f"http://127.0.0.1:{engine.instance.metrics_port(service)}/metrics") as answer:
+            text = answer.read().decode()
+        types = dict(re.findall(r"^# TYPE (pier_\S+) (\w+)$", text, re.MULTILINE))
+        for name, meaning in re.findall(r"^# HELP (pier_\S+) (.*)$", text, re.MULTILINE):
+            if not name.endswith("_created"):
+                told.setdefault((name, types[name], meaning), set()).add(service)
+    page = {
+        (name, kind, meaning): set(SERVICES) if tellers == "all" else set(tellers.split(", "))
+        for name, kind, tellers, meaning in TABLE.findall((tools.PROJECT / "docs" / "metrics.md").read_text())
+    }
+    assert page == told
+
+
 def test_alerts_fire_where_they_should_and_only_there():
     for arguments in (["check", "rules", str(RULES)], ["test", "rules", str(RULES.with_name("rules_test.yml"))]):
         done = subprocess.run([tools.program("promtool"), *arguments], capture_output=True, text=True, check=False)

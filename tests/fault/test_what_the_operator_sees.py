@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -16,13 +16,16 @@ from chassis import kernel
 from chassis.instance import SERVICES
 from launcher.programs import programs
 from tests import tools
-from tests.engine import wait_until
+from tests.engine import running, wait_until
 
 PAGE = (tools.PROJECT / "docs" / "troubleshooting.md").read_text()
 STATEFUL = ("imaged", "netd", "execd", "buildd")
 _CELLS = re.compile(r"^\| (?P<what>[^|]+?) \| (?P<status>[^|]+?) \| (?P<doctor>[^|]+?) \| (?P<alert>[^|]+?) \| "
                     r"(?P<log>[^|]+?) \|$", re.MULTILINE)
 ROWS = {match["what"]: match.groupdict() for match in _CELLS.finditer(PAGE)}
+_DISKS = re.compile(r"^\| (?P<service>\w+) \| (?P<what>[^|]+?) \| (?P<doctor>[^|]+?) \| (?P<log>[^|]+?) \|$",
+                    re.MULTILINE)
+DISKS = {match["service"]: match.groupdict() for match in _DISKS.finditer(PAGE)}
 
 
 def pattern(cell, service):
@@ -171,18 +174,74 @@ def try_to_run(engine, services):
     return [process.wait(60) for process in running]
 
 
-def test_its_disk_full(engine, container):
-    """A file system of its own over buildd's state, which nobody uses now."""
-    state = engine.instance.state("buildd")
-    kernel.mount(b"tmpfs", bytes(state), b"tmpfs", 0, b"size=64k")
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory):
+    """An engine whose services have a file system each."""
+    directory = tmp_path_factory.mktemp("apart")
+    places = [directory / "root" / service for service in SERVICES]
+    for place in places:
+        place.mkdir(parents=True)
+        kernel.mount(b"tmpfs", bytes(place), b"tmpfs", 0, b"size=96m")  # full is less than 64 MiB free
+    with running("apart", directory, PIER_IMAGED_DISK_RESERVE_BYTES="1048576") as engine:
+        engine.load_busybox()
+        engine.ok("build", "-", input=BUILT)
+        yield engine
+    for place in places:
+        kernel.umount(bytes(place), kernel.MNT_DETACH)
+
+
+BUILT = "FROM busybox\nRUN true\n"
+NO_SPACE = "no space left on device"
+REFUSED = {
+    "gateway": (), "buildd": (),
+    "imaged": (("create", "busybox"), ("tag", "busybox", "b"), ("volume", "create", "vol")),
+    "netd": (("network", "create", "net"), ("run", "--rm", "busybox", "true")),
+    "execd": (("create", "busybox"),),
+}
+
+
+@contextmanager
+def no_room(directory):
+    """Not for a byte more."""
+    filler = directory / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
     try:
-        (state / "filler").write_bytes(b"x" * 65536)
-        done = engine.pier("system", "doctor", timeout=60)
-        for text in pattern(ROWS["its disk full"]["doctor"], "buildd"):
-            assert re.search(text, done.stdout), done.stdout
-        assert engine.metric("buildd", "pier_state_free_bytes") == 0
+        yield
     finally:
-        kernel.umount(bytes(state), kernel.MNT_DETACH)
+        filler.unlink()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_its_own_disk_full(apart, service):
+    row = DISKS[service]
+    before = len(apart.log(service))
+    assert not re.search(pattern(row["doctor"], service)[0], apart.pier("system", "doctor", timeout=60).stdout)
+    with no_room(apart.instance.state(service)):
+        for words in REFUSED[service]:
+            done = apart.docker(*words)
+            assert done.returncode != 0
+            assert NO_SPACE in done.stderr, f"{words}: {done.stderr}"
+        if not REFUSED[service]:
+            wait_until(lambda: apart.ok("build", "-q", "-", input=BUILT) and noticed(apart, service), 30)
+        wait_until(lambda: health(apart)[0] == 0, 60, "all answer")
+        said = apart.pier("system", "doctor", timeout=60).stdout
+        for text in (*pattern(row["doctor"], service), *pattern(ROWS["its disk full"]["doctor"], service)):
+            assert re.search(text, said), said
+        assert apart.metric(service, "pier_state_free_bytes") == 0
+        log = apart.log(service)[before:]
+        for text in pattern(row["log"], service):
+            assert re.search(text, log), log
+    apart.ok("run", "--rm", "busybox", "true")
+    wait_until(lambda: apart.pier("system", "fsck").stdout == "nothing found\n", 30)
+
+
+def noticed(engine, service):
+    """The service has found no room for what nobody waits for."""
+    if service == "gateway":
+        return engine.metric("gateway", "pier_audit_lines_lost_total") > 0
+    return "database or disk is full" in engine.log(service)
 
 
 def test_the_page_names_alerts_that_there_are():

@@ -25,11 +25,9 @@ _BLOCK = 256 * 1024
 
 
 def _run(context: Context, options: Options, arguments: list[str]) -> int:
-    import sys
+    from pier_cli.commands.system import find_services
 
-    from pier_cli.commands.system import project
-
-    sys.path.append(f"{project()}/services")  # for chassis.tar, which needs the standard library alone
+    find_services()
     from pier_cli import build_output, build_progress
     from pier_cli.credentials import registry_config
 

@@ -73,9 +73,7 @@ def _read(path: str) -> bytes:
 
 def _create(context: Context, options: Options, arguments: list[str]) -> int:
     (name,) = arguments
-    contexts.check_name(name)
-    if contexts.exists(name):
-        raise Failure(f'context "{name}" already exists')
+    contexts.check_new(name)
     if options.given("from") and options.given("docker"):
         raise Failure("cannot use --docker flag when --from is set")
     if source := options.text("from"):

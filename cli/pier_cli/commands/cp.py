@@ -20,11 +20,9 @@ def _run(context: Context, options: Options, arguments: list[str]) -> int:
         raise Failure("copying between containers is not supported")
     if not source[0] and not destination[0]:
         raise Failure("must specify at least one container source")
-    import sys
+    from pier_cli.commands.system import find_services
 
-    from pier_cli.commands.system import project
-
-    sys.path.append(f"{project()}/services")  # for chassis.tar, which needs the standard library alone
+    find_services()
     from pier_cli.copies import from_container, to_container
 
     quiet = options.flag("quiet") or not out.is_terminal(1)

@@ -28,6 +28,13 @@ def project() -> str:
     return os.path.realpath(__file__).rpartition("/cli/pier_cli/")[0]
 
 
+def find_services() -> None:
+    """Let what needs the standard library alone be imported from services/: chassis.tar, for one."""
+    import sys
+
+    sys.path.append(f"{project()}/services")
+
+
 def hand_over(context: Context, verb: str, *arguments: str) -> NoReturn:
     """Become ``python -m pier_cli.system VERB``. Failure where the environment has not been made."""
     from pier_cli.context import run_directory
@@ -65,6 +72,10 @@ def _config(context: Context, options: Options, arguments: list[str]) -> int:
     hand_over(context, "config")
 
 
+def _reload(context: Context, options: Options, arguments: list[str]) -> int:
+    hand_over(context, "reload", *(f"--service={name}" for name in arguments))
+
+
 def _up(context: Context, options: Options, arguments: list[str]) -> int:
     hand_over(context, "up", *(["--foreground"] if options.flag("foreground") else []))
 
@@ -98,4 +109,8 @@ DOCTOR = Command(_doctor, "[OPTIONS]", (Flag("json", "", "bool", "Print as JSON"
 FSCK = Command(_fsck, "[OPTIONS]", (
     Flag("repair", "", "bool", "Finish or undo what can be, without touching what is in use"),
 ), most=0)
+RELOAD = Command(_reload, "[gateway|imaged|netd|execd|buildd...]", text=(
+    "What may change while a service runs counts at once; what may not is named, and counts from its next start.\n"
+    "Where the file has a mistake nothing changes, and the exit code is 1."
+))
 CONFIG = Command(_config, "show", least=1, most=1)

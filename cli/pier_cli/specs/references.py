@@ -24,10 +24,6 @@ class Reference:
             return self.path.removeprefix("library/")
         return f"{self.domain}/{self.path}"
 
-    @property
-    def full_name(self) -> str:
-        return f"{self.domain}/{self.path}"
-
     def tagged(self) -> Reference:
         """With the tag ``latest`` where neither tag nor digest was given."""
         return self if self.tag or self.digest else Reference(self.domain, self.path, "latest", "")

@@ -11,7 +11,7 @@ from typing import Final
 from chassis.config import Settings, load
 from chassis.errors import PierError
 from chassis.instance import DEFAULT, Instance
-from pier_cli.system import clear, config, fsck, launch, status
+from pier_cli.system import clear, config, fsck, launch, reload, status
 from pier_cli.system.doctor import run as doctor
 
 VERBS: Final[dict[str, Callable[[Instance, argparse.Namespace], Awaitable[int]]]] = {
@@ -21,6 +21,7 @@ VERBS: Final[dict[str, Callable[[Instance, argparse.Namespace], Awaitable[int]]]
     "down": launch.down,
     "fsck": fsck.run,
     "quickstart": launch.quickstart,
+    "reload": reload.run,
     "status": status.run,
     "up": launch.up,
 }
@@ -33,6 +34,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--foreground", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--repair", action="store_true")
+    parser.add_argument("--service", action="append", default=[])
     arguments = parser.parse_args(argv)
     try:
         engine = load("pier", Settings, ["--instance", arguments.instance]).instance

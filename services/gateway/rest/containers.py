@@ -132,7 +132,7 @@ async def remove(call: Call) -> web.StreamResponse:
     """204; 409 where it runs, unless forced. ``v`` takes anonymous volumes along."""
     given = call.path["name"]
     if call.query.boolean("link"):
-        raise Unimplemented("link: links are not built", reason="NOT_BUILT", field="link")
+        raise Unimplemented("link: a link goes with its container, not alone", reason="NOT_BUILT", field="link")
     force = call.query.boolean("force")
     container = await find_container(call, given)
     state = container.status.state

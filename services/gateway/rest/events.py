@@ -109,6 +109,6 @@ def _wanted(filters: Filters, event: types_pb2.Event) -> bool:
         and filters.any("event", is_action)
         and filters.labels(event.attributes)
         and filters.exact("scope", "local")
-        and all(about(key) for key in ("container", "image", "network", "volume"))
-        and not any(key in filters for key in ("config", "daemon", "node", "plugin", "secret", "service"))
+        and all(about(key) for key in ("container", "daemon", "image", "network", "volume"))
+        and not any(key in filters for key in ("config", "node", "plugin", "secret", "service"))
     )

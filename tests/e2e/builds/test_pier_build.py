@@ -42,6 +42,16 @@ def test_json_progress_is_an_object_a_line(builder):
     assert events[-1]["result"].startswith("sha256:")
 
 
+def test_a_stage_is_built_anew_where_its_cache_is_not_wanted_and_the_image_is_told_in_a_file(builder, tmp_path):
+    text = "FROM busybox AS one\nRUN echo a > /a\nFROM busybox\nCOPY --from=one /a /\nRUN echo b > /b\n"
+    pier_ok(builder, dockerfile=text)
+    said = pier_ok(builder, "--explain", "--no-cache-filter", "one", "--iidfile", str(tmp_path / "id")).stdout
+    assert "RUN echo a > /a\n    cached" not in said
+    assert "RUN echo b > /b\n    cached" in said
+    image = (tmp_path / "id").read_text()
+    assert builder.engine.ok("run", "--rm", image, "cat", "/a", "/b").split() == ["a", "b"]
+
+
 def test_explain_says_why_each_step_was_carried_out(builder):
     builder.write("file", "1")
     text = "FROM busybox\nARG WORD=one\nRUN echo $WORD\nCOPY file /\n"

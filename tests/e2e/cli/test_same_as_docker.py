@@ -50,7 +50,7 @@ LIVES = {
         "inspect -f '{{index .Config.Labels \"x\"}}' NAME",
         "inspect -f '{{.Nope}}' NAME", "inspect -f '{{.Config.Nope}}' NAME", "inspect -f '{{nope}}' NAME",
         "inspect -f '{{.Name}}' NAME nope",
-        "inspect --type image NAME", "container inspect nope",
+        "inspect --type image NAME", "container inspect nope", "container inspect -f '{{.Name}}' NAME",
     ],
     "files that it changed": [
         "run --name NAME busybox sh -c 'echo a > /new; mkdir -p /etc/sub; chmod 700 /home; rm /etc/group'", "diff NAME",

@@ -14,6 +14,7 @@ import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -175,6 +176,79 @@ def test_signals_go_to_the_process(clients: Clients, names: list[str]) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.stdout.readline() == "term\n"
         assert process.wait(WITHIN) == 11
+
+
+@pytest.mark.parametrize("words", ["run", "attach"])
+def test_a_signal_ends_the_command_alone_where_it_is_not_handed_on(
+    clients: Clients, names: list[str], words: str
+) -> None:
+    names.append("e2ealone")
+    script = ("busybox", "sh", "-c", "trap 'exit 11' TERM; while :; do echo ready; sleep 0.05; done")
+    if words == "run":
+        command = [clients.pier, "run", "--sig-proxy=false", "--name", "e2ealone", *script]
+    else:
+        clients.ok("run", "-d", "--name", "e2ealone", *script)
+        command = [clients.pier, "attach", "--sig-proxy=false", "e2ealone"]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=clients.environment)
+    assert process.stdout
+    with process.stdout:
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WITHIN) == -signal.SIGTERM
+    assert clients.ok("inspect", "-f", "{{.State.Running}}", "e2ealone") == "true"
+
+
+def test_what_is_typed_stays_here_where_the_input_is_not_attached(clients: Clients, names: list[str]) -> None:
+    names.append("e2einput")
+    script = "while :; do echo ready; sleep 0.05; done & read line; kill $!; echo got $line"
+    clients.ok("run", "-di", "--name", "e2einput", "busybox", "sh", "-c", script)
+    process = subprocess.Popen([clients.pier, "attach", "--no-stdin", "e2einput"], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, env=clients.environment)
+    assert process.stdin
+    assert process.stdout
+    with process.stdout:
+        assert process.stdout.readline() == b"ready\n"
+        process.stdin.write(b"mine\n")
+        process.stdin.close()
+        clients.run("docker", ["attach", "e2einput"], input="another's\n")
+        assert process.stdout.read().splitlines()[-1] == b"got another's"
+        assert process.wait(WITHIN) == 0
+
+
+@pytest.mark.parametrize("words", ["run", "start", "exec"])
+def test_other_keys_leave(clients: Clients, names: list[str], words: str) -> None:
+    names.append("e2ekeys")
+    commands: dict[str, tuple[str, ...]] = {
+        "run": ("run", "--detach-keys=ctrl-x,x", "-it", "--name", "e2ekeys", "busybox", "sh"),
+        "start": ("start", "--detach-keys=ctrl-x,x", "-ai", "e2ekeys"),
+        "exec": ("exec", "--detach-keys=ctrl-x,x", "-it", "e2ekeys", "sh"),
+    }
+    if words == "start":
+        clients.ok("create", "-it", "--name", "e2ekeys", "busybox", "sh")
+    elif words == "exec":
+        clients.ok("run", "-d", "--name", "e2ekeys", "busybox", "sleep", "1000")
+    with terminal(clients, *commands[words]) as shell:
+        shell.expect("# ")
+        shell.type("\x10\x11echo st$((1))ays\n")  # what leaves where nothing else is said
+        shell.expect("st1ays")
+        shell.type("\x18x")
+        assert shell.end() == (1 if words == "exec" else 0)
+    assert clients.ok("inspect", "-f", "{{.State.Running}}", "e2ekeys") == "true"
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_copy_says_how_much_it_was_on_a_terminal_and_where_it_is_not_to_be_quiet(
+    clients: Clients, names: list[str], quiet: bool, tmp_path: Path
+) -> None:
+    names.append("e2ecopy")
+    clients.ok("create", "--name", "e2ecopy", "busybox")
+    with terminal(clients, "cp", f"--quiet={quiet}", "e2ecopy:/etc/passwd", f"{tmp_path}/got") as shown:
+        if not quiet:
+            shown.expect("Successfully copied")
+        assert shown.end() == 0
+        ready, _, _ = select.select([shown.leader], [], [], 0)
+        assert not (quiet and ready)
+    assert (tmp_path / "got").exists()
 
 
 def test_a_signal_is_handed_on_while_nobody_reads_the_output(clients: Clients, names: list[str]) -> None:

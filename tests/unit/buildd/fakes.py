@@ -9,6 +9,7 @@ from buildd.records import MIGRATIONS
 from buildd.settings import BuilddSettings
 from buildd.state import State
 from chassis.blocking import Pool
+from chassis.config import Current
 from chassis.errors import AlreadyExists, NotFound, Unavailable
 from chassis.instance import Instance
 from chassis.operations import Operations
@@ -74,7 +75,7 @@ async def opened(directory, imaged):
     coordinator: Any = None
     store = await Store.open(directory / "buildd.db", MIGRATIONS)
     return State(
-        instance=Instance("test", directory, directory), settings=BuilddSettings(), services=services,
+        instance=Instance("test", directory, directory), current=Current(BuilddSettings()), services=services,
         coordinator=coordinator, store=store, operations=Operations(),
         files=Pool("test-files", 1), directory=directory, secrets=directory)
 

@@ -70,6 +70,8 @@ def test_images_are_offered_where_one_is_meant(tmp_path: Path, words: tuple[str,
 @pytest.mark.parametrize(("words", "found"), [
     (("build", "-f", ""), [":files"]), (("build", ""), [":files"]), (("cp", "x"), []), (("load", "-i", ""), [":files"]),
     (("completion", ""), ["bash", "zsh", "fish"]), (("nope", ""), []), (("stop", ""), []),
+    (("context", "import", "name", ""), [":files"]),
+    (("system", "reload", "netd", "e"), ["execd"]),
 ])
 def test_files_words_and_what_cannot_be_known(words: tuple[str, ...], found: list[str]) -> None:
     assert [text for text in offered(NOWHERE, *words) if words[0] != "cp" or text != ":files"] == found

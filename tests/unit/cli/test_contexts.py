@@ -9,11 +9,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pier_cli import contexts, ssh
+from chassis.tar import Entry, Writer
+from pier_cli import context_archive, contexts, ssh
 from pier_cli.context import Context
 from pier_cli.failure import Failure
-from tests import tools
+from tests import certificates, tools
 from tests.unit.cli.server import json_answer, serving
 
 PIER = str(tools.PROJECT / "bin" / "pier")
@@ -75,7 +78,9 @@ def test_what_pier_creates_docker_reads_and_the_reverse(home: Path) -> None:
     assert pier("context", "ls", "-q")[0].split() == ["default", "lab", "other"]
     pier("context", "use", "lab")
     assert "\nlab *" in docker("context", "ls")
-    pier("context", "update", "lab", "--docker", "host=tcp://192.0.2.9:1")
+    pier("context", "update", "lab", "--docker", "host=tcp://192.0.2.9:1", "--description", "another")
+    assert pier("context", "inspect", "--format", "{{.Metadata.Description}}", "lab")[0] == "another\n"
+    assert "lab another\n" in pier("context", "ls", "--format", "{{.Name}} {{.Description}}")[0]
     assert json.loads(docker("context", "inspect", "lab"))[0]["Endpoints"]["docker"]["Host"] == "tcp://192.0.2.9:1"
     assert "is in use, set -f flag" in pier("context", "rm", "lab", code=1)[1]
     assert pier("context", "rm", "-f", "lab", "other")[0] == "lab\nother\n"
@@ -99,6 +104,101 @@ def test_tls_files_of_a_context_are_kept_for_their_owner_alone(home: Path) -> No
     assert (files.key, files.verify) == (named.tls["key"], False)
     pier("context", "create", "copy", "--from", "safe")
     assert Path(contexts.find("copy").tls["ca"]).read_text() == "the ca"
+
+
+def certified(directory: Path) -> str:
+    """Words for --docker, with files that docker takes for certificates."""
+    certificate, key = certificates.make(directory, "lab", "192.0.2.1")
+    return f"host=tcp://192.0.2.1:2376,ca={certificate},cert={certificate},key={key}"
+
+
+@pytest.mark.parametrize("text", ["{", '{"a": }', "[1,", '{"a": "b', "x", "[" * 100_000])
+def test_a_configuration_that_is_no_json_is_told_as_one(home: Path, text: str) -> None:
+    (home / "config.json").write_text(text)
+    assert pier("context", "use", "default", code=1)[1] == f"{home}/config.json: not JSON\n"
+
+
+def test_what_docker_exports_pier_imports_and_the_reverse(home: Path) -> None:
+    docker("context", "create", "theirs", "--description", "a lab", "--docker", certified(home))
+    file = home / "file"
+    docker("context", "export", "theirs", str(file))
+    assert pier("context", "import", "ours", str(file)) == ("ours\n", 'Successfully imported context "ours"\n')
+    assert shown(docker("context", "inspect", "ours")) == shown(docker("context", "inspect", "theirs"))
+    assert contexts.files("ours") == contexts.files("theirs") != {}
+    back = home / "back"
+    assert pier("context", "export", "ours", str(back)) == ("", f'Written file "{back}"\n')
+    assert back.stat().st_mode & 0o777 == 0o600
+    docker("context", "import", "again", str(back))
+    assert shown(docker("context", "inspect", "again")) == shown(docker("context", "inspect", "theirs"))
+    assert contexts.files("again") == contexts.files("theirs")
+
+
+def shown(text: str) -> object:
+    (document,) = json.loads(text)
+    return document["Metadata"], document["Endpoints"], document["TLSMaterial"]
+
+
+def test_a_context_goes_through_a_pipe(home: Path) -> None:
+    pier("context", "create", "lab", "--docker", certified(home))
+    script = f"{PIER} context export lab - | {PIER} context import copy -"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=20, check=True,
+                          env={**os.environ, "DOCKER_CONFIG": str(home)})
+    assert done.stdout == "copy\n"
+    assert contexts.files("copy") == contexts.files("lab") != {}
+    assert contexts.find("copy").host == "tcp://192.0.2.1:2376"
+
+
+def test_an_export_goes_to_a_file_named_after_the_context_and_writes_over_none(home: Path, tmp_path: Path) -> None:
+    pier("context", "create", "lab", "--docker", "host=tcp://192.0.2.1:1")
+    here = tmp_path / "here"
+    here.mkdir()
+    words = [PIER, "context", "export", "lab"]
+    done = [subprocess.run(words, cwd=here, capture_output=True, text=True, timeout=20, check=False,
+                           env={**os.environ, "DOCKER_CONFIG": str(home)}) for _ in range(2)]
+    assert [each.returncode for each in done] == [0, 1]
+    assert done[1].stderr == "open lab.dockercontext: file exists\n"
+    document, files = context_archive.unpack([(here / "lab.dockercontext").read_bytes()])
+    assert (document["Name"], files) == ("lab", {})
+
+
+def archive(*entries: tuple[str, bytes]) -> bytes:
+    parts: list[bytes] = []
+    writer = Writer(parts.append)
+    for name, data in entries:
+        writer.add(Entry(name.encode(), size=len(data)), [data])
+    writer.close()
+    return b"".join(parts)
+
+
+META = ("meta.json", b'{"Name": "x", "Endpoints": {}}')
+
+
+@pytest.mark.parametrize(("data", "said"), [
+    (archive(META, ("tls/docker/../../../../evil", b"x")), "unexpected context file"),
+    (archive(META, ("tls/../evil", b"x")), "unexpected context file"),
+    (archive(META, ("/etc/evil", b"x")), "unexpected context file"),
+    (archive(META, ("tls/docker/a/b", b"x")), "unexpected context file"),
+    (archive(META, ("tls//evil", b"x")), "unexpected context file"),
+    (archive(("tls/docker/ca.pem", b"x")), "no metadata found"), (b"", "no metadata found"),
+    (archive(("meta.json", b"[]")), "not a JSON object"), (archive(("meta.json", b"{")), "invalid context"),
+    (archive(META, ("tls/docker/ca.pem", bytes(11 << 20))), "exceeds the defined limit"),
+    (archive(META)[:520], "invalid context"), (b"x" * 600, "invalid context"),
+    (b"PK\x03\x04", "a zip archive is not taken"),
+])
+def test_an_archive_that_is_no_context_leaves_nothing(home: Path, data: bytes, said: str) -> None:
+    (home / "file").write_bytes(data)
+    assert said in pier("context", "import", "new", str(home / "file"), code=1)[1]
+    assert not (home / "contexts").exists()
+
+
+NAMES = st.text("abcXYZ019_-é ", min_size=1, max_size=12)
+
+
+@given(st.dictionaries(NAMES, st.dictionaries(NAMES, st.binary(max_size=2000), min_size=1, max_size=3), max_size=3))
+def test_what_is_packed_is_unpacked_again(files: dict[str, dict[str, bytes]]) -> None:
+    document = {"Name": "x", "Endpoints": {name: {} for name in files}}
+    data = context_archive.pack(document, files)
+    assert context_archive.unpack(data[start:start + 700] for start in range(0, len(data), 700)) == (document, files)
 
 
 @pytest.mark.parametrize(("variables", "words", "host"), [
@@ -125,7 +225,9 @@ def test_which_engine_is_meant(
     (("context", "create", "ok", "--docker", "host=unix:///x,cert=/nope,key=/nope"), "no such file or directory"),
     (("context", "create", "ok", "--docker", "what=1"), "unrecognized config key: what"),
     (("context", "create", "ok", "--docker", "host=ssh://-oProxyCommand=x/"), "unable to parse docker host"),
-    (("context", "use", "nope"), "context not found"),
+    (("context", "use", "nope"), "context not found"), (("context", "export", "nope"), "context not found"),
+    (("context", "import", "a/b", "x"), "names are validated against regexp"),
+    (("context", "import", "ok", "/nowhere/x"), "no such file or directory"),
     (("context", "rm", "default"), "cannot be removed"),
 ])
 def test_what_is_wrong_is_refused(home: Path, words: tuple[str, ...], said: str) -> None:

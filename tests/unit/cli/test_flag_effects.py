@@ -7,6 +7,7 @@ theirs below. What the engine then does is for the tests of the engine.
 from __future__ import annotations
 
 import json
+import posix
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,8 +15,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from pier_cli import out
+from pier_cli.commands.build import _query as build_query
 from pier_cli.context import Context
-from pier_cli.flags import parse
+from pier_cli.failure import Failure
+from pier_cli.flags import Options, parse
 from pier_cli.main import load
 from pier_cli.specs.container import build
 from pier_cli.specs.container_flags import FLAGS
@@ -63,16 +66,31 @@ def test_a_flag_of_run_and_create_is_part_of_the_request(flag: str, tmp_path: Pa
     assert specification(*beside, word) != specification(*beside)
 
 
-def asked(tmp_path: Path, words: str, arguments: list[str], *answers: bytes) -> tuple[dict[str, list[str]], Any]:
-    """Query and body of the last request that the command sends."""
-    command = load(words)
-    options, rest = parse(command.flags, arguments, command.interspersed)
-    with serving(tmp_path / "s", *answers) as server:
+def sent(socket: Path, words: str, arguments: list[str], *answers: bytes) -> list[bytes]:
+    """The requests that the command sends to an engine that answers so."""
+    options, rest = parsed(words, arguments)
+    with serving(socket, *answers) as server:
         context = Context(server.host)
         context.engine._version = "1.51"
-        command.run(context, options, rest)
-    out.flush()  # what it printed is no later test's
-    head, _, body = server.requests[-1].partition(b"\r\n\r\n")
+        try:
+            load(words).run(context, options, rest)
+        finally:
+            out.flush()  # what it printed is no later test's
+    return server.requests
+
+
+def parsed(words: str, arguments: list[str]) -> tuple[Options, list[str]]:
+    command = load(words)
+    return parse(command.flags, arguments, command.interspersed)
+
+
+def asked(tmp_path: Path, words: str, arguments: list[str], *answers: bytes) -> tuple[dict[str, list[str]], Any]:
+    """Query and body of the last request that the command sends."""
+    return query_and_body(sent(tmp_path / "s", words, arguments, *answers)[-1])
+
+
+def query_and_body(request: bytes) -> tuple[dict[str, list[str]], Any]:
+    head, _, body = request.partition(b"\r\n\r\n")
     target = head.split()[1].decode()
     return parse_qs(urlsplit(target).query), json.loads(body) if body else None
 
@@ -132,3 +150,146 @@ def test_the_room_that_a_prune_of_builds_leaves(tmp_path: Path) -> None:
     query, _ = asked(tmp_path, "builder prune", ["-f", "--reserved-space=1m"],
                      json_answer('{"SpaceReclaimed": 0, "CachesDeleted": []}'))
     assert str(1 << 20) in json.dumps(query)
+
+
+NOTHING = json_answer("[]")
+ID = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(("words", "arguments", "answer", "query"), [
+    ("ps", ["--latest"], NOTHING, {"limit": ["1"]}),
+    ("images", ["--filter", "dangling=true"], NOTHING, {"filters": ['{"dangling":{"true":true}}']}),
+    ("container inspect", ["--size", "x"], EMPTY, {"size": ["1"]}),
+    ("rm", ["--link", "/web/db"], EMPTY, {"link": ["1"]}),
+    ("stop", ["--signal", "USR1", "x"], EMPTY, {"signal": ["USR1"]}),
+    ("restart", ["--signal", "USR1", "x"], EMPTY, {"signal": ["USR1"]}),
+    ("pull", ["--platform", "linux/arm64", "x"], EMPTY,
+     {"fromImage": ["x"], "tag": ["latest"], "platform": ["linux/arm64"]}),
+    ("import", ["--platform", "linux/arm64", "http://192.0.2.1/x"], EMPTY,
+     {"fromSrc": ["http://192.0.2.1/x"], "platform": ["linux/arm64"]}),
+    ("create", ["--platform", "linux/arm64", "x"], json_answer('{"Id": "x"}'), {"platform": ["linux/arm64"]}),
+])
+def test_a_flag_is_part_of_the_query(
+    tmp_path: Path, words: str, arguments: list[str], answer: bytes, query: dict[str, list[str]]
+) -> None:
+    assert asked(tmp_path, words, arguments, answer)[0] == query
+
+
+def test_a_run_asks_for_an_image_of_the_platform(tmp_path: Path) -> None:
+    made, _ = sent(tmp_path / "s", "run", ["--platform", "linux/arm64", "-d", "x"], json_answer('{"Id": "x"}'), EMPTY)
+    assert query_and_body(made)[0] == {"platform": ["linux/arm64"]}
+
+
+@pytest.mark.parametrize(("words", "arguments", "key", "value"), [
+    ("network disconnect", ["--force", "net", "c"], "Force", True),
+    ("update", ["--cpuset-cpus", "0-1", "c"], "CpusetCpus", "0-1"),
+])
+def test_a_flag_is_part_of_the_body(
+    tmp_path: Path, words: str, arguments: list[str], key: str, value: object
+) -> None:
+    _, body = asked(tmp_path, words, arguments, EMPTY)
+    assert body[key] == value
+
+
+def test_a_volume_has_the_name_of_the_flag(tmp_path: Path) -> None:
+    _, body = asked(tmp_path, "volume create", ["--name", "v"], json_answer('{"Name": "v"}'))
+    assert body["Name"] == "v"
+
+
+@pytest.mark.parametrize(("flag", "key", "value"), [
+    ("--user=1:2", "User", "1:2"), ("--privileged", "Privileged", True), ("--env-file=FILE", "Env", ["A=1"]),
+    ("--detach-keys=ctrl-x", "DetachKeys", "ctrl-x"),
+])
+def test_a_flag_of_exec_is_what_the_process_is_made_with(tmp_path: Path, flag: str, key: str, value: object) -> None:
+    (tmp_path / "file").write_text("A=1\n")
+    word = flag.replace("FILE", str(tmp_path / "file"))
+    made, _ = sent(tmp_path / "s", "exec", ["--detach", word, "c", "true"], json_answer('{"Id": "x"}'), EMPTY)
+    assert query_and_body(made)[1][key] == value
+
+
+@pytest.mark.parametrize(("flag", "expected"), [
+    ("--add-host=a:192.0.2.1", ("extrahosts", "a:192.0.2.1")), ("--cache-from=a,b", ("cachefrom", '["a","b"]')),
+    ("--cgroup-parent=/p", ("cgroupparent", "/p")), ("--cpu-period=5000", ("cpuperiod", "5000")),
+    ("--cpu-quota=5000", ("cpuquota", "5000")), ("--cpu-shares=5", ("cpushares", "5")),
+    ("--cpuset-cpus=0", ("cpusetcpus", "0")), ("--cpuset-mems=0", ("cpusetmems", "0")),
+    ("--label=a=b", ("labels", '{"a":"b"}')), ("--memory=4m", ("memory", "4194304")),
+    ("--memory-swap=8m", ("memswap", "8388608")), ("--network=host", ("networkmode", "host")),
+    ("--no-cache", ("nocache", "1")), ("--platform=linux/arm64", ("platform", "linux/arm64")),
+    ("--pull", ("pull", "1")), ("--shm-size=1m", ("shmsize", "1048576")),
+    ("--target=t", ("target", "t")), ("--tag=a:b", ("t", "a:b")),
+    ("--ulimit=nofile=1:2", ("ulimits", '[{"Name":"nofile","Soft":1,"Hard":2}]')),
+])
+def test_a_flag_of_build_is_part_of_the_query(flag: str, expected: tuple[str, str]) -> None:
+    assert build_query(parsed("build", [flag, "."])[0]) == [expected]
+    assert build_query(parsed("build", ["."])[0]) == []
+
+
+def test_a_create_asks_for_the_image_first_where_it_is_to_be_pulled_always(tmp_path: Path) -> None:
+    made = json_answer('{"Id": "x"}')
+    assert len(sent(tmp_path / "never", "create", ["--pull=never", "x"], made)) == 1
+    pull, create = sent(tmp_path / "always", "create", ["--pull=always", "x"], EMPTY, made)
+    assert b" /v1.51/images/create?" in pull
+    assert b" /v1.51/containers/create" in create
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+@pytest.mark.parametrize("words", ["create", "run"])
+def test_a_pull_on_the_way_tells_nothing_where_it_is_to_be_quiet(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], words: str, quiet: bool
+) -> None:
+    answers = (json_answer('{"status": "Pulling"}'), json_answer('{"Id": "x"}'))
+    if words == "run":
+        sent(tmp_path / "s", "run", ["--pull=always", f"--quiet={quiet}", "--detach", "x"], *answers, EMPTY)
+    else:
+        sent(tmp_path / "s", "create", ["--pull=always", f"--quiet={quiet}", "x"], *answers)
+    assert ("Pulling" in capfd.readouterr().err) is not quiet
+
+
+def test_a_prune_of_the_system_takes_more_where_it_is_told_to(tmp_path: Path) -> None:
+    answer = json_answer(json.dumps({
+        "ContainersDeleted": [], "NetworksDeleted": [], "VolumesDeleted": [], "ImagesDeleted": [], "CachesDeleted": [],
+        "SpaceReclaimed": 0}))
+    plain = sent(tmp_path / "plain", "system prune", ["-f"], *[answer] * 4)
+    assert not any(b"/volumes/prune" in request for request in plain)
+    more = sent(tmp_path / "more", "system prune", ["-f", "--volumes"], *[answer] * 5)
+    assert any(b"/volumes/prune" in request for request in more)
+    every = sent(tmp_path / "all", "system prune", ["-f", "--all"], *[answer] * 4)
+    (images,) = [request for request in every if b"/images/prune" in request]
+    assert json.loads(query_and_body(images)[0]["filters"][0]) == {"dangling": {"false": True}}
+
+
+def test_a_network_that_is_not_there_is_no_error_where_it_is_forced(tmp_path: Path) -> None:
+    gone = json_answer('{"message": "network nope not found"}', "404 Not Found")
+    with pytest.raises(Failure):
+        sent(tmp_path / "plain", "network rm", ["nope"], gone)
+    sent(tmp_path / "forced", "network rm", ["--force", "nope"], gone)
+
+
+def test_statistics_are_of_all_containers_and_with_whole_ids_where_that_is_asked_for(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    listed, sample = json_answer(f'[{{"Id": "{ID}"}}]'), json_answer(f'{{"id": "{ID}", "name": "/c"}}')
+    requests = sent(tmp_path / "s", "stats", ["--all", "--no-trunc", "--no-stream", "--format={{.ID}}"], listed, sample,
+                    listed, sample)
+    assert query_and_body(requests[0])[0] == {"all": ["1"]}
+    assert capfd.readouterr().out == f"{ID}\n"
+
+
+def test_a_password_is_taken_from_its_flag_with_a_warning(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(posix.environ, b"DOCKER_CONFIG", str(tmp_path).encode())
+    answer = json_answer('{"Status": "Login Succeeded"}')
+    _, body = asked(tmp_path, "login", ["--username=me", "--password=word", "192.0.2.1"], answer)
+    assert (body["username"], body["password"]) == ("me", "word")
+    assert "insecure" in capfd.readouterr().err
+
+
+def test_sizes_and_times_are_numbers_where_nobody_is_to_read_them(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    layer = json_answer('[{"Id": "x", "Created": 1600000000, "CreatedBy": "y", "Size": 4096, "Comment": ""}]')
+    sent(tmp_path / "s", "history", ["--human=false", "--format={{.Size}}", "x"], layer)
+    assert capfd.readouterr().out == "4096\n"
+    sent(tmp_path / "other", "history", ["--format={{.Size}}", "x"], layer)
+    assert capfd.readouterr().out == "4.1kB\n"

@@ -125,7 +125,7 @@ def test_quoted_fields_come_back_as_they_were(fields: list[str]) -> None:
 ])
 def test_references(text: str, full: str, familiar: str) -> None:
     reference = references.parse(text)
-    assert (reference.full_name, str(reference)) == (full, familiar)
+    assert (f"{reference.domain}/{reference.path}", str(reference)) == (full, familiar)
 
 
 def test_a_reference_without_tag_gets_latest_and_a_digest_keeps_it_off() -> None:

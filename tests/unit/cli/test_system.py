@@ -145,6 +145,7 @@ def test_the_table_of_services() -> None:
     ("system doctor", ["--json"], ["doctor", "--instance", "lab", "--json"]),
     ("system fsck", ["--repair"], ["fsck", "--instance", "lab", "--repair"]),
     ("system config", ["show"], ["config", "--instance", "lab"]),
+    ("system reload", ["netd"], ["reload", "--instance", "lab", "--service=netd"]),
     ("system up", ["--foreground"], ["up", "--instance", "lab", "--foreground"]),
     ("system clear", [], ["clear", "--instance", "lab"]),
     ("system down", [], ["down", "--instance", "lab"]),

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from pier.types.v1 import types_pb2 as pier_dot_types_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpier/system/v1/system.proto\x12\x0epier.system.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19pier/types/v1/types.proto\"\r\n\x0bInfoRequest\"\x96\x02\n\x0cInfoResponse\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08instance\x18\x03 \x01(\t\x12.\n\nstarted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07node_id\x18\x05 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x06 \x01(\t\x12\r\n\x05\x65poch\x18\x07 \x01(\t\x12\x0b\n\x03pid\x18\x08 \x01(\r\x12\x36\n\x05\x66\x61\x63ts\x18\t \x03(\x0b\x32\'.pier.system.v1.InfoResponse.FactsEntry\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x0f\n\rConfigRequest\"=\n\x0e\x43onfigResponse\x12+\n\x06values\x18\x01 \x03(\x0b\x32\x1b.pier.system.v1.ConfigValue\"9\n\x0b\x43onfigValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\"\x1d\n\x0b\x46sckRequest\x12\x0e\n\x06repair\x18\x01 \x01(\x08\"9\n\x0c\x46sckResponse\x12)\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x17.pier.system.v1.Finding\"r\n\x07\x46inding\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12#\n\x05owner\x18\x04 \x01(\x0b\x32\x14.pier.types.v1.Owner\x12\x10\n\x08repaired\x18\x05 \x01(\x08\x32\xde\x01\n\rSystemService\x12\x41\n\x04Info\x12\x1b.pier.system.v1.InfoRequest\x1a\x1c.pier.system.v1.InfoResponse\x12G\n\x06\x43onfig\x12\x1d.pier.system.v1.ConfigRequest\x1a\x1e.pier.system.v1.ConfigResponse\x12\x41\n\x04\x46sck\x12\x1b.pier.system.v1.FsckRequest\x1a\x1c.pier.system.v1.FsckResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpier/system/v1/system.proto\x12\x0epier.system.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19pier/types/v1/types.proto\"\r\n\x0bInfoRequest\"\x96\x02\n\x0cInfoResponse\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08instance\x18\x03 \x01(\t\x12.\n\nstarted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07node_id\x18\x05 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x06 \x01(\t\x12\r\n\x05\x65poch\x18\x07 \x01(\t\x12\x0b\n\x03pid\x18\x08 \x01(\r\x12\x36\n\x05\x66\x61\x63ts\x18\t \x03(\x0b\x32\'.pier.system.v1.InfoResponse.FactsEntry\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x0f\n\rConfigRequest\"=\n\x0e\x43onfigResponse\x12+\n\x06values\x18\x01 \x03(\x0b\x32\x1b.pier.system.v1.ConfigValue\"9\n\x0b\x43onfigValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\"\x0f\n\rReloadRequest\"U\n\x0eReloadResponse\x12,\n\x07\x63hanged\x18\x01 \x03(\x0b\x32\x1b.pier.system.v1.ConfigValue\x12\x15\n\rneeds_restart\x18\x02 \x03(\t\"\x1d\n\x0b\x46sckRequest\x12\x0e\n\x06repair\x18\x01 \x01(\x08\"9\n\x0c\x46sckResponse\x12)\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x17.pier.system.v1.Finding\"r\n\x07\x46inding\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12#\n\x05owner\x18\x04 \x01(\x0b\x32\x14.pier.types.v1.Owner\x12\x10\n\x08repaired\x18\x05 \x01(\x08\x32\xa7\x02\n\rSystemService\x12\x41\n\x04Info\x12\x1b.pier.system.v1.InfoRequest\x1a\x1c.pier.system.v1.InfoResponse\x12G\n\x06\x43onfig\x12\x1d.pier.system.v1.ConfigRequest\x1a\x1e.pier.system.v1.ConfigResponse\x12G\n\x06Reload\x12\x1d.pier.system.v1.ReloadRequest\x1a\x1e.pier.system.v1.ReloadResponse\x12\x41\n\x04\x46sck\x12\x1b.pier.system.v1.FsckRequest\x1a\x1c.pier.system.v1.FsckResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,12 +47,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONFIGRESPONSE']._serialized_end=481
   _globals['_CONFIGVALUE']._serialized_start=483
   _globals['_CONFIGVALUE']._serialized_end=540
-  _globals['_FSCKREQUEST']._serialized_start=542
-  _globals['_FSCKREQUEST']._serialized_end=571
-  _globals['_FSCKRESPONSE']._serialized_start=573
-  _globals['_FSCKRESPONSE']._serialized_end=630
-  _globals['_FINDING']._serialized_start=632
-  _globals['_FINDING']._serialized_end=746
-  _globals['_SYSTEMSERVICE']._serialized_start=749
-  _globals['_SYSTEMSERVICE']._serialized_end=971
+  _globals['_RELOADREQUEST']._serialized_start=542
+  _globals['_RELOADREQUEST']._serialized_end=557
+  _globals['_RELOADRESPONSE']._serialized_start=559
+  _globals['_RELOADRESPONSE']._serialized_end=644
+  _globals['_FSCKREQUEST']._serialized_start=646
+  _globals['_FSCKREQUEST']._serialized_end=675
+  _globals['_FSCKRESPONSE']._serialized_start=677
+  _globals['_FSCKRESPONSE']._serialized_end=734
+  _globals['_FINDING']._serialized_start=736
+  _globals['_FINDING']._serialized_end=850
+  _globals['_SYSTEMSERVICE']._serialized_start=853
+  _globals['_SYSTEMSERVICE']._serialized_end=1148
 # @@protoc_insertion_point(module_scope)

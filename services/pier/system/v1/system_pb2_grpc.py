@@ -44,6 +44,11 @@ class SystemServiceStub:
                 request_serializer=pier_dot_system_dot_v1_dot_system__pb2.ConfigRequest.SerializeToString,
                 response_deserializer=pier_dot_system_dot_v1_dot_system__pb2.ConfigResponse.FromString,
                 _registered_method=True)
+        self.Reload = channel.unary_unary(
+                '/pier.system.v1.SystemService/Reload',
+                request_serializer=pier_dot_system_dot_v1_dot_system__pb2.ReloadRequest.SerializeToString,
+                response_deserializer=pier_dot_system_dot_v1_dot_system__pb2.ReloadResponse.FromString,
+                _registered_method=True)
         self.Fsck = channel.unary_unary(
                 '/pier.system.v1.SystemService/Fsck',
                 request_serializer=pier_dot_system_dot_v1_dot_system__pb2.FsckRequest.SerializeToString,
@@ -63,6 +68,15 @@ class SystemServiceServicer:
 
     def Config(self, request, context):
         """The effective configuration, each value with where it came from. Secrets are not shown.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Reload(self, request, context):
+        """Reads the configuration file again, as SIGHUP does. What may change while the service runs counts from the answer on,
+        what may not is named. INVALID_ARGUMENT (BAD_CONFIG, BAD_SETTING) names what is wrong in the file, or in a file that
+        it names: then nothing has changed. Where a service keeps events, one of type "daemon" and action "reload" tells of it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,6 +104,11 @@ def add_SystemServiceServicer_to_server(servicer, server):
                     servicer.Config,
                     request_deserializer=pier_dot_system_dot_v1_dot_system__pb2.ConfigRequest.FromString,
                     response_serializer=pier_dot_system_dot_v1_dot_system__pb2.ConfigResponse.SerializeToString,
+            ),
+            'Reload': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reload,
+                    request_deserializer=pier_dot_system_dot_v1_dot_system__pb2.ReloadRequest.FromString,
+                    response_serializer=pier_dot_system_dot_v1_dot_system__pb2.ReloadResponse.SerializeToString,
             ),
             'Fsck': grpc.unary_unary_rpc_method_handler(
                     servicer.Fsck,
@@ -151,6 +170,33 @@ class SystemService:
             '/pier.system.v1.SystemService/Config',
             pier_dot_system_dot_v1_dot_system__pb2.ConfigRequest.SerializeToString,
             pier_dot_system_dot_v1_dot_system__pb2.ConfigResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pier.system.v1.SystemService/Reload',
+            pier_dot_system_dot_v1_dot_system__pb2.ReloadRequest.SerializeToString,
+            pier_dot_system_dot_v1_dot_system__pb2.ReloadResponse.FromString,
             options,
             channel_credentials,
             insecure,

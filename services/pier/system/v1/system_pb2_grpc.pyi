@@ -35,6 +35,11 @@ class SystemServiceStub:
     """Who this is and since when. Never waits for anything."""
     Config: _grpc.UnaryUnaryMultiCallable[_system_pb2.ConfigRequest, _system_pb2.ConfigResponse]
     """The effective configuration, each value with where it came from. Secrets are not shown."""
+    Reload: _grpc.UnaryUnaryMultiCallable[_system_pb2.ReloadRequest, _system_pb2.ReloadResponse]
+    """Reads the configuration file again, as SIGHUP does. What may change while the service runs counts from the answer on,
+    what may not is named. INVALID_ARGUMENT (BAD_CONFIG, BAD_SETTING) names what is wrong in the file, or in a file that
+    it names: then nothing has changed. Where a service keeps events, one of type "daemon" and action "reload" tells of it.
+    """
     Fsck: _grpc.UnaryUnaryMultiCallable[_system_pb2.FsckRequest, _system_pb2.FsckResponse]
     """Compares what the database has with what the kernel and the disk have, both ways. With `repair` it finishes or
     undoes what can be, without touching what is in use. Safe at any time beside other calls. imaged reads all that it
@@ -49,6 +54,11 @@ class SystemServiceAsyncStub(SystemServiceStub):
     """Who this is and since when. Never waits for anything."""
     Config: _aio.UnaryUnaryMultiCallable[_system_pb2.ConfigRequest, _system_pb2.ConfigResponse]  # type: ignore[assignment]
     """The effective configuration, each value with where it came from. Secrets are not shown."""
+    Reload: _aio.UnaryUnaryMultiCallable[_system_pb2.ReloadRequest, _system_pb2.ReloadResponse]  # type: ignore[assignment]
+    """Reads the configuration file again, as SIGHUP does. What may change while the service runs counts from the answer on,
+    what may not is named. INVALID_ARGUMENT (BAD_CONFIG, BAD_SETTING) names what is wrong in the file, or in a file that
+    it names: then nothing has changed. Where a service keeps events, one of type "daemon" and action "reload" tells of it.
+    """
     Fsck: _aio.UnaryUnaryMultiCallable[_system_pb2.FsckRequest, _system_pb2.FsckResponse]  # type: ignore[assignment]
     """Compares what the database has with what the kernel and the disk have, both ways. With `repair` it finishes or
     undoes what can be, without touching what is in use. Safe at any time beside other calls. imaged reads all that it
@@ -72,6 +82,17 @@ class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_system_pb2.ConfigResponse, _abc.Awaitable[_system_pb2.ConfigResponse]]:
         """The effective configuration, each value with where it came from. Secrets are not shown."""
+
+    @_abc_1.abstractmethod
+    def Reload(
+        self,
+        request: _system_pb2.ReloadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_system_pb2.ReloadResponse, _abc.Awaitable[_system_pb2.ReloadResponse]]:
+        """Reads the configuration file again, as SIGHUP does. What may change while the service runs counts from the answer on,
+        what may not is named. INVALID_ARGUMENT (BAD_CONFIG, BAD_SETTING) names what is wrong in the file, or in a file that
+        it names: then nothing has changed. Where a service keeps events, one of type "daemon" and action "reload" tells of it.
+        """
 
     @_abc_1.abstractmethod
     def Fsck(

@@ -339,7 +339,7 @@ class Event(_message.Message):
     node_id: _builtins.str
     """The machine: /etc/machine-id, or a random id kept in the service's state where there is none."""
     type: _builtins.str
-    """"container", "image", "network", "volume"."""
+    """"container", "image", "network", "volume"; "daemon" for the service itself."""
     action: _builtins.str
     """Docker's word for it: "create", "start", "die", "destroy", "pull", "tag", "connect", …"""
     id: _builtins.str
