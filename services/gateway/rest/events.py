@@ -10,12 +10,12 @@ import time
 from contextlib import aclosing
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from chassis.errors import PierError
 from coordinator.services import NAMESPACE
 from gateway.events import Merged
-from gateway.rest import wire
+from gateway.rest import accepted, wire
 from gateway.rest.call import Call
 from gateway.rest.filters import Filters
 from gateway.rest.routes import Routes
@@ -28,6 +28,13 @@ _FILTERS: Final = (
 )
 _PREFIXED: Final = ("health_status", "exec_create", "exec_start")
 _NO_LEGACY_SINCE: Final = Version(1, 52)
+_SEQUENCE: Final = "application/json-seq"
+_FORMS: Final = (
+    ("application/jsonl", Version(1, 53)), ("application/x-ndjson", Version(1, 52)), (_SEQUENCE, Version(1, 52)),
+)
+"""Media types that a client may ask for, each since an API version."""
+_RECORD: Final = b"\x1e"
+"""What a record of a sequence begins with (RFC 7464)."""
 
 routes = Routes()
 
@@ -37,11 +44,13 @@ async def events(call: Call) -> web.StreamResponse:
     """One JSON object a line. ``since`` replays what is kept; ``until`` in the past ends after the replay."""
     filters = call.filters(*_FILTERS)
     since, until = call.query.time_ns("since"), call.query.time_ns("until")
+    form = accepted.best(call.http.headers.get(hdrs.ACCEPT, ""),
+                         [name for name, first in _FORMS if call.version >= first], wire.JSON)
     began = time.time_ns()
     merged = Merged(call.engine.services, since if since is not None else began, call.query.text("after"))
-    shown = _Shown(filters, call.version < _NO_LEGACY_SINCE,
+    shown = _Shown(filters, form, call.version < _NO_LEGACY_SINCE,
                    merged if call.query.boolean("cursor") or call.query.text("after") else None)
-    response = await call.stream()
+    response = await call.stream(form)
     call.engine.listeners.add(shown)
     try:
         if since is not None:
@@ -53,7 +62,7 @@ async def events(call: Call) -> web.StreamResponse:
                 async for event in following:
                     await shown.send(response, event)
     except PierError as error:
-        await response.write(wire.encode({
+        await response.write(shown.encoded({
             "error": error.message, "errorDetail": {"code": error.http_status, "message": error.message}
         }))
     finally:
@@ -64,8 +73,9 @@ async def events(call: Call) -> web.StreamResponse:
 class _Shown:
     """Which events go out, and how."""
 
-    def __init__(self, filters: Filters, legacy: bool, merged: Merged | None) -> None:
+    def __init__(self, filters: Filters, form: str, legacy: bool, merged: Merged | None) -> None:
         self._filters = filters
+        self._mark = _RECORD if form == _SEQUENCE else b""
         self._legacy = legacy
         self._merged = merged
 
@@ -75,7 +85,10 @@ class _Shown:
         shown = _docker(event, legacy=self._legacy)
         if self._merged is not None:
             shown["cursor"] = self._merged.cursor()
-        await response.write(wire.encode(shown))
+        await response.write(self.encoded(shown))
+
+    def encoded(self, value: dict[str, Any]) -> bytes:
+        return self._mark + wire.encode(value)
 
 
 def _docker(event: types_pb2.Event, *, legacy: bool) -> dict[str, Any]:

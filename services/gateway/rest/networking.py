@@ -20,6 +20,8 @@ from pier.engine.v1 import engine_pb2
 from pier.network.v1 import network_pb2
 
 _SEVERAL_SINCE: Final = Version(1, 44)
+MAC_OF_ENDPOINTS_SINCE: Final = Version(1, 44)
+_PRIORITY_SINCE: Final = Version(1, 48)
 DEFAULT: Final = "bridge"
 _SHORT: Final = 12
 _MAC: Final = re.compile(r"[0-9A-Fa-f]{2}([:-])[0-9A-Fa-f]{2}(\1[0-9A-Fa-f]{2}){4}|[0-9A-Fa-f]{4}(\.[0-9A-Fa-f]{4}){2}")
@@ -128,11 +130,12 @@ def endpoint(draft: Draft, fields: Fields) -> network_pb2.EndpointSpec:
         raise bad(f"{addresses.path('LinkLocalIPs')}: link-local addresses cannot be asked for")
     spec = network_pb2.EndpointSpec(
         ipv4=_address(addresses, "IPv4Address"), ipv6=_address(addresses, "IPv6Address"),
-        mac=_mac(fields.text("MacAddress"), fields.path("MacAddress")),
         aliases=fields.strings("Aliases"), links=map(_link, fields.strings("Links")),
         driver_options=fields.string_map("DriverOpts"),
     )
-    if draft.version >= Version(1, 48):
+    if draft.version >= MAC_OF_ENDPOINTS_SINCE:
+        spec.mac = _mac(fields.text("MacAddress"), fields.path("MacAddress"))
+    if draft.version >= _PRIORITY_SINCE:
         spec.gateway_priority = fields.integer("GwPriority")
     return spec
 

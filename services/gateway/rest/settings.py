@@ -15,6 +15,7 @@ from chassis.errors import Unimplemented
 from gateway.rest import decoders as read
 from gateway.rest.body import Fields
 from gateway.rest.draft import Draft
+from gateway.rest.errors import bad
 from gateway.rest.versions import OLDEST, Version
 
 Decode = Callable[[Draft, Fields, str], None]
@@ -25,7 +26,8 @@ _LATER: Final = "it is not built yet"
 
 @dataclass(frozen=True)
 class Setting:
-    """``target`` is a field of ``ContainerSpec``, of the plan, or of the draft; ``neutral`` values ask for nothing."""
+    """``target`` is a field of ``ContainerSpec``, of the plan, or of the draft; ``neutral`` values ask for nothing.
+    Before ``since`` a value is not read; from ``until`` on it is refused with the reason ``gone``."""
 
     name: str
     target: str = ""
@@ -33,6 +35,8 @@ class Setting:
     since: Version = OLDEST
     refused: str = ""
     neutral: tuple[Any, ...] = ()
+    until: Version | None = None
+    gone: str = ""
 
 
 def _row(name: str, target: str, decode: Decode, since: tuple[int, int] = OLDEST) -> Setting:
@@ -68,7 +72,8 @@ CONFIG: Final = (
     _row("WorkingDir", "process.cwd", read.working_directory),
     _row("Entrypoint", "draft.entrypoint", read.entrypoint),
     _row("NetworkDisabled", "draft.network_disabled", read.network_disabled),
-    _row("MacAddress", "draft.mac", read.draft_text("mac")),
+    Setting("MacAddress", "draft.mac", read.draft_text("mac"), until=Version(1, 52),
+            gone="since API 1.52 it is a setting of an endpoint: NetworkingConfig.EndpointsConfig.NETWORK.MacAddress"),
     _echo("OnBuild"),
     _row("Labels", "labels", read.labels),
     _row("StopSignal", "stop_signal", read.spec_text("stop_signal")),
@@ -161,7 +166,7 @@ ENDPOINT_READ_ONLY: Final = frozenset({
 ENDPOINT: Final = (
     _row("IPAMConfig", "EndpointSpec.ipv4", read.nothing),
     _row("Links", "EndpointSpec.links", read.nothing),
-    _row("MacAddress", "EndpointSpec.mac", read.nothing),
+    _row("MacAddress", "EndpointSpec.mac", read.nothing, (1, 44)),
     _row("Aliases", "EndpointSpec.aliases", read.nothing),
     _row("DriverOpts", "EndpointSpec.driver_options", read.nothing),
     _row("GwPriority", "EndpointSpec.gateway_priority", read.nothing, (1, 48)),
@@ -209,6 +214,8 @@ def apply(made: Draft, fields: Fields, table: Iterable[Setting]) -> None:
     for setting in table:
         if setting.name not in fields:
             continue
+        if setting.until is not None and made.version >= setting.until and fields.raw(setting.name):
+            raise bad(f"{fields.path(setting.name)}: {setting.gone}", field=fields.path(setting.name))
         if setting.decode is None:
             refuse(fields, setting)
         elif made.version >= setting.since:

@@ -17,7 +17,7 @@ def test_a_ping_tells_the_version_in_its_head(api, path):
         assert answer.status == 200
         assert body == (b"OK" if method == "GET" else b"")
         assert answer.headers["Content-Type"].startswith("text/plain")
-        assert answer.headers["Api-Version"] == "1.51"
+        assert answer.headers["Api-Version"] == "1.56"
         assert answer.headers["Ostype"] == "linux"
         assert answer.headers["Swarm"] == "inactive"
         assert answer.headers["Builder-Version"] == "1"

@@ -582,23 +582,59 @@ class GetNetworkResponse(_message.Message):
 
     NETWORK_FIELD_NUMBER: _builtins.int
     ENDPOINTS_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def network(self) -> Global___Network: ...
     @_builtins.property
     def endpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Endpoint]: ...
+    @_builtins.property
+    def usage(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubnetUsage]:
+        """In the order of the network's pools."""
+
     def __init__(
         self,
         *,
         network: Global___Network | None = ...,
         endpoints: _abc.Iterable[Global___Endpoint] | None = ...,
+        usage: _abc.Iterable[Global___SubnetUsage] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["network", b"network"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoints", b"endpoints", "network", b"network"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoints", b"endpoints", "network", b"network", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetNetworkResponse: _TypeAlias = GetNetworkResponse  # noqa: Y015
+
+@_typing.final
+class SubnetUsage(_message.Message):
+    """How many addresses of a subnet are taken, and how many are left. Each number is at most 2^64-1."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBNET_FIELD_NUMBER: _builtins.int
+    IN_USE_FIELD_NUMBER: _builtins.int
+    AVAILABLE_FIELD_NUMBER: _builtins.int
+    subnet: _builtins.str
+    """Pool.subnet."""
+    in_use: _builtins.int
+    """Held by endpoints, auxiliary, the gateway's, and those that no interface may have."""
+    available: _builtins.int
+    """Left to be handed out: of Pool.range, where there is one."""
+    def __init__(
+        self,
+        *,
+        subnet: _builtins.str = ...,
+        in_use: _builtins.int = ...,
+        available: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "in_use", b"in_use", "subnet", b"subnet"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubnetUsage: _TypeAlias = SubnetUsage  # noqa: Y015
 
 @_typing.final
 class ListNetworksRequest(_message.Message):
