@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
@@ -18,11 +19,13 @@ _MOST: Final = (1 << 64) - 1
 def network(value: Network, endpoint_count: int) -> network_pb2.Network:
     spec = network_pb2.NetworkSpec()
     spec.CopyFrom(value.spec)
+    asked = {ip_network(pool.subnet) for pool in spec.pools if pool.subnet}
     del spec.pools[:]
     for plan in value.subnets:
         spec.pools.add(
             subnet=str(plan.subnet), range=str(plan.range or ""), gateway=str(plan.gateway or ""),
             auxiliary={name: str(address) for name, address in plan.auxiliary.items()},
+            chosen=plan.subnet not in asked,
         )
     return network_pb2.Network(
         id=value.id, name=value.name, owner=value.owner, created_at=timestamp(value.created_ns), spec=spec,

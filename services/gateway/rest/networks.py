@@ -57,7 +57,7 @@ async def connect(call: Call) -> web.StreamResponse:
     body = await call.body()
     network, container = await _both(call, body)
     spec = endpoint(Draft(call.version), body.object("EndpointConfig"))
-    check_fixed(spec, network.name)
+    check_fixed(spec, network)
     try:
         await call.engine.coordinator.connect(container.id, network, spec)
     except NotFound as error:

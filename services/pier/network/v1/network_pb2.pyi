@@ -248,12 +248,15 @@ class Pool(_message.Message):
     RANGE_FIELD_NUMBER: _builtins.int
     GATEWAY_FIELD_NUMBER: _builtins.int
     AUXILIARY_FIELD_NUMBER: _builtins.int
+    CHOSEN_FIELD_NUMBER: _builtins.int
     subnet: _builtins.str
     """CIDR: "172.18.0.0/16", "fd00:1::/64"."""
     range: _builtins.str
     """Addresses are handed out from this CIDR within the subnet; "" is all of it."""
     gateway: _builtins.str
     """"" takes the first address that is no auxiliary one. Answered: "" where the host has no address on the network."""
+    chosen: _builtins.bool
+    """Answered: netd took it from the instance's pools, nobody asked for it."""
     @_builtins.property
     def auxiliary(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Name → address that is never handed out."""
@@ -265,10 +268,11 @@ class Pool(_message.Message):
         range: _builtins.str = ...,
         gateway: _builtins.str = ...,
         auxiliary: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        chosen: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["auxiliary", b"auxiliary", "gateway", b"gateway", "range", b"range", "subnet", b"subnet"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auxiliary", b"auxiliary", "chosen", b"chosen", "gateway", b"gateway", "range", b"range", "subnet", b"subnet"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
