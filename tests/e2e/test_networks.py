@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.e2e.conftest import TODAYS_TOO
 from tests.engine import sh
 
 SYSCTLS = "com.docker.network.endpoint.sysctls"
@@ -25,6 +26,7 @@ def inside(engine, name):
     return engine.ok("exec", name, *ADDRESSES)
 
 
+@TODAYS_TOO
 def test_a_running_container_is_connected_and_parted(client, engine):
     engine.ok("run", "-d", "--name", "here", *sh("sleep 1000"))
     client.ok("network", "connect", "blue", "here")
@@ -185,6 +187,7 @@ ERRORS = (
 )
 
 
+@TODAYS_TOO
 def test_errors_are_in_dockers_words(client, engine):
     engine.ok("run", "-d", "--name", "here", *sh("sleep 1000"))
     for words, message in ERRORS:
