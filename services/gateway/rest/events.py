@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 from chassis.errors import PierError
 from coordinator.services import NAMESPACE
 from gateway.events import Merged
-from gateway.rest import accepted, wire
+from gateway.rest import accepted, names, wire
 from gateway.rest.call import Call
 from gateway.rest.filters import Filters
 from gateway.rest.routes import Routes
@@ -27,6 +27,7 @@ _FILTERS: Final = (
     "service", "type", "volume",
 )
 _PREFIXED: Final = ("health_status", "exec_create", "exec_start")
+_IMAGE_CREATE_SINCE: Final = Version(1, 46)
 _NO_LEGACY_SINCE: Final = Version(1, 52)
 _SEQUENCE: Final = "application/json-seq"
 _FORMS: Final = (
@@ -48,7 +49,7 @@ async def events(call: Call) -> web.StreamResponse:
                          [name for name, first in _FORMS if call.version >= first], wire.JSON)
     began = time.time_ns()
     merged = Merged(call.engine.services, since if since is not None else began, call.query.text("after"))
-    shown = _Shown(filters, form, call.version < _NO_LEGACY_SINCE,
+    shown = _Shown(filters, form, call.version,
                    merged if call.query.boolean("cursor") or call.query.text("after") else None)
     response = await call.stream(form)
     call.engine.listeners.add(shown)
@@ -73,16 +74,18 @@ async def events(call: Call) -> web.StreamResponse:
 class _Shown:
     """Which events go out, and how."""
 
-    def __init__(self, filters: Filters, form: str, legacy: bool, merged: Merged | None) -> None:
+    def __init__(self, filters: Filters, form: str, version: Version, merged: Merged | None) -> None:
         self._filters = filters
+        self._version = version
         self._mark = _RECORD if form == _SEQUENCE else b""
-        self._legacy = legacy
         self._merged = merged
 
     async def send(self, response: web.StreamResponse, event: types_pb2.Event) -> None:
         if event.owner.namespace not in ("", NAMESPACE) or not _wanted(self._filters, event):
             return
-        shown = _docker(event, legacy=self._legacy)
+        if self._version < _IMAGE_CREATE_SINCE and (event.type, event.action) == ("image", "create"):
+            return
+        shown = _docker(event, legacy=self._version < _NO_LEGACY_SINCE)
         if self._merged is not None:
             shown["cursor"] = self._merged.cursor()
         await response.write(self.encoded(shown))
@@ -109,10 +112,11 @@ def _wanted(filters: Filters, event: types_pb2.Event) -> bool:
         """An id, a prefix of one, or a name, of the event's own subject or of what it names."""
         if key not in filters:
             return True
-        if event.type != key:
-            return event.attributes.get(key) in filters.get(key) if key in event.attributes else False
-        name = event.attributes.get("name", "")
-        return filters.any(key, lambda value: event.id.startswith(value) or value in (name, f"{name}:latest"))
+        told = event.attributes.get("name" if event.type == key else key)
+        known = set() if told is None else {told}
+        if key == "image":
+            known |= {names.split_familiar(name) for name in known}
+        return filters.any(key, lambda value: value in known or (event.type == key and event.id.startswith(value)))
 
     def is_action(value: str) -> bool:
         return value == event.action or (value in _PREFIXED and event.action.startswith(value))
