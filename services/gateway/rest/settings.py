@@ -180,6 +180,14 @@ CHANGEABLE: Final = (
 )
 """What can be changed in a container that is made."""
 
+CHANGEABLE_LISTS: Final = {
+    setting.name: setting.target.removeprefix("block_io.") for setting in HOST_CONFIG
+    if setting.target.startswith("block_io.")
+}
+"""The same since API 1.55: limits of block devices, by name the field of BlockIoLimits. An empty list takes them
+away."""
+LISTS_CHANGE_SINCE: Final = Version(1, 55)
+
 _SENT_BY_UPDATE: Final = frozenset({"KernelMemory"})
 """What docker's command sends along with every update, unset."""
 
@@ -187,8 +195,9 @@ _SENT_BY_UPDATE: Final = frozenset({"KernelMemory"})
 def update(request: Fields, version: Version) -> Draft:
     """The limits and the restart policy that ``request``, an update of a container, asks for."""
     made = Draft(version)
+    changeable = {*CHANGEABLE, *(CHANGEABLE_LISTS if version >= LISTS_CHANGE_SINCE else ())}
     for setting in HOST_CONFIG:
-        if setting.name in CHANGEABLE and request.raw(setting.name) is not None:
+        if setting.name in changeable and request.raw(setting.name) is not None:
             apply(made, request, [setting])
         elif setting.name in request and request.raw(setting.name) and setting.name not in _SENT_BY_UPDATE:
             where = request.path(setting.name)
