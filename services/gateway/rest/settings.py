@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from chassis.errors import Unimplemented
 from gateway.rest import decoders as read
+from gateway.rest import mount_settings, port_settings
 from gateway.rest.body import Fields
 from gateway.rest.draft import Draft
 from gateway.rest.errors import bad
@@ -59,7 +60,7 @@ CONFIG: Final = (
     _echo("AttachStdin"),
     _echo("AttachStdout"),
     _echo("AttachStderr"),
-    _row("ExposedPorts", "draft.exposed", read.exposed_ports),
+    _row("ExposedPorts", "draft.exposed", port_settings.exposed_ports),
     _row("Tty", "process.terminal", read.process_flag("terminal")),
     _row("OpenStdin", "process.stdin_open", read.process_flag("stdin_open")),
     _row("StdinOnce", "process.stdin_once", read.process_flag("stdin_once")),
@@ -113,16 +114,16 @@ HOST_CONFIG: Final = (
     _refused("CpuPercent", _WINDOWS),
     _refused("IOMaximumIOps", _WINDOWS),
     _refused("IOMaximumBandwidth", _WINDOWS),
-    _row("Binds", "mounts", read.binds),
+    _row("Binds", "mounts", mount_settings.binds),
     _echo("ContainerIDFile"),
     _row("LogConfig", "log", read.log),
     _row("NetworkMode", "plan.network_mode", read.network_mode),
-    _row("PortBindings", "draft.ports", read.port_bindings),
+    _row("PortBindings", "draft.ports", port_settings.port_bindings),
     _row("RestartPolicy", "restart_policy", read.restart_policy),
     _row("AutoRemove", "auto_remove", read.spec_flag("auto_remove"), (1, 25)),
     _refused("VolumeDriver", "volume drivers are not built yet", "local"),
     _row("VolumesFrom", "draft.volumes_from", read.draft_strings("volumes_from")),
-    _row("Mounts", "mounts", read.mounts, (1, 25)),
+    _row("Mounts", "mounts", mount_settings.mounts, (1, 25)),
     _row("ConsoleSize", "process.terminal_height", read.console_size),
     _row("Annotations", "annotations", read.annotation_map, (1, 43)),
     _row("CapAdd", "process.capabilities_add", read.process_strings("capabilities_add")),
@@ -143,7 +144,7 @@ HOST_CONFIG: Final = (
     _row("ReadonlyRootfs", "read_only_rootfs", read.spec_flag("read_only_rootfs")),
     _row("SecurityOpt", "seccomp", read.security_options),
     _refused("StorageOpt", _LATER),
-    _row("Tmpfs", "mounts", read.tmpfs),
+    _row("Tmpfs", "mounts", mount_settings.tmpfs),
     _row("UTSMode", "namespaces", read.uts_mode),
     _refused("UsernsMode", "user namespaces are not built yet", "host"),
     _row("ShmSize", "shm_size", read.shm_size),
