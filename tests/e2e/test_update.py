@@ -70,7 +70,7 @@ def test_what_contradicts_or_cannot_be_is_refused_and_changes_nothing(client, en
         (["--cpu-period", "50000"], "CPU Period cannot be updated as"),
         (["--memory", "1m"], "Minimum memory limit allowed is 6MB"),
         (["--cpus", "1000"], "Range of CPUs is from 0.01 to"),
-        (["--cpuset-cpus", "900"], "cpuset"),
+        (["--cpuset-cpus", "900"], "Requested CPUs are not available - requested 900"),
     ):
         done = client.run("update", *arguments, "box")
         assert done.returncode == 1, arguments
