@@ -180,9 +180,11 @@ class Engine:
         return [*(Kept(kind, rf"{directory}/pool-.*") for kind in _SPARE), Kept("processes", "imaged-unpack: .*")]
 
     def argv(self, client: str) -> list[str]:
-        """The command ``docker`` or ``pier`` with what leads it to this engine."""
+        """The command ``docker``, ``todays-docker`` or ``pier`` with what leads it to this engine."""
         if client == "docker":
             return [tools.program("docker")]
+        if client == "todays-docker":
+            return [tools.newest_docker()]
         return [str(tools.PROJECT / "bin" / "pier"), "--instance", self.instance.name]
 
     def run(self, command: list[str], **options: Any) -> subprocess.CompletedProcess[Any]:

@@ -7,12 +7,14 @@ conversions between v1's and v2's weights are the OCI runtime specification's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from chassis.errors import Conflict
 from execd.shim import cgroups
+
+T = TypeVar("T")
 
 _PERIOD: Final = 100_000
 _V1: Final = {
@@ -37,10 +39,25 @@ _UNLIMITED: Final = {("memory", "limit"): "-1", ("memory", "swap"): "-1", ("memo
 """What v1 takes where a limit is taken away."""
 
 
+_V1_DEVICES: Final = {
+    "weightDevice": "blkio.weight_device", "throttleReadBpsDevice": "blkio.throttle.read_bps_device",
+    "throttleWriteBpsDevice": "blkio.throttle.write_bps_device",
+    "throttleReadIOPSDevice": "blkio.throttle.read_iops_device",
+    "throttleWriteIOPSDevice": "blkio.throttle.write_iops_device",
+}
+_V2_RATES: Final = {
+    "throttleReadBpsDevice": "rbps", "throttleWriteBpsDevice": "wbps", "throttleReadIOPSDevice": "riops",
+    "throttleWriteIOPSDevice": "wiops",
+}
+
+
 class Write(NamedTuple):
+    """``undo`` is what takes it back; "" where that is what the file had."""
+
     controller: str
     file: str
     value: str
+    undo: str = ""
 
 
 def v1_writes(before: Mapping[str, Any], after: Mapping[str, Any], *, every: bool = False) -> list[Write]:
@@ -56,13 +73,20 @@ def v1_writes(before: Mapping[str, Any], after: Mapping[str, Any], *, every: boo
             writes.append(Write(controller, file, str(int(value) if isinstance(value, bool) else value)))
     if _grows(old.get(("memory", "limit")), new.get(("memory", "limit"))):
         writes.sort(key=lambda write: write.file != "memory.memsw.limit_in_bytes")
-    return writes
+    return writes + [
+        Write("blkio", file, f"{device} {after_}", f"{device} {before_}") for key, file in _V1_DEVICES.items()
+        for device, before_, after_ in _changed(_devices(before, key), _devices(after, key), every=every)
+    ]
 
 
 def v2_writes(before: Mapping[str, Any], after: Mapping[str, Any], *, every: bool = False) -> list[Write]:
     """The same for the unified hierarchy."""
     old, new = _v2_values(before), _v2_values(after)
-    return [Write("", file, value) for file, value in new.items() if value and (every or old[file] != value)]
+    writes = [Write("", file, value) for file, value in new.items() if value and (every or old[file] != value)]
+    for file, values in (("io.weight", _v2_weights), ("io.max", _v2_rates)):
+        writes += [Write("", file, f"{device} {after_ or _V2_NONE[file]}", f"{device} {before_ or _V2_NONE[file]}")
+                   for device, before_, after_ in _changed(values(before), values(after), every=every)]
+    return writes
 
 
 def _v2_values(resources: Mapping[str, Any]) -> dict[str, str]:
@@ -79,8 +103,42 @@ def _v2_values(resources: Mapping[str, Any]) -> dict[str, str]:
         "cpuset.cpus": str(flat.get(("cpu", "cpus"), "")),
         "cpuset.mems": str(flat.get(("cpu", "mems"), "")),
         "pids.max": _or_max(flat.get(("pids", "limit"), -1)),
-        "io.weight": str(1 + (weight - 10) * 9999 // 990) if weight else "100",
+        "io.weight": str(_v2_weight(weight)) if weight else "100",
     }
+
+
+_V2_NONE: Final = {"io.weight": "default", "io.max": " ".join(f"{name}=max" for name in _V2_RATES.values())}
+"""What takes a device's limit away."""
+
+
+def _devices(resources: Mapping[str, Any], key: str) -> dict[str, int]:
+    """"MAJOR:MINOR" → weight or rate."""
+    entries = resources.get("blockIO", {}).get(key, ())
+    return {f"{each['major']}:{each['minor']}": each.get("rate", each.get("weight", 0)) for each in entries}
+
+
+def _changed(before: Mapping[str, T], after: Mapping[str, T], *, every: bool) -> Iterator[tuple[str, T | int, T | int]]:
+    """(device, value before, value after), 0 for none, of those that change, or of ``every`` one."""
+    for device in sorted({*before, *after}):
+        if every or before.get(device) != after.get(device):
+            yield device, before.get(device, 0), after.get(device, 0)
+
+
+def _v2_weights(resources: Mapping[str, Any]) -> dict[str, str]:
+    return {device: str(_v2_weight(weight)) for device, weight in _devices(resources, "weightDevice").items()}
+
+
+def _v2_rates(resources: Mapping[str, Any]) -> dict[str, str]:
+    by_name = {name: _devices(resources, key) for key, name in _V2_RATES.items()}
+    devices = {device for rates in by_name.values() for device in rates}
+    return {
+        device: " ".join(f"{name}={_or_max(rates.get(device, 0))}" for name, rates in by_name.items())
+        for device in devices
+    }
+
+
+def _v2_weight(weight: int) -> int:
+    return 1 + (weight - 10) * 9999 // 990
 
 
 def _or_max(value: int) -> str:
@@ -115,7 +173,7 @@ class LiveLimits:
         for write in writes:
             path = self._places.get(write.controller, Path("/nonexistent")) / write.file
             try:
-                was = path.read_text().strip()
+                was = write.undo or path.read_text().strip()
                 path.write_text(write.value)
             except OSError as error:
                 for other, value in reversed(done):

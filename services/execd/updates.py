@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import sqlite3
 from collections.abc import Callable
+from typing import Any
 
 from chassis import ids, store
 from chassis.blocking import Pool
@@ -17,7 +18,7 @@ from chassis.logs import logger
 from chassis.stages import stage
 from execd import realtime
 from execd.live_limits import LiveLimits
-from execd.oci import limits, validate
+from execd.oci import block_io, limits, validate
 from execd.places import Places
 from execd.records import Entry, Note, Records
 from pier.exec.v1 import exec_pb2
@@ -48,6 +49,8 @@ class Updates:
             spec = exec_pb2.ContainerSpec()
             spec.CopyFrom(before)
             merge(spec.resources, request.resources)
+            block_io.replace(spec.block_io, request.block_io, request.block_io_lists)
+            block_io.check(spec.block_io, "block_io")
             if request.HasField("restart_policy"):
                 validate.restart_policy(request.restart_policy, "restart_policy")
                 if spec.auto_remove and request.restart_policy.name not in ("", "no"):
@@ -58,7 +61,7 @@ class Updates:
             kept = exec_pb2.Container(spec=before, extensions=entry.container.extensions)
             await self._record(entry, spec, request, kept)
             try:
-                await self._apply(entry, before.resources)
+                await self._apply(entry, before)
             except BaseException:
                 await self._take_back(entry, kept)
                 raise
@@ -70,7 +73,7 @@ class Updates:
         kept = exec_pb2.Container.FromString(body)
         async with entry.lock:
             try:
-                await self._apply(entry, kept.spec.resources, anew=True)
+                await self._apply(entry, kept.spec, anew=True)
             except PierError as error:
                 logger().warning("an update was undone", container=entry.id, error=error.message)
                 await self._take_back(entry, kept)
@@ -92,13 +95,13 @@ class Updates:
         await self._records.change(entry, "update.record_intent", edit, also=lambda connection: store.begin(
             connection, f"{VERB}:{entry.id}", VERB, body))
 
-    async def _apply(self, entry: Entry, before: exec_pb2.Resources, *, anew: bool = False) -> None:
+    async def _apply(self, entry: Entry, before: exec_pb2.ContainerSpec, *, anew: bool = False) -> None:
         """``anew``: how much of it was done is not known, so all of it is done."""
         if not entry.is_running():
             return
-        old = limits.linux_resources(before)
-        new = limits.linux_resources(entry.container.spec.resources)
         async with stage("update.limits"):
+            devices = anew or before.block_io != entry.container.spec.block_io
+            old, new = [await self._pool.run(_limits, spec, devices) for spec in (before, entry.container.spec)]
             asked, cgroup = entry.container.spec.resources, self._places.cgroup(entry.container)
             await self._pool.run(realtime.reserve, cgroup, asked.cpu_rt_period, asked.cpu_rt_runtime)
             kernel = await self._pool.run(LiveLimits, cgroup)
@@ -111,6 +114,14 @@ class Updates:
                 container.extensions[key].CopyFrom(kept.extensions[key])
 
         await self._records.change(entry, "update.undo", edit, also=_finish(entry.id))
+
+
+def _limits(spec: exec_pb2.ContainerSpec, devices: bool) -> dict[str, Any]:
+    """OCI's ``linux.resources``, without the rules of devices, and with the limits of single ``devices`` where those
+    count: one may be gone. Blocks."""
+    document = limits.linux_resources(spec.resources)
+    by_device = block_io.of(spec.block_io) if devices else {}
+    return {**document, "blockIO": {**document.get("blockIO", {}), **by_device}}
 
 
 def merge(resources: exec_pb2.Resources, given: exec_pb2.Resources) -> None:

@@ -97,6 +97,15 @@ class Plan:
         return None if self.gateway is None else with_prefix(self.gateway, self.subnet)
 
 
+@dataclass(frozen=True)
+class Usage:
+    """Numbers of addresses: ``in_use`` of the subnet, ``available`` of the part that they are handed out from."""
+
+    subnet: Block
+    in_use: int
+    available: int
+
+
 def with_prefix(address: Address, subnet: Block) -> Interface:
     if isinstance(address, IPv4Address):
         return IPv4Interface((address, subnet.prefixlen))
@@ -247,6 +256,17 @@ class Subnet:
     def in_use(self) -> int:
         """Number of addresses held by endpoints."""
         return len(self._held)
+
+    @property
+    def usage(self) -> Usage:
+        """How many addresses are taken, of the whole subnet, and left, of the range."""
+        taken = self._held | self._never | {self.network.network_address}
+        if self.network.version == 4:
+            taken.add(self.network.broadcast_address)
+        part = self.plan.range
+        if part is None:
+            return Usage(self.network, len(taken), self.network.num_addresses - len(taken))
+        return Usage(self.network, len(taken), part.num_addresses - sum(address in part for address in taken))
 
     def allocate(self) -> Address:
         """Raises ResourceExhausted when all are held."""

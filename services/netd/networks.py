@@ -21,7 +21,7 @@ from chassis.store import Store
 from netd import bridge, drivers, ipam, links, options, records, requests
 from netd.bridge_driver import spec_of
 from netd.firewall import Firewall
-from netd.ipam import Address, Block, Interface, Plan, Pool, Subnet
+from netd.ipam import Address, Block, Interface, Plan, Pool, Subnet, Usage
 from netd.netlink import NetlinkSocket
 from netd.records import Marks, Network
 from netd.requests import WantedSubnets
@@ -71,6 +71,10 @@ class Networks:
     def in_use(self) -> int:
         """Number of addresses that endpoints hold."""
         return sum(subnet.in_use for subnets in list(self._subnets.values()) for subnet in subnets)
+
+    def usage(self, network: Network) -> list[Usage]:
+        """What of each of its subnets is taken."""
+        return [subnet.usage for subnet in self._subnets.get(network.id, ())]
 
     async def used_links(self) -> list[str]:
         """Bridges of the networks that an endpoint is attached to."""

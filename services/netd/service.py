@@ -70,6 +70,7 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
         return network_pb2.GetNetworkResponse(
             network=messages.network(network, len(endpoints)),
             endpoints=[messages.endpoint(endpoint, network) for endpoint in endpoints],
+            usage=map(messages.usage, self._networks.usage(network)),
         )
 
     async def ListNetworks(

@@ -1,4 +1,4 @@
-"""Many idle followers of events and logs, and starts at once among them; readers that do not read."""
+"""Many idle followers of events, logs and output, and starts at once among them; readers that do not read."""
 
 import os
 import statistics
@@ -31,10 +31,10 @@ def memory(engine):
         return next(int(line.split()[1]) for line in rollup if line.startswith("Pss:")) << 10
 
 
-def follow(wire, path):
+def follow(wire, path, method="GET"):
     connection = Connection(wire.path)
-    connection.request(f"GET {path}")
-    assert connection.head().status == 200
+    connection.request(f"{method} {path}", upgrade=method == "POST")
+    assert connection.head().status == (101 if method == "POST" else 200)
     return connection
 
 
@@ -43,11 +43,10 @@ def test_starts_among_idle_followers(engine, wire):
     talker = wire.run("sleep 1000", "talker", StopSignal="KILL")
     before = memory(engine)
     began = time.perf_counter()
-    followers = [
-        follow(wire, "/events" if number % 2 else f"/containers/{talker}/logs?follow=1&stdout=1")
-        for number in range(FOLLOWERS)
-    ]
-    print(f"\n{FOLLOWERS} followers in {time.perf_counter() - began:.1f} s, "
+    kinds = (("/events", "GET"), (f"/containers/{talker}/logs?follow=1&stdout=1", "GET"),
+             (f"/containers/{talker}/attach?stream=1&stdout=1", "POST"))
+    followers = [follow(wire, *kinds[number % len(kinds)]) for number in range(FOLLOWERS)]
+    print(f"\n{FOLLOWERS} followers of events, logs and attached, in {time.perf_counter() - began:.1f} s, "
           f"{(memory(engine) - before) / FOLLOWERS / 1024:.0f} KiB of the gateway's each")
     report("alone", alone)
     report("among them", starts(wire, "among"))

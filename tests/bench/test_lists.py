@@ -18,7 +18,9 @@ pytestmark = pytest.mark.bench
 
 COUNTS = [int(word) for word in os.environ.get("PIER_BENCH_CONTAINERS", "100 500 10000").split()]
 ROUNDS = 15
-LIMIT = 1.0  # seconds for the list of the most
+LIMIT = 1.0  # seconds for the list of the most, and for the command that prints it
+GOALS = {100: 21, 500: 47, 10000: 1000}
+"""Milliseconds that `docker ps -a` may take: what docker.io's takes over as many, and a second for the most."""
 
 
 @pytest.fixture(params=COUNTS)
@@ -86,6 +88,7 @@ def test_a_list_is_quick_and_leaves_others_their_turn(many):
     done.set()
     other.join()
     print(f"\n{count} containers: first list {first * 1000:.0f} ms, then {statistics.median(lists) * 1000:.1f}; "
-          f"docker ps -a {statistics.median(commands) * 1000:.1f} ms; "
+          f"docker ps -a {statistics.median(commands) * 1000:.1f} ms (goal {GOALS.get(count, '-')}); "
           f"a ping beside it {max(waits) * 1000:.1f} ms at most")
     assert statistics.median(lists) < LIMIT
+    assert statistics.median(commands) < LIMIT

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import TODAYS_TOO
 from tests.engine import sh, wait_until
 
 
@@ -49,6 +50,7 @@ def content(archive, name):
     return member.read()
 
 
+@TODAYS_TOO
 def test_a_file_and_a_directory_come_out_and_go_in(client, box, tmp_path):
     client.ok("cp", f"{box}:/data/one", str(tmp_path / "got"))
     assert (tmp_path / "got").read_text() == "one\n"

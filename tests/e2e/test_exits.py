@@ -5,9 +5,11 @@ import subprocess
 
 import pytest
 
+from tests.e2e.conftest import TODAYS_TOO
 from tests.engine import sh, wait_until
 
 
+@TODAYS_TOO
 @pytest.mark.parametrize("code", [0, 1, 7, 125, 255])
 def test_the_commands_exit_code_is_the_clients(client, code):
     assert client.run("run", "--rm", *sh(f"exit {code}")).returncode == code
@@ -23,6 +25,7 @@ def test_a_command_that_a_signal_ends_gives_128_and_the_signal(client):
     run.stdout.close()
 
 
+@TODAYS_TOO
 @pytest.mark.parametrize(
     "arguments,code,words",
     [
@@ -54,6 +57,7 @@ def test_exec_tells_what_cannot_be_run(client):
     wait_until(lambda: client.run("exec", "base", "test", "-e", "/made").returncode == 0)
 
 
+@TODAYS_TOO
 def test_signals_to_the_client_reach_the_container(client):
     run = client.start("run", "--rm", *sh("trap 'exit 9' TERM; echo ready; while :; do sleep 0.01; done"),
                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
@@ -82,12 +86,14 @@ def test_kill_sends_any_signal_by_name_or_number(client):
         client.ok("rm", "target")
 
 
+@TODAYS_TOO
 def test_wait_of_a_removed_container_gives_its_code(client):
     run = client.start("run", "--rm", "--name", "brief", *sh("sleep 0.3; exit 8"), stdin=subprocess.DEVNULL)
     assert run.wait(20) == 8
     wait_until(lambda: client.engine.ok("ps", "-aq") == "")
 
 
+@TODAYS_TOO
 def test_a_container_is_started_again_with_its_files(client):
     client.ok("run", "--name", "again", *sh("cat /count 2>/dev/null; echo x >>/count"))
     assert client.ok("start", "-a", "again") == "x"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import TODAYS_TOO
 from tests.engine import sh, wait_until
 
 TICKS = sh("i=0; while :; do i=$((i+1)); echo $i > /tick; sleep 0.02; done")
@@ -96,6 +97,7 @@ def test_a_renamed_container_is_found_by_its_new_name_alone(engine, client):
     assert engine.inspect("three")["Name"] == "/three"
 
 
+@TODAYS_TOO
 def test_top_tells_the_containers_processes_and_no_others(engine, client):
     engine.ok("run", "-d", "--name", "busy", *sh("sleep 1000 & sleep 1001"))
     lines = wait_until(lambda: found if "".join(found := client.ok("top", "busy").splitlines()).count("sleep 100") > 1
@@ -110,6 +112,7 @@ def test_top_tells_the_containers_processes_and_no_others(engine, client):
     assert "is not running" in client.run("top", "busy").stderr
 
 
+@TODAYS_TOO
 def test_stats_tell_what_the_kernel_counts(engine, client):
     engine.ok("run", "-d", "--name", "eater", "-m", "64m", "--pids-limit", "50",
               *sh("head -c 20000000 /dev/zero > /dev/shm/x; : > /dev/shm/full; i=0; while :; do i=$((i+1)); done"))

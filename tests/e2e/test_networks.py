@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.e2e.conftest import TODAYS_TOO
 from tests.engine import sh
 
 SYSCTLS = "com.docker.network.endpoint.sysctls"
@@ -10,8 +11,8 @@ ADDRESSES = ("ip", "-o", "-4", "address")
 
 @pytest.fixture(autouse=True)
 def networks(engine):
-    for name in ("blue", "green"):
-        engine.ok("network", "create", name)
+    engine.ok("network", "create", "blue")
+    engine.ok("network", "create", "--subnet", "10.84.0.0/24", "green")
     yield
     engine.remove_everything()
     engine.ok("network", "rm", "blue", "green")
@@ -25,6 +26,7 @@ def inside(engine, name):
     return engine.ok("exec", name, *ADDRESSES)
 
 
+@TODAYS_TOO
 def test_a_running_container_is_connected_and_parted(client, engine):
     engine.ok("run", "-d", "--name", "here", *sh("sleep 1000"))
     client.ok("network", "connect", "blue", "here")
@@ -160,8 +162,15 @@ def test_what_another_containers_network_cannot_have_is_refused_and_what_the_hos
     fixed = subnet_of(engine, "bridge") + ".200"
     done = client.run("run", "--rm", "--network", "bridge", "--ip", fixed, *sh("true"))
     assert "user specified IP address is supported on user defined networks only" in done.stderr
+    fixed = subnet_of(engine, "blue") + ".200"
+    for done in (
+        client.run("create", "--network", "blue", "--ip", fixed, *sh("true")),
+        engine.pier("create", "--network", "green", "--network", f"name=blue,ip={fixed}", *sh("true")),
+    ):
+        assert (done.returncode, NO_SUBNET in done.stderr) == (1, True), done.stderr
 
 
+NO_SUBNET = "user specified IP address is supported only when connecting to networks with user configured subnets"
 ERRORS = (
     (("ls", "--filter", "type=x"), "invalid filter: 'type'='x'"),
     (("ls", "--filter", "dangling=x"), "invalid filter 'dangling=[x]'"),
@@ -171,11 +180,14 @@ ERRORS = (
     (("create", "--subnet", "10.85.0.1/24", "x"), "invalid subnet 10.85.0.1/24: it should be 10.85.0.0/24"),
     (("connect", "host", "here"), "cannot be disconnected from host network or connected to host network"),
     (("connect", "none", "here"), "multiple networks with one of the networks in private (none) mode"),
-    (("connect", "--ip", "192.0.2.1", "blue", "here"), "It does not belong to any of this network's subnets"),
+    (("connect", "--ip", "192.0.2.1", "green", "here"), "It does not belong to any of this network's subnets"),
+    (("connect", "--ip", "192.0.2.1", "blue", "here"), NO_SUBNET),
+    (("connect", "--ip6", "fd84::9", "green", "here"), NO_SUBNET),
     (("connect", "nope", "neither"), "No such container: neither"),
 )
 
 
+@TODAYS_TOO
 def test_errors_are_in_dockers_words(client, engine):
     engine.ok("run", "-d", "--name", "here", *sh("sleep 1000"))
     for words, message in ERRORS:

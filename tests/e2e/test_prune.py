@@ -4,6 +4,7 @@ import pytest
 
 from deploy.busybox_image import Entry as File
 from deploy.busybox_image import Image, docker_archive, layer
+from tests.e2e.conftest import TODAYS_TOO
 from tests.engine import sh
 
 
@@ -32,6 +33,7 @@ def test_containers_that_do_not_run(client, engine):
     assert "Total reclaimed space: 0B" in client.ok("container", "prune", "-f", "--filter", "until=24h")
 
 
+@TODAYS_TOO
 def test_volumes_that_nobody_has_mounted(client, engine):
     for name in ("pr-used", "pr-free", "pr-labelled"):
         engine.ok("volume", "create", *(["--label", "x=y"] if name == "pr-labelled" else []), name)

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from tests.e2e.conftest import TODAYS_TOO
 from tests.engine import sh, wait_until
 
 FAST_RUNS = int(os.environ.get("PIER_TEST_FAST_RUNS", "100"))
@@ -28,11 +29,13 @@ def test_ten_megabytes_come_back_through_exec_bit_for_bit(client):
     assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(data).digest()
 
 
+@TODAYS_TOO
 def test_the_end_of_input_ends_cat_and_its_output_still_comes(client):
     done = client.run("run", "--rm", "-i", *sh("cat; echo after"), input="before\n")
     assert done.stdout == "before\nafter\n"
 
 
+@TODAYS_TOO
 def test_standard_output_and_error_are_kept_apart(client):
     done = client.run("run", "--rm", *sh("echo out; echo err >&2"))
     assert (done.stdout, done.stderr) == ("out\n", "err\n")
@@ -67,6 +70,7 @@ def test_random_bytes_into_a_slow_reader_arrive_whole(client, driver):
     run.stderr.close()
 
 
+@TODAYS_TOO
 def test_logs_have_what_was_written_with_tail_and_timestamps(client):
     client.ok("run", "--name", "talk", *sh("for i in 1 2 3 4 5; do echo line $i; done; printf end"))
     assert client.ok("logs", "talk") == "line 1\nline 2\nline 3\nline 4\nline 5\nend"
@@ -75,6 +79,7 @@ def test_logs_have_what_was_written_with_tail_and_timestamps(client):
     assert all(len(line.split(" ", 1)[0]) == len("2026-01-01T00:00:00.000000000Z") for line in stamped)
 
 
+@TODAYS_TOO
 def test_following_logs_ends_with_the_container(client):
     client.ok("run", "-d", "--name", "talk", *sh("echo one; while [ ! -e /go ]; do usleep 1000; done; echo two"))
     follow = client.start("logs", "-f", "talk", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
@@ -85,6 +90,7 @@ def test_following_logs_ends_with_the_container(client):
     follow.stdout.close()
 
 
+@TODAYS_TOO
 def test_attach_without_a_terminal_sees_output_and_gives_input(client):
     client.ok("run", "-d", "-i", "--name", "echo", *sh("while read line; do echo got $line; done"))
     attached = client.start("attach", "echo", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)

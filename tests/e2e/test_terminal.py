@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.e2e.conftest import TODAYS_TOO
 from tests.e2e.terminal import Terminal
 from tests.engine import sh, wait_until
 
@@ -16,6 +17,7 @@ def terminal(client):
     return open_terminal
 
 
+@TODAYS_TOO
 def test_a_shell_is_run_left_started_again_with_its_files_and_removed(client, terminal):
     with terminal("run", "-i", "-t", "--name", "six", "busybox", "sh") as shell:
         shell.expect(PROMPT)
@@ -54,6 +56,7 @@ def test_the_windows_size_and_its_change_are_seen_inside(terminal):
         assert shell.wait() == 0
 
 
+@TODAYS_TOO
 def test_detach_keys_leave_the_container_running_and_attach_comes_back(client, terminal):
     with terminal("run", "-it", "--name", "away", "busybox", "sh") as shell:
         shell.expect(PROMPT)
@@ -67,6 +70,7 @@ def test_detach_keys_leave_the_container_running_and_attach_comes_back(client, t
         assert shell.wait() == 5
 
 
+@TODAYS_TOO
 def test_exec_on_a_terminal_has_a_terminal(client, terminal):
     client.ok("run", "-d", "--name", "base", "busybox", "sleep", "600")
     with terminal("exec", "-it", "base", "sh", rows=30, columns=100) as shell:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.wire import Wire
 from tests.engine import sh, wait_until
 
 
@@ -69,7 +70,7 @@ def test_what_contradicts_or_cannot_be_is_refused_and_changes_nothing(client, en
         (["--cpu-period", "50000"], "CPU Period cannot be updated as"),
         (["--memory", "1m"], "Minimum memory limit allowed is 6MB"),
         (["--cpus", "1000"], "Range of CPUs is from 0.01 to"),
-        (["--cpuset-cpus", "900"], "cpuset"),
+        (["--cpuset-cpus", "900"], "Requested CPUs are not available - requested 900"),
     ):
         done = client.run("update", *arguments, "box")
         assert done.returncode == 1, arguments
@@ -98,3 +99,33 @@ def test_an_update_is_told_as_an_event(engine):
     lines = engine.ok("events", "--since", "1", "--until", str(int(time.time()) + 1), "--filter", "event=update",
                       "--filter", f"container={engine.inspect('box')['Id']}", "--format", "{{json .}}")
     assert [json.loads(line)["Actor"]["Attributes"]["name"] for line in lines.splitlines()] == ["box"]
+
+
+def test_limits_of_block_devices_change_since_1_55_by_list(engine):
+    entry = next(each for each in Path("/sys/block").iterdir() if (Path("/dev") / each.name).is_block_device())
+    disk, numbers = f"/dev/{entry.name}", (entry / "dev").read_text().strip()
+    engine.ok("run", "-d", "--name", "box", "--device-read-bps", f"{disk}:1mb", *sh("sleep 1000"))
+    wire = Wire(engine.instance.api_socket)
+
+    def update(version, **body):
+        return wire.call("POST", f"/v{version}/containers/box/update", body)
+
+    def limits():
+        files = ("read_bps", "write_iops")
+        return [kernel(engine, "box", "blkio", f"blkio.throttle.{file}_device") for file in files]
+
+    assert limits() == [f"{numbers} 1048576", ""]
+    iops = [{"Path": disk, "Rate": 50}]
+    refused = update("1.54", BlkioDeviceWriteIOps=iops)
+    assert (refused.status, "BlkioDeviceWriteIOps" in refused.message) == (501, True)
+    assert update("1.55", BlkioDeviceWriteIOps=iops, BlkioDeviceReadBps=None).status == 200
+    assert limits() == [f"{numbers} 1048576", f"{numbers} 50"], "null leaves a list as it is"
+    assert host(engine, "box")["BlkioDeviceWriteIOps"] == iops
+    wrong = update("1.55", BlkioDeviceReadBps=[{"Path": "/dev/null", "Rate": 1}])
+    assert (wrong.status, "not a block device" in wrong.message) == (400, True)
+    assert limits() == [f"{numbers} 1048576", f"{numbers} 50"]
+    engine.ok("restart", "-t", "0", "box")
+    assert limits() == [f"{numbers} 1048576", f"{numbers} 50"]
+    assert update("1.55", BlkioDeviceReadBps=[]).status == 200
+    assert limits() == ["", f"{numbers} 50"], "an empty one takes it away"
+    assert host(engine, "box")["BlkioDeviceReadBps"] == []

@@ -50,7 +50,7 @@ def _split(argument: str) -> tuple[str, str]:
     return container, path
 
 
-_USAGE = "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\tpier cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH"
+_USAGE = "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n[OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH"
 
 COMMAND = Command(_run, _USAGE, (
     Flag("archive", "a", "bool", "Archive mode (copy all uid/gid information)"),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pier_cli.context import Context
     from pier_cli.flags import Options
 
+_MAC_OF_ENDPOINTS = "1.44"
 _PULL_POLICIES = ("always", "missing", "never")
 
 
@@ -96,6 +97,8 @@ def _is_id(image: str) -> bool:
 
 
 def _post(context: Context, query: list[tuple[str, str]], body: dict[str, Any]) -> dict[str, Any]:
+    if "MacAddress" in body and context.engine.at_least(_MAC_OF_ENDPOINTS):
+        body = {key: value for key, value in body.items() if key != "MacAddress"}  # the endpoint has it
     answer: dict[str, Any] = context.engine.call("POST", "/containers/create", query, body)
     return answer
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def _pools(options: Options) -> list[dict[str, Any]]:
     """One entry a subnet; a gateway, range or auxiliary address belongs to the subnet that contains it."""
-    if not any(options.items(name) for name in ("subnet", "gateway", "ip-range", "aux-address")):
-        return []
+    if not any(options.items(name) for name in ("gateway", "ip-range", "aux-address")):
+        return [{"Subnet": text} for text in options.items("subnet")]  # what is wrong with one, the engine says
     import ipaddress
 
     try:

@@ -33,7 +33,7 @@ _HOST_SETTINGS = {
     "rm": ("AutoRemove", "flag"), "privileged": ("Privileged", "flag"), "read-only": ("ReadonlyRootfs", "flag"),
     "publish-all": ("PublishAllPorts", "flag"), "init": ("Init", "flag"),
     "oom-kill-disable": ("OomKillDisable", "flag"),
-    "cap-add": ("CapAdd", "items"), "cap-drop": ("CapDrop", "items"), "dns": ("Dns", "items"),
+    "dns": ("Dns", "items"),
     "dns-option": ("DnsOptions", "items"), "dns-search": ("DnsSearch", "items"), "add-host": ("ExtraHosts", "items"),
     "group-add": ("GroupAdd", "items"), "volumes-from": ("VolumesFrom", "items"), "link": ("Links", "items"),
     "ulimit": ("Ulimits", "items"), "mount": ("Mounts", "items"),
@@ -67,6 +67,7 @@ def build(options: Options, image: str, command: list[str]) -> dict[str, Any]:
     _process(options, config, command)
     _ports(options, config, host)
     _storage(options, config, host)
+    _capabilities(options, host)
     _security(options, host)
     _logging(options, host)
     _restart(options, host)
@@ -89,6 +90,17 @@ def _copy(options: Options, settings: dict[str, tuple[str, str]], into: dict[str
     for name, (key, kind) in settings.items():
         if options.given(name):
             into[key] = getattr(options, kind)(name)
+
+
+def _capabilities(options: Options, host: dict[str, Any]) -> None:
+    """By the kernel's names and sorted, "ALL" in place of all others; what is added is not dropped."""
+    given = {}
+    for flag in ("cap-add", "cap-drop"):
+        names = {text.strip().upper() for text in options.items(flag)}
+        given[flag] = {"ALL"} if "ALL" in names else {f"CAP_{name.removeprefix('CAP_')}" for name in names}
+    for key, names in (("CapAdd", given["cap-add"]), ("CapDrop", given["cap-drop"] - given["cap-add"])):
+        if names:
+            host[key] = sorted(names)
 
 
 def _check_modes(options: Options) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from typing import Any, Final
 
 from chassis.errors import InvalidArgument, system_words
@@ -16,12 +17,14 @@ _RATES: Final = {
     "read_bps": "throttleReadBpsDevice", "write_bps": "throttleWriteBpsDevice", "read_iops": "throttleReadIOPSDevice",
     "write_iops": "throttleWriteIOPSDevice",
 }
+LISTS: Final = ("weights", *_RATES)
+"""Fields of BlockIoLimits."""
 Document = dict[str, Any]
 
 
 def check(given: exec_pb2.BlockIoLimits, field: str) -> None:
     """InvalidArgument names what is wrong. Whether the devices are there a start sees."""
-    for name in ("weights", *_RATES):
+    for name in LISTS:
         for item in getattr(given, name):
             if not item.path.startswith(b"/") or b"\0" in item.path:
                 raise InvalidArgument(f"{os.fsdecode(item.path)[:200]!a} is not an absolute path", reason="BAD_DEVICE",
@@ -30,6 +33,18 @@ def check(given: exec_pb2.BlockIoLimits, field: str) -> None:
         if not 10 <= item.weight <= 1000:
             raise InvalidArgument("Range of blkio weight is from 10 to 1000", reason="OUT_OF_RANGE",
                                   field=f"{field}.weights.weight", expected="10 to 1000")
+
+
+def replace(limits: exec_pb2.BlockIoLimits, given: exec_pb2.BlockIoLimits, lists: Iterable[str]) -> None:
+    """Put the ``lists`` of ``given`` in place of those of ``limits``. InvalidArgument (BAD_FIELD) for a list that is
+    none."""
+    for name in lists:
+        if name not in LISTS:
+            raise InvalidArgument(f"{name[:80]!a} is no list of limits", reason="BAD_FIELD", field="block_io_lists",
+                                  expected=", ".join(LISTS))
+        items = getattr(limits, name)
+        del items[:]
+        items.extend(getattr(given, name))
 
 
 def of(given: exec_pb2.BlockIoLimits) -> Document:

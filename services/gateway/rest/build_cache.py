@@ -16,12 +16,14 @@ from gateway.rest import image_filters, wire
 from gateway.rest.call import Call
 from gateway.rest.errors import bad
 from gateway.rest.routes import Routes
+from gateway.rest.versions import Version
 from pier.build.v1 import build_pb2 as pb
 
 routes: Final = Routes()
 
 _PRUNE: Final = 3600.0
 _FILTERS: Final = ("until", "id", "type", "description", "label")
+_KEEP_STORAGE_UNTIL: Final = Version(1, 52)
 
 
 async def rows(engine: Engine) -> list[dict[str, Any]]:
@@ -38,7 +40,8 @@ async def prune(call: Call) -> web.StreamResponse:
     if "label" in filters:
         return call.json({"CachesDeleted": None, "SpaceReclaimed": 0})  # no record has labels
     query = call.query
-    keep = max(query.integer(key) or 0 for key in ("reserved-space", "keep-storage"))
+    keys = ("reserved-space", "keep-storage") if call.version < _KEEP_STORAGE_UNTIL else ("reserved-space",)
+    keep = max(query.integer(key) or 0 for key in keys)
     for key in ("max-used-space", "min-free-space"):
         if query.integer(key):
             raise bad(f"{key}: not supported: reserved-space is", field=key, expected="reserved-space")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -13,6 +11,7 @@ from chassis.errors import Unimplemented
 from coordinator.services import NAMESPACE
 from gateway.rest import body, registry_auth
 from gateway.rest.call import Call
+from gateway.rest.decoders import extra_host
 from gateway.rest.errors import bad
 from gateway.rest.find import find_container
 from gateway.rest.image_transfer import platform_of
@@ -36,7 +35,8 @@ async def read(call: Call) -> pb.BuildOptions:
     options = pb.BuildOptions(
         namespace=NAMESPACE, dockerfile=query.text("dockerfile"), tags=[_tag(text) for text in query.all("t") if text],
         target=query.text("target"), remote=query.text("remote"), no_cache=query.boolean("nocache"),
-        pull=query.boolean("pull"), extra_hosts=[_host(text) for text in query.all("extrahosts") if text],
+        pull=query.boolean("pull"),
+        extra_hosts=[extra_host(text, "extrahosts") for text in query.all("extrahosts") if text],
         network=await _network(call, query.text("networkmode")), labels=_map(call, "labels"),
         build_args=_map(call, "buildargs"), platform=platform_of(query.text("platform")),
         cache_from=_json(call, "cachefrom", body.as_strings),
@@ -69,13 +69,6 @@ def _tag(text: str) -> str:
     if "@" in text:
         raise bad("refusing to create a tag with a digest reference", field="t")
     return text if has_tag(text) else f"{text}:latest"
-
-
-def _host(text: str) -> str:
-    name, mark, address = text.partition(":" if ":" in text.partition("=")[0] or "=" not in text else "=")
-    if not (name and mark and address):
-        raise bad(f"bad format for add-host: {text[:80]!a}", field="extrahosts")
-    return f"{name}:{address.strip('[]')}"
 
 
 async def _network(call: Call, mode: str) -> str:
@@ -119,12 +112,10 @@ def _limits(call: Call, limits: pb.Limits) -> None:
 
 def _credentials(header: str) -> dict[str, Any]:
     """By registry. What cannot be decoded counts as none, as in Docker: the registry then says what it lacks."""
-    plain = header.strip().rstrip("=").replace("-", "+").replace("_", "/")
     try:
         found = msgspec.json.decode(
-            base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True),
-            type=dict[str, registry_auth.AuthConfig])
-    except (binascii.Error, ValueError, msgspec.DecodeError):
+            registry_auth.from_base64(header) or b"{}", type=dict[str, registry_auth.AuthConfig])
+    except (ValueError, msgspec.DecodeError):
         return {}
     return {
         registry_auth.registry_of(address) or _HUB: registry_auth.credentials(config)

@@ -271,7 +271,7 @@ def mount_points(container: exec_pb2.Container) -> list[dict[str, Any]]:
         if volume is not None:
             points.append({
                 "Type": "volume", "Name": volume.name, "Source": wire.text(mount.source), "Destination": target,
-                "Driver": volume.driver or "local", "Mode": modes[target] or "z" if target in modes else "",
+                "Driver": volume.driver or "local", "Mode": (modes[target] or "z") if target in modes else "",
                 "RW": writable, "Propagation": "",
             })
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Final
 
 from aiohttp import web
@@ -14,14 +15,17 @@ from coordinator.create import Created, NewContainer, find_image
 from gateway.rest import inherited, networking, settings, wire
 from gateway.rest.body import Fields
 from gateway.rest.call import Call
+from gateway.rest.draft import Draft
 from gateway.rest.errors import bad
 from gateway.rest.find import find_container
 from gateway.rest.mount_settings import ANONYMOUS
 from gateway.rest.routes import Routes
+from gateway.rest.versions import Version
 from pier.exec.v1 import exec_pb2
 
 REQUEST: Final = "docker.engine.create"
 """Extension key of the request's body as it came (JSON in a BytesValue); inspect gives back what it holds."""
+_EMPTY_BINDINGS_UNTIL: Final = Version(1, 52)
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 routes = Routes()
@@ -53,10 +57,19 @@ async def create(call: Call) -> web.StreamResponse:
         volume_labels={ANONYMOUS: ""},
     )
     created = await _create(call, new)
-    warnings = list(created.warnings)
+    return call.json({"Id": created.container.id, "Warnings": [*created.warnings, *_warnings(draft)]}, 201)
+
+
+def _warnings(draft: Draft) -> Iterator[str]:
+    """What was asked for in a way that has no effect, or will have none in a later API."""
     if draft.network_mode == "host" and draft.ports:
-        warnings.append("Published ports are discarded when using host network mode")
-    return call.json({"Id": created.container.id, "Warnings": warnings}, 201)
+        yield "Published ports are discarded when using host network mode"
+    if draft.mac and draft.version >= networking.MAC_OF_ENDPOINTS_SINCE:
+        yield ("The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig "
+               "instead.")
+    if draft.unbound and draft.version >= _EMPTY_BINDINGS_UNTIL:
+        yield (f"Following container port(s) have an empty list of port-bindings: {', '.join(draft.unbound)}. Such "
+               "bindings will be discarded in a future version.")
 
 
 async def _find_joined(call: Call, spec: exec_pb2.ContainerSpec) -> None:

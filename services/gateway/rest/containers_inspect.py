@@ -44,7 +44,7 @@ async def inspect(call: Call) -> web.StreamResponse:
         "Platform": "linux", "MountLabel": "", "ProcessLabel": "", "AppArmorProfile": "",
         "ExecIDs": list(container.exec_ids) or None, "HostConfig": host_config.of(container, fields, call.version),
         "GraphDriver": _graph_driver(container), "Mounts": view.mount_points(container),
-        "Config": await config_of(call, container),
+        "Config": _of_version(await config_of(call, container), call.version),
         "NetworkSettings": await _network_settings(call, container, sandbox), **sizes.get(container.id, {}),
     })
 
@@ -55,6 +55,13 @@ async def config_of(call: Call, container: exec_pb2.Container) -> dict[str, Any]
     arguments = [wire.text(part) for part in container.spec.process.args]
     entrypoint, command = await _split(call, container, fields, arguments)
     return _config(container, fields) | {"Entrypoint": entrypoint or None, "Cmd": command or None}
+
+
+def _of_version(config: dict[str, Any], version: Version) -> dict[str, Any]:
+    """Without what API ``version`` has no more."""
+    if version < _NO_TOP_LEVEL_SINCE:
+        return config
+    return {key: value for key, value in config.items() if key != "MacAddress" and (value or key != "OnBuild")}
 
 
 def _state(container: exec_pb2.Container) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from gateway.rest.call import Call
 from gateway.rest.errors import bad
 from gateway.rest.filters import Filters
 from gateway.rest.routes import Routes
+from gateway.rest.versions import Version
 from pier.exec.v1 import exec_pb2
 from pier.image.v1 import image_pb2
 from pier.network.v1 import network_pb2
@@ -28,6 +29,8 @@ _FILTERS: Final = (
 )
 _STATUSES: Final = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 _SHOW_STOPPED: Final = ("status", "exited", "before", "since")
+_WITH_ANNOTATIONS: Final = Version(1, 46)
+_WITH_HEALTH: Final = Version(1, 52)
 _PIECE: Final = 500
 """Entries that are sent at once."""
 _RANGE: Final = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?")
@@ -83,7 +86,7 @@ async def entries(
     root file system."""
     ids = await view.network_ids(call, containers)
     made = [
-        call.engine.containers.made_of(container, _Entry).shown(sandboxes.get(container.id), ids)
+        call.engine.containers.made_of(container, _Entry).shown(sandboxes.get(container.id), ids, call.version)
         for container in containers
     ]
     if sizes:
@@ -99,7 +102,7 @@ class _Entry:
         spec = container.spec
         command = [part.decode("utf-8", "replace") for part in spec.process.args]
         self._container = container
-        self._fixed = {
+        self._fixed: dict[str, Any] = {
             "Id": container.id, "Names": [f"/{container.name}"], "Image": spec.image, "ImageID": spec.image_id,
             "Command": " ".join(_quoted(part) for part in command), "Created": container.created_at.seconds,
             "Labels": dict(spec.labels), "State": view.state(container),
@@ -108,11 +111,18 @@ class _Entry:
         self._seen: tuple[network_pb2.Sandbox | None, Mapping[str, str]] | None = None
         self._networking: dict[str, Any] = {}
 
-    def shown(self, sandbox: network_pb2.Sandbox | None, ids: Mapping[str, str]) -> dict[str, Any]:
+    def shown(
+        self, sandbox: network_pb2.Sandbox | None, ids: Mapping[str, str], version: Version
+    ) -> dict[str, Any]:
         """``ids`` of networks by name."""
         if self._seen is None or self._seen != (sandbox, ids):
             self._seen, self._networking = (sandbox, ids), self._of(sandbox, ids)
-        return self._fixed | self._networking | {"Status": view.status_text(self._container)}
+        made = self._fixed | self._networking | {"Status": view.status_text(self._container)}
+        if version >= _WITH_HEALTH:
+            made["Health"] = _health(self._container)
+        if version >= _WITH_ANNOTATIONS and (annotations := self._container.spec.annotations):
+            made["HostConfig"] = made["HostConfig"] | {"Annotations": dict(annotations)}
+        return made
 
     def _of(self, sandbox: network_pb2.Sandbox | None, ids: Mapping[str, str]) -> dict[str, Any]:
         container = self._container
@@ -120,6 +130,13 @@ class _Entry:
             "running", "paused") else []
         networks = view.endpoint_settings(container, sandbox, ids)
         return {"Ports": ports, "NetworkSettings": {"Networks": networks}}
+
+
+def _health(container: exec_pb2.Container) -> dict[str, Any]:
+    """"none" where nothing is checked: no check was asked for, or it does not run."""
+    if view.state(container) not in ("running", "paused"):
+        return {"Status": "none", "FailingStreak": 0}
+    return {"Status": view.health(container), "FailingStreak": container.status.health.failing_streak}
 
 
 def _quoted(part: str) -> str:

@@ -17,7 +17,6 @@ from gateway.rest.find import find_container
 from gateway.rest.routes import Routes
 from pier.exec.v1 import exec_pb2
 
-_NEVER: Final = "0001-01-01T00:00:00Z"
 Process = exec_pb2.ProcessInfo
 
 routes = Routes()
@@ -124,8 +123,8 @@ def as_json(
     known = sample.HasField("time")
     answer: dict[str, Any] = {
         "id": container.id, "name": f"/{container.name}", "os_type": "linux",
-        "read": wire.rfc3339(sample.time) if known else _NEVER,
-        "preread": wire.rfc3339(before.time) if before.HasField("time") else _NEVER,
+        "read": wire.rfc3339(sample.time) if known else wire.ZERO_TIME,
+        "preread": wire.rfc3339(before.time) if before.HasField("time") else wire.ZERO_TIME,
         "num_procs": 0, "storage_stats": {}, "cpu_stats": _cpu(sample), "precpu_stats": _cpu(before),
         "pids_stats": {}, "memory_stats": {}, "blkio_stats": _blkio(sample),
     }

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from chassis.errors import Unimplemented
-from gateway.rest import mount_settings, port_settings
 from gateway.rest.body import Fields, as_fields, as_integer, as_list, as_strings
 from gateway.rest.draft import Draft
 from gateway.rest.errors import bad
@@ -19,12 +18,6 @@ from gateway.rest.mount_settings import anonymous_volume
 from pier.exec.v1 import exec_pb2
 
 Decode = Callable[[Draft, Fields, str], None]
-
-binds = mount_settings.binds
-mounts = mount_settings.mounts
-tmpfs = mount_settings.tmpfs
-exposed_ports = port_settings.exposed_ports
-port_bindings = port_settings.port_bindings
 
 HEALTH_TIMES: Final = {
     "Interval": "interval", "Timeout": "timeout", "StartPeriod": "start_period", "StartInterval": "start_interval",
@@ -296,11 +289,15 @@ def console_size(draft: Draft, fields: Fields, key: str) -> None:
 
 
 def extra_hosts(draft: Draft, fields: Fields, key: str) -> None:
-    for entry in fields.strings(key):
-        name, mark, address = entry.partition(":" if ":" in entry.partition("=")[0] or "=" not in entry else "=")
-        if not (name and mark and address):
-            raise bad(f"bad format for add-host: {entry[:80]!a}", field=fields.path(key))
-        draft.extra_hosts.append(f"{name}:{address.strip('[]')}")
+    draft.extra_hosts.extend(extra_host(entry, fields.path(key)) for entry in fields.strings(key))
+
+
+def extra_host(text: str, where: str) -> str:
+    """"NAME:ADDRESS" or "NAME=ADDRESS", an IPv6 address with or without brackets, as "NAME:ADDRESS"."""
+    name, mark, address = text.partition(":" if ":" in text.partition("=")[0] or "=" not in text else "=")
+    if not (name and mark and address):
+        raise bad(f"bad format for add-host: {text[:80]!a}", field=where)
+    return f"{name}:{address.strip('[]')}"
 
 
 def _namespace(draft: Draft, kind: exec_pb2.NamespaceKind.ValueType, fields: Fields, key: str, own: set[str]) -> None:

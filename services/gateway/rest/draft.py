@@ -14,7 +14,8 @@ from pier.network.v1 import network_pb2
 @dataclass
 class Draft:
     """``entrypoint`` and ``command`` are None where the image's count; ``endpoints`` by network name or id; ``mac`` is
-    the MAC address on the network of ``network_mode``.
+    the MAC address on the network of ``network_mode``; ``unbound`` are those of the ``ports`` for which nobody named a
+    binding.
 
     ``host_directories`` are bind sources that are made where they are missing; ``images`` and ``volumes`` are mounted
     beside the spec's own mounts, and so are those of the containers in ``volumes_from`` ("NAME" or "NAME:ro"); where
@@ -31,6 +32,7 @@ class Draft:
     mac: str = ""
     endpoints: dict[str, Fields] = field(default_factory=dict)
     ports: list[network_pb2.PublishedPort] = field(default_factory=list)
+    unbound: list[str] = field(default_factory=list)
     exposed: list[str] = field(default_factory=list)
     dns: list[str] = field(default_factory=list)
     dns_search: list[str] = field(default_factory=list)

@@ -10,12 +10,12 @@ import time
 from contextlib import aclosing
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from chassis.errors import PierError
 from coordinator.services import NAMESPACE
 from gateway.events import Merged
-from gateway.rest import wire
+from gateway.rest import accepted, names, wire
 from gateway.rest.call import Call
 from gateway.rest.filters import Filters
 from gateway.rest.routes import Routes
@@ -27,7 +27,15 @@ _FILTERS: Final = (
     "service", "type", "volume",
 )
 _PREFIXED: Final = ("health_status", "exec_create", "exec_start")
+_IMAGE_CREATE_SINCE: Final = Version(1, 46)
 _NO_LEGACY_SINCE: Final = Version(1, 52)
+_SEQUENCE: Final = "application/json-seq"
+_FORMS: Final = (
+    ("application/jsonl", Version(1, 53)), ("application/x-ndjson", Version(1, 52)), (_SEQUENCE, Version(1, 52)),
+)
+"""Media types that a client may ask for, each since an API version."""
+_RECORD: Final = b"\x1e"
+"""What a record of a sequence begins with (RFC 7464)."""
 
 routes = Routes()
 
@@ -37,11 +45,13 @@ async def events(call: Call) -> web.StreamResponse:
     """One JSON object a line. ``since`` replays what is kept; ``until`` in the past ends after the replay."""
     filters = call.filters(*_FILTERS)
     since, until = call.query.time_ns("since"), call.query.time_ns("until")
+    form = accepted.best(call.http.headers.get(hdrs.ACCEPT, ""),
+                         [name for name, first in _FORMS if call.version >= first], wire.JSON)
     began = time.time_ns()
     merged = Merged(call.engine.services, since if since is not None else began, call.query.text("after"))
-    shown = _Shown(filters, call.version < _NO_LEGACY_SINCE,
+    shown = _Shown(filters, form, call.version,
                    merged if call.query.boolean("cursor") or call.query.text("after") else None)
-    response = await call.stream()
+    response = await call.stream(form)
     call.engine.listeners.add(shown)
     try:
         if since is not None:
@@ -53,7 +63,7 @@ async def events(call: Call) -> web.StreamResponse:
                 async for event in following:
                     await shown.send(response, event)
     except PierError as error:
-        await response.write(wire.encode({
+        await response.write(shown.encoded({
             "error": error.message, "errorDetail": {"code": error.http_status, "message": error.message}
         }))
     finally:
@@ -64,18 +74,24 @@ async def events(call: Call) -> web.StreamResponse:
 class _Shown:
     """Which events go out, and how."""
 
-    def __init__(self, filters: Filters, legacy: bool, merged: Merged | None) -> None:
+    def __init__(self, filters: Filters, form: str, version: Version, merged: Merged | None) -> None:
         self._filters = filters
-        self._legacy = legacy
+        self._version = version
+        self._mark = _RECORD if form == _SEQUENCE else b""
         self._merged = merged
 
     async def send(self, response: web.StreamResponse, event: types_pb2.Event) -> None:
         if event.owner.namespace not in ("", NAMESPACE) or not _wanted(self._filters, event):
             return
-        shown = _docker(event, legacy=self._legacy)
+        if self._version < _IMAGE_CREATE_SINCE and (event.type, event.action) == ("image", "create"):
+            return
+        shown = _docker(event, legacy=self._version < _NO_LEGACY_SINCE)
         if self._merged is not None:
             shown["cursor"] = self._merged.cursor()
-        await response.write(wire.encode(shown))
+        await response.write(self.encoded(shown))
+
+    def encoded(self, value: dict[str, Any]) -> bytes:
+        return self._mark + wire.encode(value)
 
 
 def _docker(event: types_pb2.Event, *, legacy: bool) -> dict[str, Any]:
@@ -96,10 +112,11 @@ def _wanted(filters: Filters, event: types_pb2.Event) -> bool:
         """An id, a prefix of one, or a name, of the event's own subject or of what it names."""
         if key not in filters:
             return True
-        if event.type != key:
-            return event.attributes.get(key) in filters.get(key) if key in event.attributes else False
-        name = event.attributes.get("name", "")
-        return filters.any(key, lambda value: event.id.startswith(value) or value in (name, f"{name}:latest"))
+        told = event.attributes.get("name" if event.type == key else key)
+        known = set() if told is None else {told}
+        if key == "image":
+            known |= {names.split_familiar(name) for name in known}
+        return filters.any(key, lambda value: value in known or (event.type == key and event.id.startswith(value)))
 
     def is_action(value: str) -> bool:
         return value == event.action or (value in _PREFIXED and event.action.startswith(value))

@@ -13,7 +13,6 @@ MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 
 
-
 @dataclass(frozen=True)
 class Host:
     """``memory`` in bytes; ``cgroup_version`` 1 or 2; ``limits`` says which the kernel can set, by Docker's keys;

@@ -8,12 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from chassis.errors import InvalidArgument
+from gateway.rest.versions import Version
 from pier.image.v1 import image_pb2 as pb
+
+_IMAGE_ALONE: Final = Version(1, 50)
+_WITHOUT_EMPTY: Final = Version(1, 52)
+_EMPTY: Final[dict[str, Any]] = {
+    "User": "", "Env": None, "Cmd": None, "Volumes": None, "WorkingDir": "", "Entrypoint": None, "OnBuild": None,
+    "Labels": None,
+}
+_OF_CONTAINERS: Final[dict[str, Any]] = {
+    "Hostname": "", "Domainname": "", "AttachStdin": False, "AttachStdout": False, "AttachStderr": False, "Tty": False,
+    "OpenStdin": False, "StdinOnce": False, "Image": "",
+}
 
 
 class Health(msgspec.Struct, rename="pascal", omit_defaults=True):
@@ -99,17 +111,12 @@ def history(document: Document, layers: Sequence[pb.Layer]) -> list[Entry]:
     return entries[::-1]
 
 
-def shown(config: Config | None, *, all_keys: bool) -> dict[str, Any]:
-    """`Config` of an inspect: with ``all_keys`` (before API 1.50) a container's empty keys stand in it too."""
+def shown(config: Config | None, version: Version) -> dict[str, Any]:
+    """`Config` of an inspect. Before API 1.50 a container's empty keys stand in it too, before 1.52 the image's own."""
     made = dict(_pairs(config or Config()))
-    if not all_keys:
-        return made
-    empty = {
-        "Hostname": "", "Domainname": "", "User": "", "AttachStdin": False, "AttachStdout": False,
-        "AttachStderr": False, "Tty": False, "OpenStdin": False, "StdinOnce": False, "Env": None, "Cmd": None,
-        "Image": "", "Volumes": None, "WorkingDir": "", "Entrypoint": None, "OnBuild": None, "Labels": None,
-    }
-    return empty | made
+    if version >= _WITHOUT_EMPTY:
+        return {key: value for key, value in made.items() if value or key not in _EMPTY}
+    return (_OF_CONTAINERS if version < _IMAGE_ALONE else {}) | _EMPTY | made
 
 
 def _pairs(config: Config) -> Iterator[tuple[str, Any]]:

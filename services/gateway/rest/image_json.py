@@ -16,7 +16,8 @@ NOT_COUNTED: Final = -1
 _WITHOUT_NONE: Final = Version(1, 43)
 _WITHOUT_VIRTUAL_SIZE: Final = Version(1, 44)
 _WITHOUT_CONTAINER: Final = Version(1, 45)
-_OCI_CONFIG: Final = Version(1, 50)
+_WITHOUT_EMPTY: Final = Version(1, 52)
+_WITH_IDENTITY: Final = Version(1, 53)
 
 
 def summary(
@@ -41,14 +42,19 @@ def inspected(image: pb.Image, version: Version) -> dict[str, Any]:
     document = image_config.parse(image.config)
     steps = document.history or []
     made: dict[str, Any] = {
-        "Id": image.id, "RepoTags": list(image.familiar), "RepoDigests": familiar_digests(image), "Parent": "",
-        "Comment": steps[-1].comment if steps else "", "DockerVersion": "", "Author": document.author,
-        "Config": image_config.shown(document.config, all_keys=version < _OCI_CONFIG),
+        "Id": image.id, "RepoTags": list(image.familiar), "RepoDigests": familiar_digests(image),
+        "Config": image_config.shown(document.config, version),
         "Architecture": image.platform.architecture, "Os": image.platform.os, "Size": image.size,
         "GraphDriver": {"Name": DRIVER, "Data": None},
         "RootFS": {"Type": "layers", "Layers": [layer.diff_id for layer in image.layers]},
         "Metadata": {"LastTagTime": wire.rfc3339(image.tagged_at)},
     }
+    words = {"Parent": "", "Comment": steps[-1].comment if steps else "", "DockerVersion": "",
+             "Author": document.author}
+    made |= {key: value for key, value in words.items() if value or version < _WITHOUT_EMPTY}
+    if version >= _WITH_IDENTITY and image.digests:
+        repositories = dict.fromkeys(digest.partition("@")[0] for digest in image.digests)
+        made["Identity"] = {"Pull": [{"Repository": repository} for repository in repositories]}
     if image.HasField("created_at") or version < _WITHOUT_VIRTUAL_SIZE:
         made["Created"] = wire.rfc3339(image.created_at)
     if image.platform.variant:
@@ -58,7 +64,7 @@ def inspected(image: pb.Image, version: Version) -> dict[str, Any]:
     if version < _WITHOUT_VIRTUAL_SIZE:
         made["VirtualSize"] = image.size
     if version < _WITHOUT_CONTAINER:
-        made |= {"Container": "", "ContainerConfig": image_config.shown(None, all_keys=True)}
+        made |= {"Container": "", "ContainerConfig": image_config.shown(None, version)}
     return made
 
 

@@ -91,7 +91,7 @@ async def save_one(call: Call) -> web.StreamResponse:
 async def _save(call: Call, images: list[str]) -> web.StreamResponse:
     if call.query.text("platform"):
         for name in images:
-            platforms.check(call, await listing.image(call.engine, name))
+            platforms.check(call, await listing.image(call.engine, name), several=True)
     services = call.engine.services
     request = pb.SaveRequest(namespace=NAMESPACE, images=images)
     async with aclosing(services.imaged.stream(services.images.Save, request, _TRANSFER)) as pieces:

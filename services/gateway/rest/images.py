@@ -21,11 +21,15 @@ from pier.image.v1 import image_pb2 as pb
 routes: Final = Routes()
 
 _WITH_COUNTS: Final = Version(1, 51)
+_WITH_IDENTITIES: Final = Version(1, 54)
 
 
 @routes.get("/images/json")
 async def list_(call: Call) -> web.StreamResponse:
+    """An image here is of one platform, so that ``manifests``, and an ``identity`` of each, have nothing to add."""
     wanted = call.filters(*image_filters.KNOWN)
+    if call.version >= _WITH_IDENTITIES and call.query.boolean("identity") and not call.query.boolean("manifests"):
+        raise bad("conflicting options: identity requires manifests=1", field="identity")
     before = [await listing.image(call.engine, name) for name in wanted.get("before")]
     since = [await listing.image(call.engine, name) for name in wanted.get("since")]
     everything = await listing.images(call.engine)

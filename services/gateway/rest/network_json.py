@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.rest import wire
 from gateway.rest.network_spec import ATTACHABLE
+from gateway.rest.versions import Version
 from pier.network.v1 import network_pb2 as pb
 
 _DEFAULT_BRIDGE: Final = {
@@ -15,6 +16,7 @@ _DEFAULT_BRIDGE: Final = {
     "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0", "com.docker.network.driver.mtu": "1500",
 }
 """How netd makes the network `bridge`, in the options that clients look for."""
+_WITH_STATUS: Final = Version(1, 52)
 _DRIVERS: Final = {"none": "null"}
 
 
@@ -41,16 +43,20 @@ def summary(network: pb.Network) -> dict[str, Any]:
     }
 
 
-def inspected(network: pb.Network, endpoints: Iterable[pb.Endpoint], containers: Mapping[str, str]) -> dict[str, Any]:
+def inspected(found: pb.GetNetworkResponse, containers: Mapping[str, str], version: Version) -> dict[str, Any]:
     """The answer to an inspect. ``containers`` are names by id; an endpoint of none is shown by its sandbox's id."""
-    made = summary(network)
+    made = summary(found.network)
     made["Containers"] = {
         endpoint.sandbox_id: {
             "Name": containers.get(endpoint.sandbox_id, endpoint.sandbox_id), "EndpointID": endpoint.id,
             "MacAddress": endpoint.mac, "IPv4Address": endpoint.ipv4, "IPv6Address": endpoint.ipv6,
         }
-        for endpoint in endpoints
+        for endpoint in found.endpoints
     }
+    if version >= _WITH_STATUS:
+        made["Status"] = {"IPAM": {"Subnets": {
+            each.subnet: {"IPsInUse": each.in_use, "DynamicIPsAvailable": each.available} for each in found.usage
+        }}}
     return made
 
 

@@ -20,6 +20,8 @@ from pier.engine.v1 import engine_pb2
 from pier.network.v1 import network_pb2
 
 _SEVERAL_SINCE: Final = Version(1, 44)
+MAC_OF_ENDPOINTS_SINCE: Final = Version(1, 44)
+_PRIORITY_SINCE: Final = Version(1, 48)
 DEFAULT: Final = "bridge"
 _SHORT: Final = 12
 _MAC: Final = re.compile(r"[0-9A-Fa-f]{2}([:-])[0-9A-Fa-f]{2}(\1[0-9A-Fa-f]{2}){4}|[0-9A-Fa-f]{4}(\.[0-9A-Fa-f]{4}){2}")
@@ -49,20 +51,22 @@ async def plan(call: Call, draft: Draft) -> engine_pb2.ContainerPlan:
     rest = dict(draft.endpoints)
     if mode == DEFAULT and set(rest) <= {DEFAULT}:  # it is always there
         spec = _main(draft, rest.get(DEFAULT) or Fields({}, "EndpointsConfig"))
-        check_fixed(spec, DEFAULT)
+        check_fixed(spec, network_pb2.Network(name=DEFAULT))
         spec.links.extend([await _container_link(call, link) for link in draft.links])
         made.attachments.add(network=DEFAULT, spec=spec)
         return made
-    names = await find_network(call, mode)
-    first = next((rest.pop(name) for name in names if name in rest), Fields({}, "EndpointsConfig"))
+    main = await find_network(call, mode)
+    first = next((rest.pop(name) for name in (main.name, main.id) if name in rest), Fields({}, "EndpointsConfig"))
     if rest and call.version < _SEVERAL_SINCE:
         raise bad(f"Container cannot be connected to network endpoints: {', '.join(sorted(draft.endpoints))}")
     spec = _main(draft, first)
+    check_fixed(spec, main)
     spec.links.extend(link for link in map(_link, draft.links) if link not in spec.links)
-    made.attachments.add(network=names[0], spec=spec)
+    made.attachments.add(network=main.name, spec=spec)
     for name in sorted(rest):
-        names = await find_network(call, name)
-        made.attachments.add(network=names[0], spec=endpoint(draft, rest[name]))
+        network, spec = await find_network(call, name), endpoint(draft, rest[name])
+        check_fixed(spec, network)
+        made.attachments.add(network=network.name, spec=spec)
     return made
 
 
@@ -75,7 +79,8 @@ def _check_conflicts(draft: Draft) -> None:
          f"{draft.network_mode.partition(':')[0]} type networking can't be used with links", "HostConfig.Links"),
         (others and draft.dns, "dns and the network mode", "HostConfig.Dns"),
         (others and draft.extra_hosts, "custom host-to-IP mapping and the network mode", "HostConfig.ExtraHosts"),
-        ((others or host) and draft.mac, "mac-address and the network mode", "MacAddress"),
+        ((others or host) and (draft.mac or any(fields.raw("MacAddress") for fields in draft.endpoints.values())),
+         "mac-address and the network mode", "MacAddress"),
         (others and (draft.ports or draft.publish_all), "port publishing and the container type network mode",
          "HostConfig.PortBindings"),
         (others and draft.exposed, "port exposing and the container type network mode", "ExposedPorts"),
@@ -96,17 +101,22 @@ def _main(draft: Draft, fields: Fields) -> network_pb2.EndpointSpec:
     return spec
 
 
-def check_fixed(spec: network_pb2.EndpointSpec, network: str) -> None:
-    """400 where an address is asked for on a network that nobody gave a subnet."""
-    if network in (DEFAULT, *_SINGLE) and (spec.ipv4 or spec.ipv6):
+def check_fixed(spec: network_pb2.EndpointSpec, network: network_pb2.Network) -> None:
+    """400 where an address is asked for of an IP version in which nobody gave the network a subnet."""
+    if network.name in (DEFAULT, *_SINGLE) and (spec.ipv4 or spec.ipv6):
         raise bad("user specified IP address is supported on user defined networks only", field="IPAMConfig")
+    given = [ipaddress.ip_network(pool.subnet).version for pool in network.spec.pools if not pool.chosen]
+    for address, version in ((spec.ipv4, 4), (spec.ipv6, 6)):
+        if address and network.id and version not in given:
+            raise bad("user specified IP address is supported only when connecting to networks with user configured "
+                      "subnets", field="IPAMConfig")
 
 
-async def find_network(call: Call, name: str) -> tuple[str, ...]:
-    """Name and id of the network called ``name``.
+async def find_network(call: Call, name: str) -> network_pb2.Network:
+    """The network called ``name``.
 
-    One that is not there keeps the name that it was given: it may be there at the start, which refuses it otherwise.
-    (Docker's way. A "not found" of the create would make the command pull the image.)
+    One that is not there has that name alone: it may be there at the start, which refuses it otherwise. (Docker's way.
+    A "not found" of the create would make the command pull the image.)
     """
     services = call.engine.services
     try:
@@ -114,8 +124,8 @@ async def find_network(call: Call, name: str) -> tuple[str, ...]:
             services.networks.GetNetwork, network_pb2.GetNetworkRequest(namespace=NAMESPACE, network=name)
         )
     except NotFound:
-        return (name,)
-    return found.network.name, found.network.id
+        return network_pb2.Network(name=name)
+    return found.network
 
 
 def endpoint(draft: Draft, fields: Fields) -> network_pb2.EndpointSpec:
@@ -128,11 +138,12 @@ def endpoint(draft: Draft, fields: Fields) -> network_pb2.EndpointSpec:
         raise bad(f"{addresses.path('LinkLocalIPs')}: link-local addresses cannot be asked for")
     spec = network_pb2.EndpointSpec(
         ipv4=_address(addresses, "IPv4Address"), ipv6=_address(addresses, "IPv6Address"),
-        mac=_mac(fields.text("MacAddress"), fields.path("MacAddress")),
         aliases=fields.strings("Aliases"), links=map(_link, fields.strings("Links")),
         driver_options=fields.string_map("DriverOpts"),
     )
-    if draft.version >= Version(1, 48):
+    if draft.version >= MAC_OF_ENDPOINTS_SINCE:
+        spec.mac = _mac(fields.text("MacAddress"), fields.path("MacAddress"))
+    if draft.version >= _PRIORITY_SINCE:
         spec.gateway_priority = fields.integer("GwPriority")
     return spec
 

@@ -57,7 +57,7 @@ async def connect(call: Call) -> web.StreamResponse:
     body = await call.body()
     network, container = await _both(call, body)
     spec = endpoint(Draft(call.version), body.object("EndpointConfig"))
-    check_fixed(spec, network.name)
+    check_fixed(spec, network)
     try:
         await call.engine.coordinator.connect(container.id, network, spec)
     except NotFound as error:
@@ -90,9 +90,8 @@ async def _both(call: Call, body: Fields) -> tuple[pb.Network, exec_pb2.Containe
 async def inspect(call: Call) -> web.StreamResponse:
     if call.query.text("scope") not in ("", "local"):
         raise NotFound(f"network {call.path['name']} not found", reason="NO_NETWORK", field="scope")
-    name = call.path["name"]
-    found = await reads.network(call.engine, name)
-    return call.json(network_json.inspected(found.network, found.endpoints, await _names(call.engine)))
+    found = await reads.network(call.engine, call.path["name"])
+    return call.json(network_json.inspected(found, await _names(call.engine), call.version))
 
 
 @routes.delete("/networks/{name:.*}")

@@ -36,7 +36,10 @@ def port_bindings(draft: Draft, fields: Fields, key: str) -> None:
     for text in bindings:
         number, protocol = parse_port(text, bindings.where)
         where = bindings.path(text)
-        entries = as_list(bindings.document[text], where) or [{}]
+        entries = as_list(bindings.document[text], where)
+        if not entries:
+            draft.unbound.append(f"{number}/{protocol}")
+            entries = [{}]
         for entry in (as_fields(value, where) for value in entries):
             first, last = _host_ports(entry, where)
             draft.ports.append(network_pb2.PublishedPort(

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from gateway.rest import names
 from pier.image.v1 import image_pb2 as pb
 
 Message = dict[str, Any]
@@ -106,13 +107,9 @@ def short_digest(digest: str) -> str:
 
 
 def _pulling(canonical: str) -> Message:
-    name, tag = canonical, ""
-    if "@" in canonical:
-        name, _, tag = canonical.partition("@")
-        name = name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
-    elif ":" in canonical.rpartition("/")[2]:
-        name, _, tag = canonical.rpartition(":")
-    return {"status": f"Pulling from {name.partition('/')[2]}", "id": tag}
+    repository = names.split_familiar(canonical)
+    tag = canonical.partition("@")[2] or canonical.removeprefix(repository).removeprefix(":")
+    return {"status": f"Pulling from {repository.partition('/')[2]}", "id": tag}
 
 
 def _step(short: str, status: str, layer: pb.LayerProgress | None = None) -> Message:

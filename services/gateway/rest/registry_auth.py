@@ -29,7 +29,7 @@ class AuthConfig(msgspec.Struct, rename="lower"):
 
 def decode(header: str) -> pb.RegistryAuth:
     """The credentials in ``header`` (either alphabet, with or without padding); empty for none."""
-    raw = _base64(header)
+    raw = from_base64(header)
     if raw is None:
         return pb.RegistryAuth()
     try:
@@ -41,7 +41,7 @@ def decode(header: str) -> pb.RegistryAuth:
 def credentials(config: AuthConfig) -> pb.RegistryAuth:
     """What imaged is told."""
     username, password = config.username, config.password
-    if not username and not password and (pair := _base64(config.auth)):
+    if not username and not password and (pair := from_base64(config.auth)):
         username, _, password = pair.decode(errors="replace").partition(":")
     return pb.RegistryAuth(
         username=username, password=password, identity_token=config.identitytoken, registry_token=config.registrytoken
@@ -54,7 +54,8 @@ def registry_of(address: str) -> str:
     return "" if host in _HUB else host
 
 
-def _base64(text: str) -> bytes | None:
+def from_base64(text: str) -> bytes | None:
+    """What ``text`` holds, in either alphabet, with or without padding; None for what is no base64."""
     plain = text.strip().rstrip("=").replace("-", "+").replace("_", "/")
     try:
         return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)

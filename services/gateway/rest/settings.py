@@ -13,8 +13,10 @@ from typing import Any, Final
 
 from chassis.errors import Unimplemented
 from gateway.rest import decoders as read
+from gateway.rest import mount_settings, port_settings
 from gateway.rest.body import Fields
 from gateway.rest.draft import Draft
+from gateway.rest.errors import bad
 from gateway.rest.versions import OLDEST, Version
 
 Decode = Callable[[Draft, Fields, str], None]
@@ -25,7 +27,8 @@ _LATER: Final = "it is not built yet"
 
 @dataclass(frozen=True)
 class Setting:
-    """``target`` is a field of ``ContainerSpec``, of the plan, or of the draft; ``neutral`` values ask for nothing."""
+    """``target`` is a field of ``ContainerSpec``, of the plan, or of the draft; ``neutral`` values ask for nothing.
+    Before ``since`` a value is not read; from ``until`` on it is refused with the reason ``gone``."""
 
     name: str
     target: str = ""
@@ -33,6 +36,8 @@ class Setting:
     since: Version = OLDEST
     refused: str = ""
     neutral: tuple[Any, ...] = ()
+    until: Version | None = None
+    gone: str = ""
 
 
 def _row(name: str, target: str, decode: Decode, since: tuple[int, int] = OLDEST) -> Setting:
@@ -55,7 +60,7 @@ CONFIG: Final = (
     _echo("AttachStdin"),
     _echo("AttachStdout"),
     _echo("AttachStderr"),
-    _row("ExposedPorts", "draft.exposed", read.exposed_ports),
+    _row("ExposedPorts", "draft.exposed", port_settings.exposed_ports),
     _row("Tty", "process.terminal", read.process_flag("terminal")),
     _row("OpenStdin", "process.stdin_open", read.process_flag("stdin_open")),
     _row("StdinOnce", "process.stdin_once", read.process_flag("stdin_once")),
@@ -68,7 +73,8 @@ CONFIG: Final = (
     _row("WorkingDir", "process.cwd", read.working_directory),
     _row("Entrypoint", "draft.entrypoint", read.entrypoint),
     _row("NetworkDisabled", "draft.network_disabled", read.network_disabled),
-    _row("MacAddress", "draft.mac", read.draft_text("mac")),
+    Setting("MacAddress", "draft.mac", read.draft_text("mac"), until=Version(1, 52),
+            gone="since API 1.52 it is a setting of an endpoint: NetworkingConfig.EndpointsConfig.NETWORK.MacAddress"),
     _echo("OnBuild"),
     _row("Labels", "labels", read.labels),
     _row("StopSignal", "stop_signal", read.spec_text("stop_signal")),
@@ -108,16 +114,16 @@ HOST_CONFIG: Final = (
     _refused("CpuPercent", _WINDOWS),
     _refused("IOMaximumIOps", _WINDOWS),
     _refused("IOMaximumBandwidth", _WINDOWS),
-    _row("Binds", "mounts", read.binds),
+    _row("Binds", "mounts", mount_settings.binds),
     _echo("ContainerIDFile"),
     _row("LogConfig", "log", read.log),
     _row("NetworkMode", "plan.network_mode", read.network_mode),
-    _row("PortBindings", "draft.ports", read.port_bindings),
+    _row("PortBindings", "draft.ports", port_settings.port_bindings),
     _row("RestartPolicy", "restart_policy", read.restart_policy),
     _row("AutoRemove", "auto_remove", read.spec_flag("auto_remove"), (1, 25)),
     _refused("VolumeDriver", "volume drivers are not built yet", "local"),
     _row("VolumesFrom", "draft.volumes_from", read.draft_strings("volumes_from")),
-    _row("Mounts", "mounts", read.mounts, (1, 25)),
+    _row("Mounts", "mounts", mount_settings.mounts, (1, 25)),
     _row("ConsoleSize", "process.terminal_height", read.console_size),
     _row("Annotations", "annotations", read.annotation_map, (1, 43)),
     _row("CapAdd", "process.capabilities_add", read.process_strings("capabilities_add")),
@@ -138,7 +144,7 @@ HOST_CONFIG: Final = (
     _row("ReadonlyRootfs", "read_only_rootfs", read.spec_flag("read_only_rootfs")),
     _row("SecurityOpt", "seccomp", read.security_options),
     _refused("StorageOpt", _LATER),
-    _row("Tmpfs", "mounts", read.tmpfs),
+    _row("Tmpfs", "mounts", mount_settings.tmpfs),
     _row("UTSMode", "namespaces", read.uts_mode),
     _refused("UsernsMode", "user namespaces are not built yet", "host"),
     _row("ShmSize", "shm_size", read.shm_size),
@@ -161,7 +167,7 @@ ENDPOINT_READ_ONLY: Final = frozenset({
 ENDPOINT: Final = (
     _row("IPAMConfig", "EndpointSpec.ipv4", read.nothing),
     _row("Links", "EndpointSpec.links", read.nothing),
-    _row("MacAddress", "EndpointSpec.mac", read.nothing),
+    _row("MacAddress", "EndpointSpec.mac", read.nothing, (1, 44)),
     _row("Aliases", "EndpointSpec.aliases", read.nothing),
     _row("DriverOpts", "EndpointSpec.driver_options", read.nothing),
     _row("GwPriority", "EndpointSpec.gateway_priority", read.nothing, (1, 48)),
@@ -175,6 +181,14 @@ CHANGEABLE: Final = (
 )
 """What can be changed in a container that is made."""
 
+CHANGEABLE_LISTS: Final = {
+    setting.name: setting.target.removeprefix("block_io.") for setting in HOST_CONFIG
+    if setting.target.startswith("block_io.")
+}
+"""The same since API 1.55: limits of block devices, by name the field of BlockIoLimits. An empty list takes them
+away."""
+LISTS_CHANGE_SINCE: Final = Version(1, 55)
+
 _SENT_BY_UPDATE: Final = frozenset({"KernelMemory"})
 """What docker's command sends along with every update, unset."""
 
@@ -182,8 +196,9 @@ _SENT_BY_UPDATE: Final = frozenset({"KernelMemory"})
 def update(request: Fields, version: Version) -> Draft:
     """The limits and the restart policy that ``request``, an update of a container, asks for."""
     made = Draft(version)
+    changeable = {*CHANGEABLE, *(CHANGEABLE_LISTS if version >= LISTS_CHANGE_SINCE else ())}
     for setting in HOST_CONFIG:
-        if setting.name in CHANGEABLE and request.raw(setting.name) is not None:
+        if setting.name in changeable and request.raw(setting.name) is not None:
             apply(made, request, [setting])
         elif setting.name in request and request.raw(setting.name) and setting.name not in _SENT_BY_UPDATE:
             where = request.path(setting.name)
@@ -209,6 +224,8 @@ def apply(made: Draft, fields: Fields, table: Iterable[Setting]) -> None:
     for setting in table:
         if setting.name not in fields:
             continue
+        if setting.until is not None and made.version >= setting.until and fields.raw(setting.name):
+            raise bad(f"{fields.path(setting.name)}: {setting.gone}", field=fields.path(setting.name))
         if setting.decode is None:
             refuse(fields, setting)
         elif made.version >= setting.since:

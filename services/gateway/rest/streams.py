@@ -93,8 +93,9 @@ async def _replay(call: Call, container: exec_pb2.Container, client: socket.sock
     loop = asyncio.get_running_loop()
     with suppress(OSError):  # the client is gone
         await hijack.head_read(client)
-        async for piece in logged(call, container, framed=not container.spec.process.terminal):
-            await loop.sock_sendall(client, piece)
+        async with aclosing(logged(call, container, framed=not container.spec.process.terminal)) as pieces:
+            async for piece in pieces:
+                await loop.sock_sendall(client, piece)
 
 
 async def logged(call: Call, container: exec_pb2.Container, *, framed: bool) -> AsyncGenerator[bytes, None]:
@@ -105,8 +106,9 @@ async def logged(call: Call, container: exec_pb2.Container, *, framed: bool) -> 
     )
     if query.boolean("logs") and (wanted.stdout or wanted.stderr):
         form = _Form(framed, False, False)
-        async for batch in services.execd.stream(services.containers.ReadLogs, wanted):
-            yield b"".join(form.piece(record) for record in batch.records)
+        async with aclosing(services.execd.stream(services.containers.ReadLogs, wanted)) as batches:
+            async for batch in batches:
+                yield b"".join(form.piece(record) for record in batch.records)
 
 
 async def open_attach(call: Call) -> exec_pb2.OpenAttachResponse:
@@ -136,8 +138,8 @@ async def logs(call: Call) -> web.StreamResponse:
     if tail.isascii() and tail.isdigit():
         request.tail = min(int(tail), 1 << 62)
     for key in ("since", "until"):
-        if (time := query.time_ns(key)) is not None:
-            getattr(request, key).CopyFrom(timestamp(max(time, 0)))
+        if (moment := query.time_ns(key)) is not None:
+            getattr(request, key).CopyFrom(timestamp(max(moment, 0)))
     container = await find_container(call, call.path["name"])
     if container.status.state in (exec_pb2.CONTAINER_STATE_REMOVING, exec_pb2.CONTAINER_STATE_DEAD):
         raise Conflict("can not get logs from container which is dead or marked for removal", reason="REMOVING")
@@ -149,8 +151,9 @@ async def logs(call: Call) -> web.StreamResponse:
     services = call.engine.services
     form = _Form(framed, query.boolean("timestamps"), request.details)
     try:
-        async for batch in services.execd.stream(services.containers.ReadLogs, request):
-            await response.write(b"".join(form.piece(record) for record in batch.records))
+        async with aclosing(services.execd.stream(services.containers.ReadLogs, request)) as batches:
+            async for batch in batches:
+                await response.write(b"".join(form.piece(record) for record in batch.records))
     except PierError as error:
         text = f"error from daemon in stream: {error.message}\n".encode()
         await response.write((attach.frame(attach.SYSTEM, len(text)) if framed else b"") + text)

@@ -13,7 +13,16 @@ from chassis.errors import PierError
 from coordinator.volumes import users
 from gateway import listing, reads
 from gateway.engine import Engine
-from gateway.rest import build_cache, container_view, containers_list, host_facts, system_json, volumes
+from gateway.rest import (
+    build_cache,
+    container_view,
+    containers_list,
+    disk_usage,
+    host_facts,
+    image_json,
+    system_json,
+    volumes,
+)
 from gateway.rest.call import Call
 from gateway.rest.errors import bad
 from gateway.rest.routes import Routes
@@ -24,6 +33,10 @@ routes: Final = Routes()
 
 _KINDS: Final = frozenset({"container", "image", "volume", "build-cache"})
 _BY_TYPE_SINCE: Final = Version(1, 42)
+_SUMS_SINCE: Final = Version(1, 52)
+_TRUE: Final = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_FALSE: Final = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+"""Words of Go's strconv.ParseBool, which is stricter here than Docker is elsewhere."""
 _PING: Final = {
     "Builder-Version": "1", "Swarm": "inactive", "Cache-Control": "no-cache, no-store, must-revalidate",
     "Pragma": "no-cache", "Content-Type": "text/plain; charset=utf-8",
@@ -67,9 +80,22 @@ async def info(call: Call) -> web.StreamResponse:
 
 @routes.get("/system/df")
 async def usage(call: Call) -> web.StreamResponse:
+    """Sums for each kind since API 1.52, ``verbose`` with what they are of. Who does not say which gets the lists of
+    older versions, too."""
     kinds = (frozenset(call.query.all("type")) if call.version >= _BY_TYPE_SINCE else frozenset()) or _KINDS
     if unknown := kinds - _KINDS:
         raise bad(f"unknown object type: {min(unknown)}", field="type", expected=", ".join(sorted(_KINDS)))
+    found = await _usage(call, kinds)
+    if call.version < _SUMS_SINCE:
+        return call.json(found.lists(call.version))
+    if verbose := call.query.text("verbose"):
+        if verbose not in _TRUE | _FALSE:
+            raise bad(f"invalid value for verbose: {verbose[:80]}", field="verbose", expected="true or false")
+        return call.json(found.sums(verbose=verbose in _TRUE))
+    return call.json(found.lists(call.version) | found.sums(verbose=False))
+
+
+async def _usage(call: Call, kinds: frozenset[str]) -> disk_usage.Usage:
     engine = call.engine
     images, containers, found, cache = await asyncio.gather(
         listing.images(engine), listing.seen_containers(engine), reads.volumes(engine), build_cache.rows(engine))
@@ -82,7 +108,9 @@ async def usage(call: Call) -> web.StreamResponse:
             "Size": sizes.get(volume.name, -1), "RefCount": len(users(volume, containers))}}
         for volume in found
     ]
-    return call.json(system_json.usage(images, counts, entries, used, cache, kinds, call.version))
+    return disk_usage.Usage(
+        kinds=kinds, layers_size=image_json.layers_size(images), images=disk_usage.images(images, counts, call.version),
+        containers=entries, volumes=used, cache=cache)
 
 
 @routes.get("/plugins")

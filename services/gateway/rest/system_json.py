@@ -1,4 +1,4 @@
-"""Version, info and disk usage as Docker shows them."""
+"""Version and info as Docker shows them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from gateway.rest import image_json
 from gateway.rest.host_facts import Host
 from gateway.rest.versions import NEWEST, OLDEST, Version
 from pier.exec.v1 import exec_pb2
-from pier.image.v1 import image_pb2
 from pier.system.v1 import system_pb2
 
 _RUNTIME: Final = "runtime."
@@ -127,26 +126,3 @@ def _filesystem(path: str) -> str:
             if inside and len(place) >= len(best):
                 best, kind = place, name
     return kind
-
-
-def usage(
-    images: Sequence[image_pb2.Image], counts: Mapping[str, int], containers: Sequence[dict[str, Any]],
-    volumes: Sequence[dict[str, Any]], cache: Sequence[dict[str, Any]], kinds: frozenset[str], version_: Version,
-) -> dict[str, Any]:
-    """The answer to /system/df; ``kinds`` are those asked for. ``counts`` are containers by image id."""
-    shared = image_json.shared_sizes(images)
-    made: dict[str, Any] = {}
-    if "image" in kinds:
-        made["LayersSize"] = image_json.layers_size(images)
-    made["Images"] = [
-        image_json.summary(
-            image, image.familiar, image_json.familiar_digests(image), version_, shared=shared[image.id],
-            containers=counts.get(image.id, 0),
-        )
-        for image in images
-    ] if "image" in kinds else []
-    made["Containers"] = list(containers) if "container" in kinds else []
-    made["Volumes"] = list(volumes) if "volume" in kinds else []
-    if version_ < Version(1, 42):
-        made["BuilderSize"] = sum(entry["Size"] for entry in cache)
-    return made | {"BuildCache": list(cache) if "build-cache" in kinds else []}

@@ -18,7 +18,7 @@ class Version(NamedTuple):
         return f"{self.major}.{self.minor}"
 
 
-NEWEST: Final = Version(1, 51)
+NEWEST: Final = Version(1, 56)
 OLDEST: Final = Version(1, 24)
 
 

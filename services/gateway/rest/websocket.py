@@ -44,8 +44,10 @@ async def attach_ws(call: Call) -> web.StreamResponse:
         call.stamp(answer)
         await answer.prepare(call.http)
         if query.boolean("logs"):
-            async for piece in logged(call, await find_container(call, call.path["name"]), framed=False):
-                await answer.send_bytes(piece)
+            container = await find_container(call, call.path["name"])
+            async with contextlib.aclosing(logged(call, container, framed=False)) as pieces:
+                async for piece in pieces:
+                    await answer.send_bytes(piece)
         async with asyncio.TaskGroup() as group:
             listening = group.create_task(_input(answer, shim))
             await _output(answer, shim)

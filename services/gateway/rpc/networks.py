@@ -44,7 +44,8 @@ class Networks(network_pb2_grpc.NetworkServiceServicer):
         stale_since.set(0.0)
         found = await reads.network(self._engine, request.network)
         return pb.GetNetworkResponse(
-            network=shown.network(found.network), endpoints=found.endpoints, stale_since=shown.stale())
+            network=shown.network(found.network), endpoints=found.endpoints, stale_since=shown.stale(),
+            usage=found.usage)
 
     async def ListNetworks(
         self, request: pb.ListNetworksRequest, context: Any

@@ -67,16 +67,25 @@ class Recorder:
             connection.send(data)
             connection.finish_input()
             output = connection.rest()
-        if framed:
-            parts = frames(output)
-            output = b"|".join(
-                b"%d:%s" % (stream, b"".join(part for number, part in parts if number == stream)) for stream in (1, 2))
-        return self._keep(name, Answer(head.status, head.headers, output))
+        return self._keep(name, Answer(head.status, head.headers, _apart(output) if framed else output))
+
+    def frames(self, name: str, line: str) -> Answer:
+        """A request whose answer is frames: the body is what they hold, stream by stream, for two streams come in any
+        order."""
+        method, _, path = line.partition(" ")
+        answer = self.wire.call(method, PREFIX + path)
+        return self._keep(name, Answer(answer.status, answer.headers, _apart(answer.body)))
 
     def _keep(self, name: str, answer: Answer) -> Answer:
         assert name not in self.said, f"two answers are called {name}"
         self.said[name] = answer
         return answer
+
+
+def _apart(data: bytes) -> bytes:
+    parts = frames(data)
+    return b"|".join(
+        b"%d:%s" % (stream, b"".join(part for number, part in parts if number == stream)) for stream in (1, 2))
 
 
 def differences(docker: dict[str, Answer], pier: dict[str, Answer]) -> dict[str, str]:

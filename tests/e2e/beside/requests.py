@@ -97,17 +97,17 @@ def streams(ask: Recorder) -> None:
     ask.stream("attach", f"POST /containers/recatt/attach?{_ATTACH}", data=b"input\n",
                between=lambda: ask("start of an attached container", "POST /containers/recatt/start"))
     ask("wait", "POST /containers/recatt/wait")
-    ask("logs", "GET /containers/recatt/logs?stdout=1&stderr=1")
+    ask.frames("logs", "GET /containers/recatt/logs?stdout=1&stderr=1")
     ask("logs of one stream", "GET /containers/recatt/logs?stderr=1")
-    ask("the last log lines", "GET /containers/recatt/logs?stdout=1&stderr=1&tail=1")
     ask("logs of no stream", "GET /containers/recatt/logs")
     ask("logs since nonsense", "GET /containers/recatt/logs?stdout=1&since=x")
     ask("attach to one that is not there", "POST /containers/nosuch/attach?stream=1")
     ask("create with a terminal", "POST /containers/create?name=rectty", {
-        "Image": "busybox", "Cmd": ["echo", "hi"], "Tty": True, "AttachStdout": True})
+        "Image": "busybox", "Cmd": ["sh", "-c", "echo hi; echo there"], "Tty": True, "AttachStdout": True})
     ask.stream("attach with a terminal", f"POST /containers/rectty/attach?{_ATTACH}", framed=False,
                between=lambda: ask("start with a terminal", "POST /containers/rectty/start"))
     ask("logs with a terminal", "GET /containers/rectty/logs?stdout=1")
+    ask("the last log lines", "GET /containers/rectty/logs?stdout=1&tail=1")
     ask("create for execs", "POST /containers/create?name=recexec", _SLEEP)
     ask("exec before the start", "POST /containers/recexec/exec", {"Cmd": ["true"]})
     ask("start for execs", "POST /containers/recexec/start")

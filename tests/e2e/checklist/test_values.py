@@ -60,7 +60,8 @@ def test_line_10_what_is_null_what_is_empty_and_what_is_not_there(wire):
     assert made["Warnings"] == []
     found = wire.get("/containers/none/json")
     assert found["Config"]["Labels"] == {}
-    assert found["Config"]["Entrypoint"] is found["Config"]["Volumes"] is found["Config"]["OnBuild"] is None
+    assert found["Config"]["Entrypoint"] is found["Config"]["Volumes"] is None
+    assert "OnBuild" not in found["Config"]
     assert "ExposedPorts" not in found["Config"]
     assert "Health" not in found["State"]
     assert found["State"]["StartedAt"] == found["State"]["FinishedAt"] == ZERO

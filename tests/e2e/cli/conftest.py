@@ -77,7 +77,7 @@ def _version(docker: str) -> int:
 @pytest.fixture(scope="package")
 def clients(host: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]:
     try:
-        docker = tools.program("docker")
+        docker = tools.newest_docker()
     except FileNotFoundError as error:
         pytest.skip(str(error))
     config = tmp_path_factory.mktemp("docker-config")

@@ -20,6 +20,12 @@ _MASKS = (
     (r"(?<=^root)\s+\d+\s+\d+\s+\d+\s+\d\d:\d\d", "  <PROCESS>"),
     (r" +$", ""),
 )
+_OF_DOCKER = (
+    (r"^docker: ", "pier: "), (r"(['\"(]|Usage:  |^\t)docker ", r"\1pier "),
+    # Debian's docker has a library of older words, joins a path twice, and says that its build command is not there.
+    (r"Invalid (?=containerPort|ranges)", "invalid "), (r"(?<=lstat )//", "/"),
+    (r"^DEPRECATED: The legacy(.+\n)+\n", ""),
+)
 # Docker's clients of different ages close their errors with different pointers to --help.
 _POINTER = re.compile(r"^(See|Run) '[a-z ]+ --help'.*$", re.MULTILINE)
 
@@ -28,8 +34,8 @@ def mask(text: str, own: str, program: str) -> str:
     """``own`` is the part of names that differs between the two programs' runs."""
     text = text.replace(own, "NAME")
     if program == "docker":
-        text = re.sub(r"^docker: ", "pier: ", text, flags=re.MULTILINE)
-        text = re.sub(r"(['\"(]|Usage:  )docker ", r"\1pier ", text)
+        for pattern, shown in _OF_DOCKER:
+            text = re.sub(pattern, shown, text, flags=re.MULTILINE)
     for pattern, shown in _MASKS:
         text = re.sub(pattern, shown, text, flags=re.MULTILINE)
     text = _POINTER.sub("", text)

@@ -41,7 +41,10 @@ def test_networks_are_made_joined_and_left(pier, engine):
     pier.containers.start("box")
     pier.networks.connect("inner", "box")
     assert set(engine.inspect("box")["NetworkSettings"]["Networks"]) == {"bridge", "inner"}
-    assert [each.sandbox_id for each in pier.networks.get("inner").endpoints] == [container.record.id]
+    found = pier.networks.get("inner")
+    assert [each.sandbox_id for each in found.endpoints] == [container.record.id]
+    assert [(each.subnet, each.in_use) for each in found.usage] == [(made.spec.pools[0].subnet, 4)]
+    assert made.spec.pools[0].chosen
     with pytest.raises(PierError) as caught:
         pier.networks.remove("inner")
     assert caught.value.reason == "IN_USE"

@@ -21,7 +21,7 @@ def client(engine):
 
 def test_it_finds_the_engine(client):
     assert client.ping()
-    assert client.version()["ApiVersion"] == "1.51"
+    assert client.version()["ApiVersion"] == "1.56"
     assert client.info()["OSType"] == "linux"
     assert client.df()["Images"]
 

@@ -7,6 +7,7 @@ import pytest
 
 from deploy.busybox_image import docker_archive
 from tests import images
+from tests.e2e.conftest import TODAYS_TOO
 
 LAYERED = images.layered()
 
@@ -25,6 +26,7 @@ def test_an_image_is_found_by_name_tag_id_and_prefix(engine, app):
         assert engine.inspect(name)["Id"] == app
 
 
+@TODAYS_TOO
 def test_the_list_shows_names_sizes_and_ids(engine, client, app):
     table = client.ok("images").splitlines()
     assert table[0].split() == ["REPOSITORY", "TAG", "IMAGE", "ID", "CREATED", "SIZE"]
@@ -57,6 +59,7 @@ def test_a_bad_filter_is_refused(api, filters, words):
     assert (status, words in body["message"]) == (400, True)
 
 
+@TODAYS_TOO
 def test_a_history_has_a_line_for_each_step(engine, client, app):
     lines = client.ok("history", "-q", "app:1").splitlines()
     assert lines[0] == app.removeprefix("sha256:")[:12]
@@ -85,6 +88,7 @@ def test_a_tag_that_cannot_be_is_refused(api, path, status, words):
     assert (got, words in body["message"]) == (status, True), body
 
 
+@TODAYS_TOO
 def test_removing_one_of_two_names_untags(engine, client, app):
     engine.ok("tag", "app:1", "app:2")
     assert client.ok("rmi", "app:2") == "Untagged: app:2"

@@ -3,6 +3,7 @@
 import pytest
 
 from tests import images
+from tests.e2e.conftest import TODAYS_TOO
 
 LAYERED = images.layered()
 
@@ -39,6 +40,7 @@ def test_a_platform_that_the_index_lacks_is_told(engine, api, registry):
     assert "s390x" in body["message"]
 
 
+@TODAYS_TOO
 def test_run_pulls_an_image_that_is_missing_and_runs_it(engine, client, registry):
     registry.push("app", "run", images.pack(LAYERED))
     name = f"{registry.host}/app:run"

@@ -66,12 +66,26 @@ def test_a_flag_of_run_and_create_is_part_of_the_request(flag: str, tmp_path: Pa
     assert specification(*beside, word) != specification(*beside)
 
 
-def sent(socket: Path, words: str, arguments: list[str], *answers: bytes) -> list[bytes]:
+@pytest.mark.parametrize(("arguments", "added", "dropped"), [
+    (["--cap-add=net_admin", "--cap-add=CAP_CHOWN"], ["CAP_CHOWN", "CAP_NET_ADMIN"], None),
+    (["--cap-drop=all", "--cap-drop=CHOWN", "--cap-add=CHOWN"], ["CAP_CHOWN"], ["ALL"]),
+    (["--cap-add=SYS_TIME", "--cap-drop=CAP_SYS_TIME"], ["CAP_SYS_TIME"], None), ([], None, None),
+])
+def test_capabilities_go_out_by_the_kernels_names(
+    arguments: list[str], added: list[str] | None, dropped: list[str] | None
+) -> None:
+    host = specification(*arguments)["HostConfig"]
+    assert (host.get("CapAdd"), host.get("CapDrop")) == (added, dropped)
+
+
+def sent(
+    socket: Path, words: str, arguments: list[str], *answers: bytes, version: str = "1.51"
+) -> list[bytes]:
     """The requests that the command sends to an engine that answers so."""
     options, rest = parsed(words, arguments)
     with serving(socket, *answers) as server:
         context = Context(server.host)
-        context.engine._version = "1.51"
+        context.engine._version = version
         try:
             load(words).run(context, options, rest)
         finally:
@@ -84,9 +98,11 @@ def parsed(words: str, arguments: list[str]) -> tuple[Options, list[str]]:
     return parse(command.flags, arguments, command.interspersed)
 
 
-def asked(tmp_path: Path, words: str, arguments: list[str], *answers: bytes) -> tuple[dict[str, list[str]], Any]:
+def asked(
+    tmp_path: Path, words: str, arguments: list[str], *answers: bytes, version: str = "1.51"
+) -> tuple[dict[str, list[str]], Any]:
     """Query and body of the last request that the command sends."""
-    return query_and_body(sent(tmp_path / "s", words, arguments, *answers)[-1])
+    return query_and_body(sent(tmp_path / "s", words, arguments, *answers, version=version)[-1])
 
 
 def query_and_body(request: bytes) -> tuple[dict[str, list[str]], Any]:
@@ -96,6 +112,21 @@ def query_and_body(request: bytes) -> tuple[dict[str, list[str]], Any]:
 
 
 EMPTY = json_answer("{}")
+
+
+@pytest.mark.parametrize(("version", "own"), [("1.43", "02:42:ac:11:00:02"), ("1.44", None)])
+def test_a_mac_address_is_the_endpoints_and_for_old_engines_the_containers(
+    tmp_path: Path, version: str, own: str | None
+) -> None:
+    _, body = asked(tmp_path, "create", ["--mac-address=02:42:ac:11:00:02", "x"], json_answer('{"Id": "x"}'),
+                    version=version)
+    assert body.get("MacAddress") == own
+    assert body["NetworkingConfig"]["EndpointsConfig"]["default"]["MacAddress"] == "02:42:ac:11:00:02"
+
+
+def test_one_subnet_is_the_engines_to_judge(tmp_path: Path) -> None:
+    _, body = asked(tmp_path, "network create", ["--subnet=nope", "net"], json_answer('{"Id": "x"}'))
+    assert body["IPAM"]["Config"] == [{"Subnet": "nope"}]
 
 
 @pytest.mark.parametrize(("flag", "path", "value"), [

@@ -163,7 +163,7 @@ def test_what_is_not_asked_for_is_not_sent_but_for_dockers_empty_values() -> Non
     (["-m", "64m"], "Memory", 64 << 20), (["--memory-swap", "-1"], "MemorySwap", -1),
     (["--cpus", "1.5"], "NanoCpus", 1500000000),
     (["--pids-limit", "5"], "PidsLimit", 5), (["--read-only"], "ReadonlyRootfs", True), (["--init"], "Init", True),
-    (["--init=false"], "Init", False), (["--cap-add", "a", "--cap-add", "b"], "CapAdd", ["a", "b"]),
+    (["--init=false"], "Init", False), (["--cap-add", "a", "--cap-add", "b"], "CapAdd", ["CAP_A", "CAP_B"]),
     (["--restart", "on-failure:3"], "RestartPolicy", {"Name": "on-failure", "MaximumRetryCount": 3}),
     (["--ulimit", "nofile=1:2"], "Ulimits", [{"Name": "nofile", "Soft": 1, "Hard": 2}]),
     (["--add-host", "a:1.2.3.4", "--add-host", "b=::1"], "ExtraHosts", ["a:1.2.3.4", "b:::1"]),

@@ -42,3 +42,33 @@ def test_the_memory_limit_is_never_above_that_of_memory_and_swap(before, after):
         assert held["memory.limit_in_bytes"] <= held["memory.memsw.limit_in_bytes"]
     assert held == {"memory.limit_in_bytes": after["memory"]["limit"],
                     "memory.memsw.limit_in_bytes": after["memory"]["swap"]}
+
+
+DISK, OTHER = {"major": 8, "minor": 0}, {"major": 8, "minor": 16}
+
+
+def test_limits_of_single_devices_change_and_are_taken_back_device_by_device():
+    before = {"blockIO": {"throttleReadBpsDevice": [{**DISK, "rate": 100}, {**OTHER, "rate": 5}]}}
+    after = {"blockIO": {"throttleReadBpsDevice": [{**DISK, "rate": 200}],
+                         "throttleWriteIOPSDevice": [{**DISK, "rate": 7}], "weightDevice": [{**DISK, "weight": 500}]}}
+    assert v1_writes(before, before) == v2_writes(before, before) == []
+    assert v1_writes(before, after) == [
+        Write("blkio", "blkio.weight_device", "8:0 500", "8:0 0"),
+        Write("blkio", "blkio.throttle.read_bps_device", "8:0 200", "8:0 100"),
+        Write("blkio", "blkio.throttle.read_bps_device", "8:16 0", "8:16 5"),
+        Write("blkio", "blkio.throttle.write_iops_device", "8:0 7", "8:0 0"),
+    ]
+    none = "rbps=max wbps=max riops=max wiops=max"
+    assert v2_writes(before, after) == [
+        Write("", "io.weight", "8:0 4950", "8:0 default"),
+        Write("", "io.max", "8:0 rbps=200 wbps=max riops=max wiops=7", "8:0 rbps=100 wbps=max riops=max wiops=max"),
+        Write("", "io.max", f"8:16 {none}", "8:16 rbps=5 wbps=max riops=max wiops=max"),
+    ]
+
+
+def test_after_a_kill_every_device_of_before_and_after_is_written():
+    before = {"blockIO": {"throttleReadBpsDevice": [{**OTHER, "rate": 5}]}}
+    after = {"blockIO": {"throttleReadBpsDevice": [{**DISK, "rate": 100}]}}
+    for one, other in ((before, after), (after, after)):
+        written = {write.value for write in v1_writes(one, other, every=True)}
+        assert {"8:0 100", *(["8:16 0"] if one is before else [])} <= written

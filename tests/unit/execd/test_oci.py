@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chassis import signals
 from chassis.errors import InvalidArgument, PierError, Unimplemented
-from execd.oci import capabilities, config, limits, mounts, users, validate
+from execd.oci import block_io, capabilities, config, limits, mounts, users, validate
 from execd.oci.users import User
 from pier.exec.v1 import exec_pb2
 from pier.types.v1 import types_pb2
@@ -295,3 +295,13 @@ def test_a_bad_device_is_named(device) -> None:
     with pytest.raises(InvalidArgument) as refused:
         validate.container(spec(devices=[device]), RUNTIMES)
     assert refused.value.field.startswith("spec.devices[0]")
+
+
+def test_lists_of_block_devices_are_replaced_by_name() -> None:
+    rate = exec_pb2.BlockRate(path=b"/dev/a", rate=1)
+    held = exec_pb2.BlockIoLimits(read_bps=[rate], write_bps=[rate])
+    given = exec_pb2.BlockIoLimits(read_iops=[rate], write_iops=[rate])
+    block_io.replace(held, given, ["read_bps", "read_iops"])
+    assert held == exec_pb2.BlockIoLimits(write_bps=[rate], read_iops=[rate])
+    with pytest.raises(InvalidArgument, match="no list of limits"):
+        block_io.replace(held, given, ["DESCRIPTOR"])

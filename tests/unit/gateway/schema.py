@@ -1,4 +1,4 @@
-"""Names of the published schema (Docker Engine API 1.51), by object: what the table of settings is held against.
+"""Names of the published schema (Docker Engine API 1.56), by object: what the table of settings is held against.
 
 MacAddress of the configuration is not in it any more; clients of the API before 1.44 ask by it.
 """

@@ -197,7 +197,7 @@ async def test_every_answer_carries_the_standing_headers_and_errors_are_json(req
         await send(sock, request_line + b" HTTP/1.1\r\nHost: d\r\nX-Request-Id: mine\r\n\r\n")
         head, _, body = (await read_until(sock, b"}\n")).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 " + status)
-    for header in (b"Api-Version: 1.51", b"Ostype: linux", b"Server: Docker/", b"Docker-Experimental: false",
+    for header in (b"Api-Version: 1.56", b"Ostype: linux", b"Server: Docker/", b"Docker-Experimental: false",
                    b"X-Request-Id: mine", b"Content-Type: application/json"):
         assert header in head
     assert body.startswith(b'{"message":"')

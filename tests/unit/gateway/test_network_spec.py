@@ -6,6 +6,7 @@ from chassis.errors import InvalidArgument, NotFound, PermissionDenied, Unimplem
 from gateway.rest import network_json, network_spec, networks
 from gateway.rest.body import Fields
 from gateway.rest.filters import Filters
+from gateway.rest.versions import Version
 from pier.network.v1 import network_pb2 as pb
 
 ID = "ab" * 32
@@ -84,11 +85,25 @@ def test_the_network_none_has_dockers_driver():
 
 def test_an_inspect_names_the_containers():
     endpoint = pb.Endpoint(id="e", sandbox_id="c", mac="02:42:0a:01:00:02", ipv4="10.1.0.2/16")
-    made = network_json.inspected(network(), [endpoint], {"c": "web-1"})
+    found = pb.GetNetworkResponse(network=network(), endpoints=[endpoint])
+    made = network_json.inspected(found, {"c": "web-1"}, Version(1, 51))
     assert made["Containers"]["c"] == {
         "Name": "web-1", "EndpointID": "e", "MacAddress": "02:42:0a:01:00:02", "IPv4Address": "10.1.0.2/16",
         "IPv6Address": "",
     }
+
+
+def test_an_inspect_tells_since_1_52_how_full_each_subnet_is():
+    most = (1 << 64) - 1
+    found = pb.GetNetworkResponse(network=network(), usage=[
+        pb.SubnetUsage(subnet="10.1.0.0/16", in_use=3, available=65533),
+        pb.SubnetUsage(subnet="fd00::/48", in_use=2, available=most),
+    ])
+    assert "Status" not in network_json.inspected(found, {}, Version(1, 51))
+    assert network_json.inspected(found, {}, Version(1, 52))["Status"] == {"IPAM": {"Subnets": {
+        "10.1.0.0/16": {"IPsInUse": 3, "DynamicIPsAvailable": 65533},
+        "fd00::/48": {"IPsInUse": 2, "DynamicIPsAvailable": most},
+    }}}
 
 
 @pytest.mark.parametrize(

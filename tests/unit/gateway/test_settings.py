@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis.errors import InvalidArgument, PierError, Unimplemented
-from gateway.rest import host_config, settings
+from gateway.rest import containers_create, host_config, networking, settings
 from gateway.rest.body import Fields
+from gateway.rest.draft import Draft
 from gateway.rest.versions import NEWEST, Version
 from pier.exec.v1 import exec_pb2
 from tests.unit.gateway import schema
@@ -74,6 +75,35 @@ def test_a_setting_newer_than_the_clients_version_is_not_read():
     host = {"Annotations": {"a": "b"}}
     assert draft(host=host, version=Version(1, 42)).spec.annotations == {}
     assert draft(host=host, version=Version(1, 43)).spec.annotations == {"a": "b"}
+
+
+def test_the_containers_own_mac_address_is_a_setting_until_1_52():
+    asked = {"MacAddress": "02:00:00:00:00:01"}
+    assert draft(asked, version=Version(1, 51)).mac == "02:00:00:00:00:01"
+    with pytest.raises(InvalidArgument, match=r"MacAddress: since API 1\.52 it is a setting of an endpoint"):
+        draft(asked, version=Version(1, 52))
+    assert draft({"MacAddress": ""}, version=Version(1, 52)).mac == ""
+
+
+def test_a_mac_address_of_an_endpoint_is_read_since_1_44():
+    fields = Fields({"MacAddress": "02-00-00-00-00-0A", "GwPriority": 7})
+    assert networking.endpoint(Draft(Version(1, 43)), fields).mac == ""
+    assert networking.endpoint(Draft(Version(1, 44)), fields).mac == "02:00:00:00:00:0a"
+    assert networking.endpoint(Draft(Version(1, 47)), fields).gateway_priority == 0
+    assert networking.endpoint(Draft(Version(1, 48)), fields).gateway_priority == 7
+
+
+@pytest.mark.parametrize("version,told", [
+    ((1, 43), []), ((1, 44), ["MacAddress"]), ((1, 51), ["MacAddress"]), ((1, 52), ["80/tcp, 53/udp"]),
+    (NEWEST, ["80/tcp, 53/udp"]),
+])
+def test_what_later_versions_have_no_more_is_warned_of(version, told):
+    config = {"MacAddress": "02:00:00:00:00:01"} if version < (1, 52) else {}
+    made = draft(config, {"PortBindings": {"80": [], "53/udp": None, "90/tcp": [{}]}}, Version(*version))
+    warnings = list(containers_create._warnings(made))
+    assert len(warnings) == len(told)
+    assert all(word in warning for word, warning in zip(told, warnings, strict=True))
+    assert len(made.ports) == 3
 
 
 def test_keys_count_in_any_case_and_the_wrong_type_is_named():

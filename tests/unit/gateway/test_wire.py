@@ -15,7 +15,7 @@ from pier.exec.v1 import exec_pb2
 
 
 @pytest.mark.parametrize("path,version,rest", [
-    ("/info", versions.NEWEST, "/info"), ("/v1.24/info", (1, 24), "/info"), ("/v1.51/a/b", (1, 51), "/a/b"),
+    ("/info", versions.NEWEST, "/info"), ("/v1.24/info", (1, 24), "/info"), ("/v1.56/a/b", (1, 56), "/a/b"),
     ("/volumes", versions.NEWEST, "/volumes"),
 ])
 def test_a_path_has_a_version_or_means_the_newest(path, version, rest):
@@ -23,9 +23,9 @@ def test_a_path_has_a_version_or_means_the_newest(path, version, rest):
 
 
 @pytest.mark.parametrize("path,words", [
-    ("/v9.99/info", "client version 9.99 is too new. Maximum supported API version is 1.51"),
+    ("/v9.99/info", "client version 9.99 is too new. Maximum supported API version is 1.56"),
     ("/v1.9/info", "client version 1.9 is too old. Minimum supported API version is 1.24"),
-    ("/v1/info", "too old"), ("/v1.52/info", "too new"), ("/v999999999999999999999/x", "too new"),
+    ("/v1/info", "too old"), ("/v1.57/info", "too new"), ("/v999999999999999999999/x", "too new"),
 ])
 def test_versions_compare_as_numbers(path, words):
     with pytest.raises(InvalidArgument, match=words):

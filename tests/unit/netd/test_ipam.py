@@ -248,3 +248,33 @@ def test_a_subnet_without_room_and_one_that_overlaps_are_refused() -> None:
         plan(IPv6Network("fd00::/127"))
     with pytest.raises(Conflict, match="overlaps"):
         check_subnet(IPv4Network("10.0.0.0/24"), [IPv4Network("10.0.0.128/25")])
+
+
+@pytest.mark.parametrize("subnet,part,auxiliary,held,in_use,available", [
+    ("10.0.0.0/24", None, [], [], 3, 253),
+    ("10.0.0.0/24", None, ["10.0.0.7"], ["10.0.0.9"], 5, 251),
+    ("10.0.0.0/24", "10.0.0.128/25", ["10.0.0.130"], ["10.0.0.9", "10.0.0.129"], 6, 125),
+    ("fd00::/120", None, [], ["fd00::9"], 3, 253),
+    ("fd00::/64", None, [], [], 2, (1 << 64) - 2),
+])
+def test_what_is_taken_of_a_subnet_and_what_is_left_of_its_range(
+    subnet: str, part: str | None, auxiliary: list[str], held: list[str], in_use: int, available: int
+) -> None:
+    named = {f"a{number}": parse_address(text, "address") for number, text in enumerate(auxiliary)}
+    planned = plan(parse_subnet(subnet, "subnet"), None, parse_subnet(part, "subnet") if part else None, named)
+    usage = Subnet(planned, [parse_address(text, "address") for text in held]).usage
+    assert (usage.in_use, usage.available) == (in_use, available)
+
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_each_address_that_is_handed_out_is_one_less_that_is_left(steps: list[bool]) -> None:
+    subnet = Subnet(plan(parse_subnet("10.0.0.0/27", "subnet")))
+    before = subnet.usage
+    held: list[Address] = []
+    for take in steps:
+        if take and len(held) < before.available:
+            held.append(subnet.allocate())
+        elif held:
+            subnet.release(held.pop())
+        assert subnet.usage.in_use == before.in_use + len(held)
+        assert subnet.usage.available == before.available - len(held)

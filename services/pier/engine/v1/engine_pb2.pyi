@@ -6,7 +6,8 @@ The engine as one: what programs and node agents call in place of Docker's Engin
 Model. The same verbs as the REST face, by the same coordinator, in Pier's own words: a *container* is execd's record
 (pier.exec.v1.Container) with its *plan* (how it joins networks, which volumes it has) and, while it runs, its
 endpoints. Images, networks and volumes are those of pier.image.v1 and pier.network.v1 in the namespace "docker", where
-Docker's clients see them too. What this face lacks (build, commit, cp, prune) the REST face has.
+Docker's clients see them too. What this face lacks (build, commit, cp, diff, export, update, prune, and archives of
+images) the REST face has.
 
 Where. RUN/engine.sock (mode 0660, group `pier`), reflection on; on TCP by mutual TLS where `engine_listen` says so.
 

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from pier.network.v1 import network_pb2 as pier_dot_network_dot_v1_dot_network__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cpier/engine/v1/network.proto\x12\x0epier.engine.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpier/network/v1/network.proto\"f\n\x14\x43reateNetworkRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12*\n\x04spec\x18\x03 \x01(\x0b\x32\x1c.pier.network.v1.NetworkSpec\"B\n\x15\x43reateNetworkResponse\x12)\n\x07network\x18\x01 \x01(\x0b\x32\x18.pier.network.v1.Network\"$\n\x11GetNetworkRequest\x12\x0f\n\x07network\x18\x01 \x01(\t\"\xb3\x01\n\x12GetNetworkResponse\x12)\n\x07network\x18\x01 \x01(\x0b\x32\x18.pier.network.v1.Network\x12,\n\tendpoints\x18\x02 \x03(\x0b\x32\x19.pier.network.v1.Endpoint\x12\x34\n\x0bstale_since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x42\x0e\n\x0c_stale_since\"\x15\n\x13ListNetworksRequest\"\x88\x01\n\x14ListNetworksResponse\x12*\n\x08networks\x18\x01 \x03(\x0b\x32\x18.pier.network.v1.Network\x12\x34\n\x0bstale_since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x42\x0e\n\x0c_stale_since\"=\n\x14RemoveNetworkRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x0f\n\x07network\x18\x02 \x01(\t\"\x17\n\x15RemoveNetworkResponse\"\x80\x01\n\x17\x43onnectContainerRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x0f\n\x07network\x18\x02 \x01(\t\x12\x11\n\tcontainer\x18\x03 \x01(\t\x12+\n\x04spec\x18\x04 \x01(\x0b\x32\x1d.pier.network.v1.EndpointSpec\"\x1a\n\x18\x43onnectContainerResponse\"V\n\x1a\x44isconnectContainerRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x0f\n\x07network\x18\x02 \x01(\t\x12\x11\n\tcontainer\x18\x03 \x01(\t\"\x1d\n\x1b\x44isconnectContainerResponse2\xd5\x04\n\x0eNetworkService\x12\\\n\rCreateNetwork\x12$.pier.engine.v1.CreateNetworkRequest\x1a%.pier.engine.v1.CreateNetworkResponse\x12S\n\nGetNetwork\x12!.pier.engine.v1.GetNetworkRequest\x1a\".pier.engine.v1.GetNetworkResponse\x12[\n\x0cListNetworks\x12#.pier.engine.v1.ListNetworksRequest\x1a$.pier.engine.v1.ListNetworksResponse0\x01\x12\\\n\rRemoveNetwork\x12$.pier.engine.v1.RemoveNetworkRequest\x1a%.pier.engine.v1.RemoveNetworkResponse\x12\x65\n\x10\x43onnectContainer\x12\'.pier.engine.v1.ConnectContainerRequest\x1a(.pier.engine.v1.ConnectContainerResponse\x12n\n\x13\x44isconnectContainer\x12*.pier.engine.v1.DisconnectContainerRequest\x1a+.pier.engine.v1.DisconnectContainerResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cpier/engine/v1/network.proto\x12\x0epier.engine.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpier/network/v1/network.proto\"f\n\x14\x43reateNetworkRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12*\n\x04spec\x18\x03 \x01(\x0b\x32\x1c.pier.network.v1.NetworkSpec\"B\n\x15\x43reateNetworkResponse\x12)\n\x07network\x18\x01 \x01(\x0b\x32\x18.pier.network.v1.Network\"$\n\x11GetNetworkRequest\x12\x0f\n\x07network\x18\x01 \x01(\t\"\xe0\x01\n\x12GetNetworkResponse\x12)\n\x07network\x18\x01 \x01(\x0b\x32\x18.pier.network.v1.Network\x12,\n\tendpoints\x18\x02 \x03(\x0b\x32\x19.pier.network.v1.Endpoint\x12\x34\n\x0bstale_since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12+\n\x05usage\x18\x04 \x03(\x0b\x32\x1c.pier.network.v1.SubnetUsageB\x0e\n\x0c_stale_since\"\x15\n\x13ListNetworksRequest\"\x88\x01\n\x14ListNetworksResponse\x12*\n\x08networks\x18\x01 \x03(\x0b\x32\x18.pier.network.v1.Network\x12\x34\n\x0bstale_since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x42\x0e\n\x0c_stale_since\"=\n\x14RemoveNetworkRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x0f\n\x07network\x18\x02 \x01(\t\"\x17\n\x15RemoveNetworkResponse\"\x80\x01\n\x17\x43onnectContainerRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x0f\n\x07network\x18\x02 \x01(\t\x12\x11\n\tcontainer\x18\x03 \x01(\t\x12+\n\x04spec\x18\x04 \x01(\x0b\x32\x1d.pier.network.v1.EndpointSpec\"\x1a\n\x18\x43onnectContainerResponse\"V\n\x1a\x44isconnectContainerRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x0f\n\x07network\x18\x02 \x01(\t\x12\x11\n\tcontainer\x18\x03 \x01(\t\"\x1d\n\x1b\x44isconnectContainerResponse2\xd5\x04\n\x0eNetworkService\x12\\\n\rCreateNetwork\x12$.pier.engine.v1.CreateNetworkRequest\x1a%.pier.engine.v1.CreateNetworkResponse\x12S\n\nGetNetwork\x12!.pier.engine.v1.GetNetworkRequest\x1a\".pier.engine.v1.GetNetworkResponse\x12[\n\x0cListNetworks\x12#.pier.engine.v1.ListNetworksRequest\x1a$.pier.engine.v1.ListNetworksResponse0\x01\x12\\\n\rRemoveNetwork\x12$.pier.engine.v1.RemoveNetworkRequest\x1a%.pier.engine.v1.RemoveNetworkResponse\x12\x65\n\x10\x43onnectContainer\x12\'.pier.engine.v1.ConnectContainerRequest\x1a(.pier.engine.v1.ConnectContainerResponse\x12n\n\x13\x44isconnectContainer\x12*.pier.engine.v1.DisconnectContainerRequest\x1a+.pier.engine.v1.DisconnectContainerResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,23 +40,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETNETWORKREQUEST']._serialized_start=284
   _globals['_GETNETWORKREQUEST']._serialized_end=320
   _globals['_GETNETWORKRESPONSE']._serialized_start=323
-  _globals['_GETNETWORKRESPONSE']._serialized_end=502
-  _globals['_LISTNETWORKSREQUEST']._serialized_start=504
-  _globals['_LISTNETWORKSREQUEST']._serialized_end=525
-  _globals['_LISTNETWORKSRESPONSE']._serialized_start=528
-  _globals['_LISTNETWORKSRESPONSE']._serialized_end=664
-  _globals['_REMOVENETWORKREQUEST']._serialized_start=666
-  _globals['_REMOVENETWORKREQUEST']._serialized_end=727
-  _globals['_REMOVENETWORKRESPONSE']._serialized_start=729
-  _globals['_REMOVENETWORKRESPONSE']._serialized_end=752
-  _globals['_CONNECTCONTAINERREQUEST']._serialized_start=755
-  _globals['_CONNECTCONTAINERREQUEST']._serialized_end=883
-  _globals['_CONNECTCONTAINERRESPONSE']._serialized_start=885
-  _globals['_CONNECTCONTAINERRESPONSE']._serialized_end=911
-  _globals['_DISCONNECTCONTAINERREQUEST']._serialized_start=913
-  _globals['_DISCONNECTCONTAINERREQUEST']._serialized_end=999
-  _globals['_DISCONNECTCONTAINERRESPONSE']._serialized_start=1001
-  _globals['_DISCONNECTCONTAINERRESPONSE']._serialized_end=1030
-  _globals['_NETWORKSERVICE']._serialized_start=1033
-  _globals['_NETWORKSERVICE']._serialized_end=1630
+  _globals['_GETNETWORKRESPONSE']._serialized_end=547
+  _globals['_LISTNETWORKSREQUEST']._serialized_start=549
+  _globals['_LISTNETWORKSREQUEST']._serialized_end=570
+  _globals['_LISTNETWORKSRESPONSE']._serialized_start=573
+  _globals['_LISTNETWORKSRESPONSE']._serialized_end=709
+  _globals['_REMOVENETWORKREQUEST']._serialized_start=711
+  _globals['_REMOVENETWORKREQUEST']._serialized_end=772
+  _globals['_REMOVENETWORKRESPONSE']._serialized_start=774
+  _globals['_REMOVENETWORKRESPONSE']._serialized_end=797
+  _globals['_CONNECTCONTAINERREQUEST']._serialized_start=800
+  _globals['_CONNECTCONTAINERREQUEST']._serialized_end=928
+  _globals['_CONNECTCONTAINERRESPONSE']._serialized_start=930
+  _globals['_CONNECTCONTAINERRESPONSE']._serialized_end=956
+  _globals['_DISCONNECTCONTAINERREQUEST']._serialized_start=958
+  _globals['_DISCONNECTCONTAINERREQUEST']._serialized_end=1044
+  _globals['_DISCONNECTCONTAINERRESPONSE']._serialized_start=1046
+  _globals['_DISCONNECTCONTAINERRESPONSE']._serialized_end=1075
+  _globals['_NETWORKSERVICE']._serialized_start=1078
+  _globals['_NETWORKSERVICE']._serialized_end=1675
 # @@protoc_insertion_point(module_scope)

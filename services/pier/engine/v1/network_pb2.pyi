@@ -94,22 +94,28 @@ class GetNetworkResponse(_message.Message):
     NETWORK_FIELD_NUMBER: _builtins.int
     ENDPOINTS_FIELD_NUMBER: _builtins.int
     STALE_SINCE_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def network(self) -> _network_pb2.Network: ...
     @_builtins.property
     def endpoints(self) -> _containers.RepeatedCompositeFieldContainer[_network_pb2.Endpoint]: ...
     @_builtins.property
     def stale_since(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def usage(self) -> _containers.RepeatedCompositeFieldContainer[_network_pb2.SubnetUsage]:
+        """How full each of its subnets is."""
+
     def __init__(
         self,
         *,
         network: _network_pb2.Network | None = ...,
         endpoints: _abc.Iterable[_network_pb2.Endpoint] | None = ...,
         stale_since: _timestamp_pb2.Timestamp | None = ...,
+        usage: _abc.Iterable[_network_pb2.SubnetUsage] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_stale_since", b"_stale_since", "network", b"network", "stale_since", b"stale_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stale_since", b"_stale_since", "endpoints", b"endpoints", "network", b"network", "stale_since", b"stale_since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stale_since", b"_stale_since", "endpoints", b"endpoints", "network", b"network", "stale_since", b"stale_since", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__stale_since: _TypeAlias = _typing.Literal["stale_since"]  # noqa: Y015
     _WhichOneofArgType__stale_since: _TypeAlias = _typing.Literal["_stale_since", b"_stale_since"]  # noqa: Y015

@@ -1814,6 +1814,8 @@ class UpdateContainerRequest(_message.Message):
     RESOURCES_FIELD_NUMBER: _builtins.int
     RESTART_POLICY_FIELD_NUMBER: _builtins.int
     EXTENSIONS_FIELD_NUMBER: _builtins.int
+    BLOCK_IO_FIELD_NUMBER: _builtins.int
+    BLOCK_IO_LISTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     @_builtins.property
     def resources(self) -> Global___Resources:
@@ -1825,6 +1827,14 @@ class UpdateContainerRequest(_message.Message):
     def extensions(self) -> _containers.MessageMap[_builtins.str, _any_pb2.Any]:
         """Set in the same step."""
 
+    @_builtins.property
+    def block_io(self) -> Global___BlockIoLimits:
+        """Limits of single block devices: of the lists that `block_io_lists` names ("weights", "read_bps", …) each takes the
+        place of the one that was set, also where it is empty.
+        """
+
+    @_builtins.property
+    def block_io_lists(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -1832,10 +1842,12 @@ class UpdateContainerRequest(_message.Message):
         resources: Global___Resources | None = ...,
         restart_policy: Global___RestartPolicy | None = ...,
         extensions: _abc.Mapping[_builtins.str, _any_pb2.Any] | None = ...,
+        block_io: Global___BlockIoLimits | None = ...,
+        block_io_lists: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_restart_policy", b"_restart_policy", "resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_restart_policy", b"_restart_policy", "block_io", b"block_io", "resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_restart_policy", b"_restart_policy", "extensions", b"extensions", "id", b"id", "resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_restart_policy", b"_restart_policy", "block_io", b"block_io", "block_io_lists", b"block_io_lists", "extensions", b"extensions", "id", b"id", "resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__restart_policy: _TypeAlias = _typing.Literal["restart_policy"]  # noqa: Y015
     _WhichOneofArgType__restart_policy: _TypeAlias = _typing.Literal["_restart_policy", b"_restart_policy"]  # noqa: Y015

@@ -248,12 +248,15 @@ class Pool(_message.Message):
     RANGE_FIELD_NUMBER: _builtins.int
     GATEWAY_FIELD_NUMBER: _builtins.int
     AUXILIARY_FIELD_NUMBER: _builtins.int
+    CHOSEN_FIELD_NUMBER: _builtins.int
     subnet: _builtins.str
     """CIDR: "172.18.0.0/16", "fd00:1::/64"."""
     range: _builtins.str
     """Addresses are handed out from this CIDR within the subnet; "" is all of it."""
     gateway: _builtins.str
     """"" takes the first address that is no auxiliary one. Answered: "" where the host has no address on the network."""
+    chosen: _builtins.bool
+    """Answered: netd took it from the instance's pools, nobody asked for it."""
     @_builtins.property
     def auxiliary(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Name → address that is never handed out."""
@@ -265,10 +268,11 @@ class Pool(_message.Message):
         range: _builtins.str = ...,
         gateway: _builtins.str = ...,
         auxiliary: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        chosen: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["auxiliary", b"auxiliary", "gateway", b"gateway", "range", b"range", "subnet", b"subnet"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auxiliary", b"auxiliary", "chosen", b"chosen", "gateway", b"gateway", "range", b"range", "subnet", b"subnet"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -582,23 +586,59 @@ class GetNetworkResponse(_message.Message):
 
     NETWORK_FIELD_NUMBER: _builtins.int
     ENDPOINTS_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def network(self) -> Global___Network: ...
     @_builtins.property
     def endpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Endpoint]: ...
+    @_builtins.property
+    def usage(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubnetUsage]:
+        """In the order of the network's pools."""
+
     def __init__(
         self,
         *,
         network: Global___Network | None = ...,
         endpoints: _abc.Iterable[Global___Endpoint] | None = ...,
+        usage: _abc.Iterable[Global___SubnetUsage] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["network", b"network"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoints", b"endpoints", "network", b"network"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoints", b"endpoints", "network", b"network", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetNetworkResponse: _TypeAlias = GetNetworkResponse  # noqa: Y015
+
+@_typing.final
+class SubnetUsage(_message.Message):
+    """How many addresses of a subnet are taken, and how many are left. Each number is at most 2^64-1."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBNET_FIELD_NUMBER: _builtins.int
+    IN_USE_FIELD_NUMBER: _builtins.int
+    AVAILABLE_FIELD_NUMBER: _builtins.int
+    subnet: _builtins.str
+    """Pool.subnet."""
+    in_use: _builtins.int
+    """Held by endpoints, auxiliary, the gateway's, and those that no interface may have."""
+    available: _builtins.int
+    """Left to be handed out: of Pool.range, where there is one."""
+    def __init__(
+        self,
+        *,
+        subnet: _builtins.str = ...,
+        in_use: _builtins.int = ...,
+        available: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "in_use", b"in_use", "subnet", b"subnet"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubnetUsage: _TypeAlias = SubnetUsage  # noqa: Y015
 
 @_typing.final
 class ListNetworksRequest(_message.Message):
