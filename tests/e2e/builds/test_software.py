@@ -12,6 +12,7 @@ import pytest
 from tests.e2e.builds import machine
 
 LONG = 120.0
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"  # pip reads them at once, whatever it installs from
 
 
 def built_twice(builder, tag, dockerfile):
@@ -138,7 +139,8 @@ def test_a_python_application_from_wheels_of_a_directory(builder):
     packages = Path(pytest.importorskip("pip").__file__).parent
     modules = [str(path) for path in (Path(library) / "lib-dynload").glob("*.so")]
     machine.write(
-        builder.directory / "python.tar", [os.path.realpath(sys.executable), *modules], [library, str(packages)],
+        builder.directory / "python.tar", [os.path.realpath(sys.executable), *modules, CERTIFICATES],
+        [library, str(packages)],
         lambda path: "/config-" not in path and not any(
             part in path for part in unwanted if part not in f"{packages}/"),
     )
