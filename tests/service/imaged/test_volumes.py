@@ -98,9 +98,9 @@ async def test_a_directory_without_a_record_is_told_and_never_emptied(imaged: Se
 
 @pytest.mark.parametrize("verb", [create, remove])
 async def test_volumes_survive_imaged_being_killed_at_every_boundary(tmp_path: Path, verb: object) -> None:
-    served = Served(tmp_path)
+    served, armed = Served(tmp_path), tmp_path / "armed"
     try:
-        await served.start()
+        await served.start(fault=f"@{armed}")
         with stages.trace("test") as root:
             volume = await create(served, "data")
             if verb is remove:
@@ -114,12 +114,11 @@ async def test_volumes_survive_imaged_being_killed_at_every_boundary(tmp_path: P
             if verb is remove:
                 await create(served, "data")
                 (Path(os.fsdecode(volume.path)) / "file").write_bytes(b"x")
-            await served.stop()
-            await served.start(fault=f"imaged:{point}:kill")
+            armed.write_text(f"imaged:{point}:kill")
             with pytest.raises(PierError):
                 await verb(served, "data")  # type: ignore[operator]
             assert await served.stop() == -signal.SIGKILL, point
-            await served.start()
+            await served.start(fault=f"@{armed}")
             assert await served.fsck() == [], point
             await verb(served, "data")  # type: ignore[operator]
             assert await served.fsck() == [], point
