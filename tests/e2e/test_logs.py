@@ -85,19 +85,19 @@ def actions_of(engine, name):
 
 
 def test_events_tell_who_looked_attached_and_ran_commands(engine):
-    engine.ok("run", "-d", "-t", "-i", "--name", "busy", "busybox", "sh")
-    engine.ok("top", "busy")
-    engine.ok("exec", "busy", "echo", "hi")
+    engine.ok("run", "-d", "-t", "-i", "--name", "looked-at", "busybox", "sh")
+    engine.ok("top", "looked-at")
+    engine.ok("exec", "looked-at", "echo", "hi")
     # docker's own client looks for the keys itself, and only hangs up.
-    with hijacked(engine, "busy/attach?stream=1&stdin=1&stdout=1&detachKeys=q") as (client, file):
+    with hijacked(engine, "looked-at/attach?stream=1&stdin=1&stdout=1&detachKeys=q") as (client, file):
         client.sendall(b"\nq")
         file.read()
-    with hijacked(engine, "busy/resize?h=30&w=100"):
+    with hijacked(engine, "looked-at/resize?h=30&w=100"):
         pass
     deadline = time.monotonic() + WITHIN
-    while not (told := [action for action, _ in actions_of(engine, "busy")]).count("detach"):
+    while not (told := [action for action, _ in actions_of(engine, "looked-at")]).count("detach"):
         assert time.monotonic() < deadline, told
     wanted = ["create", "start", "top", "exec_create: echo hi", "exec_start: echo hi", "exec_die", "attach", "detach"]
     assert [action for action in told if action in wanted] == wanted
-    sizes = [attributes for action, attributes in actions_of(engine, "busy") if action == "resize"]
+    sizes = [attributes for action, attributes in actions_of(engine, "looked-at") if action == "resize"]
     assert ("30", "100") in [(size["height"], size["width"]) for size in sizes]
