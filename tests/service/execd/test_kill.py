@@ -11,7 +11,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -190,6 +192,84 @@ async def kill_shim_of(service: Execd, container: str) -> int:
         while os.path.exists(f"/proc/{shim}") and open_status(shim)["State"][0] != "Z":
             await asyncio.sleep(0.01)
     return found.status.pid
+
+
+class Shims:
+    """The shims that follow one another at a running container."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.last = 0
+
+    @classmethod
+    async def of(cls, service: Execd, container: str) -> Shims:
+        answer = await service.call("OpenAttach", exec_pb2.OpenAttachRequest(id=container))
+        return cls(Path(os.fsdecode(answer.socket_path)).parent)
+
+    async def next(self) -> int:
+        """The pid of one that was not there before and has the process; 0 where that has ended."""
+        async with asyncio.timeout(60):
+            while self.run_dir.exists():
+                said: dict[str, Any] = {}
+                with suppress(OSError, EOFError), closing(Control(self.run_dir / "shim.sock")) as control:
+                    said = control.ask("describe")
+                if said and said["pid"] != self.last and said["state"] == "running":
+                    self.last = int(said["pid"])
+                    return self.last
+                await asyncio.sleep(0.002)
+        return 0
+
+
+UNLIMITED = exec_pb2.ContainerSpec(log=exec_pb2.LogSpec(options={"max-size": "-1"}))
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipes", "terminal"])
+async def test_a_fast_writer_under_killed_shims_has_each_line_logged_once(service: Execd, terminal: bool) -> None:
+    seed = int(os.environ.get("PIER_SEED", str(random.randrange(1 << 32))))
+    print(f"PIER_SEED={seed}")
+    chance, kills = random.Random(seed), int(os.environ.get("PIER_SHIM_KILLS", "6"))
+    script = "i=0; while [ ! -e /enough ]; do seq $i $((i+999)); i=$((i+1000)); done; printf end; exit 7"
+    container = await service.run("/bin/sh", "-c", script, terminal=terminal, spec=UNLIMITED)
+    shims = await Shims.of(service, container)
+    for _ in range(kills):
+        shim = await shims.next()
+        await asyncio.sleep(chance.uniform(0, 0.03))  # somewhere in its work
+        os.kill(shim, signal.SIGKILL)
+    await shims.next()
+    Path(f"/proc/{(await service.get(container)).status.pid}/root/enough").touch()
+    exit_ = await service.wait(container)
+    assert (exit_.code if exit_.HasField("code") else None) in ((7,) if os.uname().release >= "6.15" else (7, None))
+    logged = (await service.logs(container)).replace(b"\r\n", b"\n").decode().split("\n")
+    assert logged[-1] == "end"
+    assert logged[:-1] == [str(number) for number in range(len(logged) - 1)]
+    assert len(logged) > 1000
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipes", "terminal"])
+async def test_what_a_container_wrote_before_it_ended_with_its_shim_is_logged(service: Execd, terminal: bool) -> None:
+    script = "echo first; while [ ! -e /go ]; do usleep 10000; done; seq 1 500; exit 7"
+    container = await service.run("/bin/sh", "-c", script, terminal=terminal)
+    await until_logged(service, container, b"first")
+    pid, shim = (await service.get(container)).status.pid, await (await Shims.of(service, container)).next()
+    assert service.process is not None
+    service.process.send_signal(signal.SIGSTOP)
+    try:
+        os.kill(shim, signal.SIGKILL)
+        Path(f"/proc/{pid}/root/go").touch()
+        await asyncio.to_thread(wait_until, lambda: not os.path.exists(f"/proc/{pid}"))
+    finally:
+        service.process.send_signal(signal.SIGCONT)
+    exit_ = await service.wait(container)
+    assert (exit_.code if exit_.HasField("code") else None) in ((7,) if os.uname().release >= "6.15" else (7, None))
+    assert (await service.logs(container)).split() == [b"first", *(str(number).encode() for number in range(1, 501))]
+    await service.remove(container)
+    assert await service.fsck() == []
+
+
+async def until_logged(service: Execd, container: str, word: bytes) -> None:
+    async with asyncio.timeout(20):
+        while word not in await service.logs(container):
+            await asyncio.sleep(0.01)
 
 
 async def test_stop_and_remove_work_without_a_shim(service: Execd) -> None:
