@@ -67,12 +67,12 @@ async def fork(
         )
     except (PierError, OSError) as error:
         logger().warning("a killed shim has no successor", container=entry.id, error=str(error))
-        await _dismiss(link)
+        await dismiss(link)
         return False
     return True
 
 
-async def _dismiss(link: ShimLink) -> None:
+async def dismiss(link: ShimLink) -> None:
     """End a shim that holds nothing, and return when another can be in its place."""
     link.released = True
     if link.pid:
