@@ -253,7 +253,9 @@ class Lives:
                 }):
                     return False
             entry.shim = link
-        await link.watch()
+        init = (await link.watch())["targets"]["init"]
+        if init["state"] == protocol.ENDED:  # before we watched
+            self._event(link, {"event": "exit", "target": "init", "exit": init["exit"]})
         return True
 
     async def clean_up(self, entry: Entry, incarnation: int) -> None:

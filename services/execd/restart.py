@@ -93,7 +93,11 @@ class Restart:
                 self._operations.spawn("shim.lost", lambda: self._lives.without_shim(entry, status.incarnation))
                 return
             init = link.description["targets"]["init"]
-            if init["state"] == protocol.ENDED:
+            if init["state"] == protocol.CREATED:  # execd was killed before it could tell a successor what to take over
+                entry.shim = None
+                await successors.dismiss(link)
+                self._operations.spawn("shim.lost", lambda: self._lives.without_shim(entry, status.incarnation))
+            elif init["state"] == protocol.ENDED:
                 async with entry.lock:
                     await self._lives.record_end(entry, protocol.Exit(**init["exit"]))
                     await self._lives.release(entry, link)

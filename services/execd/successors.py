@@ -1,7 +1,6 @@
 """Successors of killed shims: execd holds copies of the ends of each container's output, so that no pipe breaks and
-what is written waits in it, and has another shim go on with them.
-
-What the killed one had read and not yet written is lost with it: a block at most, and a line that had not ended.
+what is written waits in it, and has another shim go on with them. What the killed one had read and not yet logged is in
+its intake (execd.shim.intake).
 """
 
 from __future__ import annotations
@@ -56,22 +55,24 @@ def let_go(entry: Entry) -> None:
 async def fork(
     zygote: Zygote, link: ShimLink, spec: ShimSpec, entry: Entry, place: Mapping[str, Any]
 ) -> bool:
-    """Have a new shim at ``link`` take the running container over; False, and no shim is left, where that cannot be."""
+    """Have a new shim at ``link`` take over the container, which runs or has just ended; False, and no shim is left,
+    where that cannot be."""
     status = entry.container.status
+    witness = {"witness": entry.pidfd} if entry.pidfd >= 0 else {}
     try:
         await zygote.fork(link, spec)
         await link.ask(
             "take_over", pid=status.pid, started=status.started_at.ToNanoseconds(), holder=os.getpid(), held=entry.held,
-            **place,
+            **witness, **place,
         )
     except (PierError, OSError) as error:
         logger().warning("a killed shim has no successor", container=entry.id, error=str(error))
-        await _dismiss(link)
+        await dismiss(link)
         return False
     return True
 
 
-async def _dismiss(link: ShimLink) -> None:
+async def dismiss(link: ShimLink) -> None:
     """End a shim that holds nothing, and return when another can be in its place."""
     link.released = True
     if link.pid:

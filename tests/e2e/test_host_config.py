@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import docker
 import pytest
 
-from tests.unit.gateway.schema import CONFIG, HOST_CONFIG
+from tests.unit.gateway.schema import CONFIG, HOST_CONFIG, NESTED
 
 
 class Row(NamedTuple):
@@ -64,12 +64,14 @@ PLAIN = (
     Row("HostConfig.BlkioDeviceReadIOps", [{"Path": DISK[0], "Rate": 71}], throttle("read_iops"), "71"),
     Row("HostConfig.BlkioDeviceWriteIOps", [{"Path": DISK[0], "Rate": 72}], throttle("write_iops"), "72"),
     Row("HostConfig.Devices", [{"PathOnHost": "/dev/loop-control", "PathInContainer": "/dev/mine",
-                                "CgroupPermissions": "r"}], "stat -c %t-%T /dev/mine", "a-ed"),
+                                "CgroupPermissions": "r"}],
+        "stat -c %t-%T /dev/mine; grep '^c 10:237 ' /sys/fs/cgroup/devices/devices.list", "a-ed\nc 10:237 r"),
     Row("HostConfig.DeviceCgroupRules", ["c 42:* rw"], "grep '^c 42' /sys/fs/cgroup/devices/devices.list", "c 42:* rw"),
     Row("HostConfig.Ulimits", [{"Name": "nofile", "Soft": 123, "Hard": 456}], "ulimit -n; ulimit -Hn", "123\n456"),
     Row("HostConfig.OomScoreAdj", 77, "cat /proc/self/oom_score_adj", "77"),
     Row("HostConfig.Binds", ["/tmp:/bound:ro"], "grep ' /bound ' /proc/mounts | grep -co ' ro,'", "1"),
-    Row("HostConfig.Tmpfs", {"/quick": "size=65536,mode=1777"}, "stat -f -c %b /quick; stat -c %a /quick", "16\n1777"),
+    Row("HostConfig.Tmpfs", {"/quick": "size=65536,mode=1777,exec"},
+        "stat -f -c %b /quick; stat -c %a /quick; grep ' /quick ' /proc/mounts | grep -c noexec", "16\n1777\n0"),
     Row("HostConfig.Mounts", [
             {"Type": "tmpfs", "Target": "/small", "TmpfsOptions": {"SizeBytes": 131072, "Options": [["uid", "7"]]}}],
         "stat -f -c %b /small; stat -c %u /small", "32\n7"),
@@ -112,7 +114,9 @@ TOLD: dict[str, Any] = {
     # what inspect says: kept with the container for whoever acts by it, in no kernel
     "AttachStdin": True, "AttachStdout": True, "AttachStderr": True, "OnBuild": None, "Shell": ["/bin/ash"],
     "ExposedPorts": {"80/tcp": {}}, "Labels": {"a": "b"}, "StopSignal": "SIGUSR1", "StopTimeout": 3, "StdinOnce": True,
-    "Healthcheck": {"Test": ["CMD", "true"], "Interval": 10**10}, "HostConfig.ContainerIDFile": "/x",
+    "Healthcheck": {"Test": ["CMD", "true"], "Interval": 10**10, "Timeout": 10**9, "Retries": 2,
+                    "StartPeriod": 10**9, "StartInterval": 10**8},
+    "HostConfig.ContainerIDFile": "/x",
     "HostConfig.LogConfig": {"Type": "json-file", "Config": {"max-size": "1m"}}, "HostConfig.AutoRemove": True,
     "HostConfig.RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}, "HostConfig.Annotations": {"a.b": "c"},
     "HostConfig.PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "0"}]},
@@ -125,6 +129,8 @@ REFUSED = {
     "HostConfig.UsernsMode": ("private", "user namespaces"),
     "HostConfig.DeviceRequests": ([{"Driver": "nobody", "Count": 1, "Capabilities": [["gpu"]]}], "nobody"),
     "HostConfig.CgroupParent": ("machine.slice", "slice"),
+    "HostConfig.DeviceRequests[].Options": (
+        [{"Driver": "cdi", "DeviceIDs": ["a/b=c"], "Options": {"a": "b"}}], "no driver of devices here has options"),
 }
 WHERE_THE_KERNEL_CAN = {
     "HostConfig.CpuRealtimePeriod", "HostConfig.CpuRealtimeRuntime", "HostConfig.BlkioWeight",
@@ -133,9 +139,65 @@ WHERE_THE_KERNEL_CAN = {
 """By tests of their own: the kernel has the file, or the option is refused or warned of."""
 
 
+MADE = "/tmp/pier-made-for-a-mount"
+SHARED = {"Type": "bind", "Source": "/sys/fs/cgroup", "ReadOnly": True}
+MOUNTED: list[dict[str, Any]] = [
+    {"Type": "tmpfs", "Target": "/t", "Consistency": "cached",
+     "TmpfsOptions": {"SizeBytes": 131072, "Mode": 0o700, "Options": [["exec"], ["nr_inodes", "50"]]}},
+    {**SHARED, "Target": "/all"},
+    {**SHARED, "Target": "/forced", "BindOptions": {"ReadOnlyForceRecursive": True, "Propagation": "rprivate"}},
+    {**SHARED, "Target": "/top", "BindOptions": {"ReadOnlyNonRecursive": True}},
+    {**SHARED, "Target": "/alone", "BindOptions": {"NonRecursive": True}},
+    {"Type": "bind", "Source": MADE, "Target": "/made", "BindOptions": {"CreateMountpoint": True}},
+    {"Type": "volume", "Source": "giving", "Target": "/given", "ReadOnly": True, "VolumeOptions": {"Subpath": "inner"}},
+    {"Type": "volume", "Source": "taking", "Target": "/bin/taken", "VolumeOptions": {
+        "Labels": {"a": "b"}, "DriverConfig": {"Name": "local", "Options": {
+            "type": "tmpfs", "device": "tmpfs", "o": "size=65536"}}}},
+]
+MOUNTS = Row("HostConfig.Mounts", MOUNTED, """stat -f -c '%b %c' /t; stat -c %a /t
+grep ' /t ' /proc/mounts | grep -c noexec
+for at in all forced top alone; do grep " /$at/pids " /proc/mounts | cut -d' ' -f4 | cut -c1-2; done
+ls -d /made; cat /given/word; grep -o ' /given [a-z0-9]* ro' /proc/mounts | cut -c1-7; stat -f -c %b /bin/taken""",
+    "32 50\n700\n0\nro\nro\nrw\n/made\ninner\n /given\n16")
+ELSEWHERE = {
+    **dict.fromkeys(("HostConfig.BlkioWeightDevice[].Path", "HostConfig.BlkioWeightDevice[].Weight"),
+                    "e2e/test_host_config.py test_weights_of_block_devices_are_the_kernels_or_told"),
+    "HostConfig.DeviceRequests[].DeviceIDs": "e2e/test_devices.py test_a_named_device_brings_what_its_vendor_says",
+    "HostConfig.Mounts[].ImageOptions.Subpath":
+        "e2e/test_image_mounts.py test_a_part_of_an_image_is_found_within_it_whatever_links_it_has",
+    "HostConfig.Mounts[].VolumeOptions.NoCopy":
+        "e2e/test_volumes.py test_a_volume_stays_empty_where_nothing_is_to_be_copied",
+}
+"""What a row cannot say, by the test that does."""
+
+
 def test_every_field_of_the_schema_has_its_row():
     rows = {row.field for row in (*PLAIN, *OTHERWISE, *PID_MODE)} | set(TOLD) | set(REFUSED) | WHERE_THE_KERNEL_CAN
+    rows = {field.partition("[")[0] for field in rows}
     assert rows == CONFIG | {f"HostConfig.{name}" for name in HOST_CONFIG}
+
+
+def test_every_part_of_a_field_is_in_a_row_or_has_its_test():
+    given = [(row.field, row.value) for row in (*PLAIN, *OTHERWISE, *PID_MODE, MOUNTS)] + list(TOLD.items())
+    given += [(field.partition("[")[0], value) for field, (value, _) in REFUSED.items()]
+    missing = {name for name in NESTED - set(ELSEWHERE) if not any(
+        name.startswith(field) and has(value, name.removeprefix(field)) for field, value in given)}
+    assert not missing
+    tests = Path(__file__).parents[1]
+    for place in ELSEWHERE.values():
+        file, name = place.split()
+        assert f"def {name}(" in (tests / file).read_text()
+
+
+def has(value, path):
+    """Whether ``value`` has what ``path`` ("[].BindOptions.Propagation", "{}[].HostIp") names."""
+    if not path:
+        return True
+    if path.startswith(("[]", "{}")):
+        each = value if path.startswith("[]") else value.values()
+        return any(has(item, path[2:]) for item in each)
+    name, sign, _ = path[1:].partition(".")
+    return isinstance(value, dict) and name in value and has(value[name], path[1 + len(name):] if sign else "")
 
 
 @pytest.fixture
@@ -182,14 +244,23 @@ def test_a_field_is_what_the_kernel_shows(api, engine, rows):
             path.rmdir()
 
 
+def test_each_option_of_a_mount_is_what_the_kernel_shows(api, engine):
+    engine.ok("run", "--rm", "-v", "giving:/v", "busybox", "sh", "-c", "mkdir /v/inner; echo inner >/v/inner/word")
+    assert shown(api, engine, "mounted", (MOUNTS,)) == {MOUNTS.field: MOUNTS.shown}
+    assert engine.ok("volume", "inspect", "-f", "{{.Labels.a}}", "taking") == "b"
+    told = engine.inspect("mounted")["HostConfig"]["Mounts"]
+    assert sorted(told, key=lambda each: each["Target"]) == sorted(MOUNTED, key=lambda each: each["Target"])
+    engine.ok("rm", "mounted")
+    engine.ok("volume", "rm", "giving", "taking")
+    os.rmdir(MADE)
+
+
 def test_what_no_kernel_knows_is_kept_and_told(api, engine):
     status, answer = create(api, "told", TOLD)
     assert status == 201, answer
     seen = engine.inspect("told")
     for field, value in TOLD.items():
-        if field == "Healthcheck":
-            assert seen["Config"][field]["Test"] == ["CMD", "true"]
-        elif field != "OnBuild":
+        if field != "OnBuild":
             table = seen["HostConfig"] if field.startswith("HostConfig.") else seen["Config"]
             assert table[field.removeprefix("HostConfig.")] == value, field
     engine.ok("rm", "told")
@@ -198,7 +269,7 @@ def test_what_no_kernel_knows_is_kept_and_told(api, engine):
 @pytest.mark.parametrize("field", sorted(REFUSED))
 def test_what_is_not_to_be_had_is_refused_by_name(api, field):
     value, words = REFUSED[field]
-    status, answer = create(api, "refused", {field: value})
+    status, answer = create(api, "refused", {field.partition("[")[0]: value})
     assert 400 <= status < 600
     assert status != 500
     assert words in answer["message"]

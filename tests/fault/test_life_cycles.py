@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,9 +40,11 @@ class Model:
 
     id: str
     name: str
+    label: str
     status: str = "created"
     code: int = 0
     lives: int = 0
+    pids: int = 0
 
 
 class LifeCycles(RuleBasedStateMachine):
@@ -73,9 +78,10 @@ class LifeCycles(RuleBasedStateMachine):
         self.made += 1
         name = f"life-{self.made}"
         answer = self.call("POST", "/containers/create", name=name, document={
-            "Image": "busybox", "Cmd": ["sleep", "1000"], "HostConfig": {"NetworkMode": "none"}})
+            "Image": "busybox", "Cmd": ["sleep", "1000"], "Labels": {"life": name},
+            "HostConfig": {"NetworkMode": "none"}})
         assert answer.status_code == 201, answer.text
-        model = Model(answer.json()["Id"], name)
+        model = Model(answer.json()["Id"], name, name)
         self.models.append(model)
         return model
 
@@ -150,6 +156,35 @@ class LifeCycles(RuleBasedStateMachine):
             assert self.call("POST", f"/exec/{id_}/start", document={"Detach": True}).status_code == 200
             wait_until(lambda: self.call("GET", f"/exec/{id_}/json").json()["ExitCode"] == 5)
 
+    @rule(model=containers, pids=st.integers(50, 100))
+    def update(self, model: Model, pids: int) -> None:
+        self.expect(self.call("POST", "/update", of=model, document={"PidsLimit": pids}), 200, model)
+        model.pids = pids
+
+    @rule(model=containers, content=st.binary(max_size=100))
+    def copy_in_and_out(self, model: Model, content: bytes) -> None:
+        made = io.BytesIO()
+        with tarfile.open(fileobj=made, mode="w") as archive:
+            file = tarfile.TarInfo("file")
+            file.size = len(content)
+            archive.addfile(file, io.BytesIO(content))
+        assert self.api.put_archive(model.id, "/tmp", made.getvalue())
+        pieces, _ = self.api.get_archive(model.id, "/tmp/file")
+        with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as archive:
+            found = archive.extractfile("file")
+            assert found is not None
+            assert found.read() == content
+
+    @rule(model=consumes(containers))
+    def prune(self, model: Model) -> None:
+        answer = self.call("POST", "/containers/prune", filters=json.dumps({"label": [f"life={model.label}"]}))
+        self.expect(answer, 200, model)
+        removed = [model.id] if model.status in RESTED else []
+        assert (answer.json()["ContainersDeleted"] or []) == removed
+        if not removed:
+            self.expect(self.call("DELETE", "", of=model, force=1), 204, model)
+        self.models.remove(model)
+
     @rule(model=consumes(containers), force=st.booleans())
     def remove(self, model: Model, force: bool) -> None:
         answer = self.call("DELETE", "", of=model, force=int(force))
@@ -184,6 +219,7 @@ class LifeCycles(RuleBasedStateMachine):
             assert shown[model.id]["State"] == model.status
             assert bool(found["State"]["Pid"]) is (model.status in ALIVE), model
             assert found["State"]["ExitCode"] == model.code, model
+            assert (found["HostConfig"]["PidsLimit"] or 0) == model.pids, model
             if model.status in ALIVE:
                 assert os.path.exists(f"/proc/{found['State']['Pid']}")
 

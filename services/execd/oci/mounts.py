@@ -159,11 +159,14 @@ def _entry(entry: types_pb2.MountSpec, binds: dict[bytes, str]) -> dict[str, Any
     if entry.type == "bind":
         if entry.recursive and not entry.read_only_top:
             options = ["rro" if option == "ro" else option for option in options]
-        options = ["rbind" if entry.recursive else "bind", *options, entry.propagation or "rprivate"]
+        propagation = entry.propagation or "rprivate"
+        # crun takes the recursion of "rprivate" for the bind's own; alone, a mount has none below it to be told apart.
+        options = (["rbind", *options, propagation] if entry.recursive else
+                   ["bind", *options, propagation.removeprefix("r")])
         source = held or source
     else:
         source = source or "tmpfs"
-        options = [*options, *(flag for flag in ("nosuid", "nodev", "noexec") if flag not in options)]
+        options += [f"no{word}" for word in ("suid", "dev", "exec") if not {word, f"no{word}"} & set(options)]
     return {"destination": _target(entry, "spec.mounts"), "type": entry.type, "source": source, "options": options}
 
 

@@ -12,6 +12,9 @@ whole records, and the next block is tried again.
 
 Files. ``path`` is written; rotation makes it ``path.1``, the newest old one. Each says by the attribute START where in
 the whole log it begins, in bytes, so that a position in the log outlives renames, and what is missing can be counted.
+What is read goes through an *intake* where there is one (see intake): a successor then writes what a killed shim had
+read and not written, or not to its end.
+
 Who compresses an old file (``path.1.gz``) exchanges the two under the directory's lock; rotation waits for nobody, it
 is put off while the lock is held.
 """
@@ -25,6 +28,9 @@ from collections.abc import Callable
 from json.encoder import encode_basestring
 from typing import Final
 
+from execd.shim.intake import Intake, NoRoom
+
+READ_SIZE: Final = 65536
 RECORD_MAX: Final = 16384
 """Bytes of output in one record, Docker's figure; up to 3 fewer where a UTF-8 sequence would be cut."""
 START: Final = "trusted.pier.start"
@@ -82,13 +88,26 @@ def encode(data: bytes, stream: int, stamp: str, attributes: str = "") -> bytes:
     return whole.encode()
 
 
+def split(data: bytes) -> tuple[list[bytes], bytes]:
+    """What of ``data`` makes records, in pieces as ``split_long`` has them, and the line at its end that is not whole.
+    The rest of a piece's end is split as the whole was."""
+    end = data.rfind(b"\n") + 1
+    pieces = split_long(data[:end]) if end else []
+    rest = data[end:]
+    while len(rest) > RECORD_MAX:
+        at = cut(rest)
+        pieces.append(rest[:at])
+        rest = rest[at:]
+    return pieces, rest
+
+
 class JsonLog:
     """The open log of one container. ``on_loss(bytes, records, error)`` is told of each block that was not written,
-    ``on_rotated()`` each time that there is another old file."""
+    ``on_rotated()`` each time that there is another old file. ``intake`` is where ``take`` reads into."""
 
     def __init__(
         self, path: str, max_bytes: int, max_files: int, on_loss: Callable[[int, int, str], None],
-        attributes: str = "", on_rotated: Callable[[], None] | None = None,
+        attributes: str = "", on_rotated: Callable[[], None] | None = None, intake: Intake | None = None,
     ) -> None:
         self._path = path
         self._attributes = attributes
@@ -98,39 +117,122 @@ class JsonLog:
         self._max_files = max(1, max_files)
         self._on_loss = on_loss
         self._partial = {1: b"", 2: b""}
+        self._intake = intake
         self._fd = -1
         self._size = 0
         self.lost_bytes = 0
         self.lost_records = 0
         self.last_error = ""
         self._open()
+        if intake is None:
+            self._mend()
+
+    def resume(self) -> None:
+        """Do what a killed predecessor had begun, by what the intake has of it: nothing is missing afterwards, nothing
+        there twice. To be called first where there is an intake."""
+        intake = self._intake
+        if intake is None:
+            return
+        self._partial = {stream: intake.pending(stream) for stream in self._partial}
+        if intake.logging:
+            self._go_on(intake, intake.logging)
+        self._mend()
+        stream, count = intake.found()
+        if count:
+            stamp = time.time_ns()
+            self._log(stream, intake.begin(stream, count, stamp, self._position), stamp)
+
+    def take(self, stream: int, fd: int) -> bytes:
+        """Read once from ``fd``, where ``stream`` comes from, and log that: it is returned, b"" at the end of the file.
+        OSError is the read's."""
+        if self._intake is not None:
+            try:
+                count = self._intake.receive(stream, fd)
+                if not count:
+                    return b""
+                stamp = time.time_ns()
+                data = self._intake.begin(stream, count, stamp, self._position)
+                self._log(stream, data, stamp)
+                return data[-count:]
+            except NoRoom:
+                self._intake.close()
+                self._intake = None
+        data = os.read(fd, READ_SIZE)
+        if data:
+            self.write(stream, data)
+        return data
 
     def write(self, stream: int, data: bytes) -> None:
-        """Log what was just read from ``stream``; a line not yet ended is kept for the next call."""
-        stamp = timestamp(time.time_ns())
-        data = self._partial[stream] + data
-        end = data.rfind(b"\n") + 1
-        whole, rest = data[:end], data[end:]
-        for piece in split_long(whole) if whole else ():
-            self._append(piece, stream, stamp)
-        while len(rest) > RECORD_MAX:
-            at = cut(rest)
-            self._append(rest[:at], stream, stamp)
-            rest = rest[at:]
-        self._partial[stream] = rest
+        """Log what was read from ``stream`` without an intake; a line not yet ended is kept for the next call."""
+        self._log(stream, self._partial[stream] + data, time.time_ns())
 
     def end(self, stream: int) -> None:
         """``stream`` has ended: its last line is logged although it has no newline."""
-        rest, self._partial[stream] = self._partial[stream], b""
+        rest = self._partial[stream]
         if rest:
-            self._append(rest, stream, timestamp(time.time_ns()))
+            stamp = time.time_ns()
+            if self._intake is not None:
+                self._intake.begin(stream, 0, stamp, self._position, final=True)
+            self._log(stream, rest, stamp, final=True)
 
     def close(self) -> None:
         for stream in self._partial:
             self.end(stream)
+        if self._intake is not None:
+            self._intake.close()
+            self._intake = None
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    @property
+    def _position(self) -> int:
+        """Bytes of the whole log."""
+        return self._start + self._size
+
+    def _log(self, stream: int, data: bytes, stamp_ns: int, *, final: bool = False) -> None:
+        """``data`` begins with what was kept of the stream's last line; ``final``: nothing more of it comes."""
+        stamp = timestamp(stamp_ns)
+        pieces, rest = split(data)
+        if final and rest:
+            pieces.append(rest)
+            rest = b""
+        for piece in pieces:
+            self._append(piece, stream, stamp)
+            if self._intake is not None:
+                self._intake.logged(stream, len(piece), self._position)
+        self._partial[stream] = rest
+
+    def _go_on(self, intake: Intake, stream: int) -> None:
+        """Log what is pending of ``stream`` as it was begun. Only of the first record may some be in the file."""
+        data, final = self._partial[stream], intake.final
+        pieces, rest = split(data)
+        first = pieces[0] if pieces else rest if final else b""
+        if not first:
+            return
+        if self._completed(encode(first, stream, timestamp(intake.stamp), self._attributes), intake.position):
+            intake.logged(stream, len(first), self._position)
+            data = data[len(first):]
+        self._log(stream, data, intake.stamp, final=final)
+
+    def _completed(self, block: bytes, position: int) -> bool:
+        """Write what is missing of ``block`` at ``position``. False where nothing of it is there (any more): it may
+        have carried other attributes, before a container was renamed."""
+        there = self._position - position
+        if there <= 0 or position < self._start:
+            return False
+        with open(self._path, "rb") as file:
+            file.seek(position - self._start)
+            written = file.read()
+        try:
+            if block.startswith(written):
+                self._write_all(memoryview(block)[len(written):])
+                return True
+        except OSError:
+            pass
+        self._size -= there
+        os.ftruncate(self._fd, self._size)
+        return False
 
     def _open(self) -> None:
         fresh = f"{self._path}.new"
@@ -139,7 +241,6 @@ class JsonLog:
         self._fd = self._create(self._path)
         self._size = os.fstat(self._fd).st_size
         self._mark()
-        self._mend()
 
     def _create(self, path: str) -> int:
         return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -163,8 +264,6 @@ class JsonLog:
     def _append(self, data: bytes, stream: int, stamp: str) -> None:
         block = memoryview(encode(data, stream, stamp, self._attributes))
         try:
-            if self._fd < 0:
-                self._open()
             if self._max_bytes and self._size and self._size + len(block) > self._max_bytes:
                 self._rotate()
             self._write_all(block)
@@ -214,17 +313,20 @@ class JsonLog:
             self._on_rotated()
 
     def _shift(self) -> None:
-        """Every old file one further, the oldest is gone."""
+        """Every old file one further, the oldest is gone; up to the gap that a kill in the middle of it has left."""
         last = self._max_files - 1
-        for suffix in ("", COMPRESSED) if last else ():
-            _remove(f"{self._path}.{last}{suffix}")
-        for index in range(last, 0, -1):
-            for suffix in ("", COMPRESSED) if index > 1 else ("",):
-                source = f"{self._path}.{index - 1}{suffix}" if index > 1 else self._path
-                try:
-                    os.rename(source, f"{self._path}.{index}{suffix}")
-                except FileNotFoundError:
-                    pass
+        gap = next((index for index in range(1, last) if not self._old(index)), last)
+        for path in self._old(gap) if last else ():
+            _remove(path)
+        for index in range(gap, 1, -1):
+            for path in self._old(index - 1):
+                os.rename(path, f"{self._path}.{index}{COMPRESSED if path.endswith(COMPRESSED) else ''}")
+        if last:
+            os.rename(self._path, f"{self._path}.1")
+
+    def _old(self, index: int) -> list[str]:
+        """The files that are there of one number: one, or two in the middle of compression."""
+        return [path for path in (f"{self._path}.{index}", f"{self._path}.{index}{COMPRESSED}") if os.path.exists(path)]
 
 
 def _say_start(fd: int, start: int) -> None:

@@ -16,11 +16,10 @@ from typing import Final
 
 from execd.shim import stdio
 from execd.shim.clients import Client
-from execd.shim.jsonlog import JsonLog
+from execd.shim.jsonlog import READ_SIZE, JsonLog
 from execd.shim.loop import READ, Loop
 from execd.shim.protocol import CREATED, ENDED, FAILED, RUNNING, Exit, ProtocolError
 
-READ_SIZE: Final = 65536
 GRACE: Final = 2.0
 _STREAMS: Final = (1, 2)
 
@@ -208,7 +207,7 @@ class Process:
         """Read one block and give it to log and clients: its size, 0 where nothing is left for now or for ever."""
         fd = self._outputs[stream]
         try:
-            data = os.read(fd, READ_SIZE)
+            data = os.read(fd, READ_SIZE) if self._log is None else self._log.take(stream, fd)
         except BlockingIOError:
             return 0
         except OSError:
@@ -218,8 +217,6 @@ class Process:
             if self.state == ENDED and not self._outputs:
                 self._finish()
             return 0
-        if self._log is not None:
-            self._log.write(stream, data)
         for client in list(self.clients):
             client.push(stream, data)
         return len(data)

@@ -12,13 +12,15 @@ the version that has it.
 
 Vocabulary.
   *run directory*  the shim's own, named by execd: ``lock`` (held with flock by the living shim), ``shim.sock``,
-                   ``attach.sock``, ``rootfs`` (mount point, mounted in the shim's namespace only).
+                   ``attach.sock``, ``rootfs`` (mount point, mounted in the shim's namespace only), ``intake`` (what
+                   was read and not yet logged, see the module).
   *target*         ``init`` or an exec's id.
   *state*          of a target: created → starting → running → ended; starting → failed.
   *exit*           ``{"code", "signal", "oom", "time"}``: code as a shell counts it (128 + signal for a signal), time in
                    nanoseconds since 1970; code −1 (UNSEEN) where nobody could see it.
   *held*           the shim's descriptors of a process's output, by stream. Who copies them (pidfd_getfd) keeps the
                    container from a broken pipe where the shim is killed, and has a successor take them over.
+  *witness*        the holder's pidfd of the process, by whose copy a successor is told of an end that came before it.
 
 Lifecycle. execd asks the zygote to ``fork`` a shim; the connection is handed to it and carries on as its first
 control connection, so the answer to ``fork`` comes from the shim itself once it listens. Attach clients may come from
@@ -36,7 +38,8 @@ Verbs, their fields and their answers:
   create      RunSpec                                              pid, steps: made, not started yet
   start                                                            pid, started, steps
   signal      target, signal                                       sent to the one process, which is still ours to reap
-  take_over   pid, started, holder (a pid), held, cgroup, runtime  instead of run: goes on with a killed shim's process
+  take_over   pid, started, holder (a pid), held, witness,         instead of run: goes on with a killed shim's process
+              cgroup, runtime
   resize      target, rows, columns
   exec.create target, tty, stdin, exit_path                        attach clients of that target may come
   exec.start  target, process (path of an OCI process.json)        pid, started, steps
@@ -73,6 +76,7 @@ CONTROL_SOCKET: Final = "shim.sock"
 ATTACH_SOCKET: Final = "attach.sock"
 LOCK: Final = "lock"
 ROOTFS: Final = "rootfs"
+INTAKE: Final = "intake"
 
 UNSEEN: Final = -1
 """An exit's code that nobody knows."""

@@ -14,6 +14,7 @@ from execd.shim import cgroups, mounts, protocol, record
 from execd.shim.clients import Client, Handshake
 from execd.shim.description import described
 from execd.shim.doors import Doors
+from execd.shim.intake import Intake
 from execd.shim.jsonlog import JsonLog
 from execd.shim.lines import LineConnection
 from execd.shim.loop import Loop
@@ -69,6 +70,8 @@ class Shim:
             "release": self._release,
         }
         self._doors = Doors(loop, spec.run_dir, self._request, self._attach)
+        if self._log is not None:
+            self._log.resume()
 
     def adopt(self, sock: socket.socket, seq: object) -> None:
         """The connection on which the zygote was asked for this shim: its answer is ours to give."""
@@ -79,7 +82,8 @@ class Shim:
         if log.driver == "none":
             return None
         return JsonLog(log.path, log.max_bytes, log.max_files, self._log_lost, log.attributes,
-                       lambda: self._doors.tell("log_rotated"))
+                       lambda: self._doors.tell("log_rotated"),
+                       Intake(os.path.join(self._spec.run_dir, protocol.INTAKE)))
 
     def _attach(self, handshake: Handshake, request: attach.AttachRequest, early: bytes) -> None:
         process = self._init if request.target == INIT else self._execs.get(request.target)

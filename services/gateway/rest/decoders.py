@@ -221,6 +221,9 @@ def device_requests(draft: Draft, fields: Fields, key: str) -> None:
     """Devices by their names in the Container Device Interface, and GPUs, which are devices of class "gpu" there."""
     for entry in fields.objects(key):
         driver, ids, count = entry.text("Driver"), entry.strings("DeviceIDs"), entry.integer("Count")
+        if entry.string_map("Options"):
+            where = entry.path("Options")
+            raise Unimplemented(f"{where}: no driver of devices here has options", reason="NOT_BUILT", field=where)
         wanted = [as_strings(group, entry.path("Capabilities")) for group in
                   as_list(entry.raw("Capabilities"), entry.path("Capabilities"))]
         if driver == "cdi" and ids and not count:

@@ -19,7 +19,9 @@ _PROPAGATIONS: Final = frozenset({"private", "rprivate", "slave", "rslave", "sha
 _IGNORED: Final = frozenset({"z", "Z", "consistent", "cached", "delegated", "nocopy"})
 """Modes that mean nothing on Linux without SELinux, or for a bind."""
 _TMPFS_OPTIONS: Final = frozenset({"size", "mode", "uid", "gid", "nr_inodes"})
-_TMPFS_FLAGS: Final = frozenset({"ro", "rw", "nosuid", "suid", "nodev", "dev", "noexec", "exec"})
+_OPPOSITES: Final = {"ro": "rw", "rw": "ro", "nosuid": "suid", "suid": "nosuid", "nodev": "dev", "dev": "nodev",
+                     "noexec": "exec", "exec": "noexec"}
+"""Flags of a tmpfs: the last one holds."""
 ANONYMOUS: Final = "com.docker.volume.anonymous"
 _SIZE: Final = re.compile(r"\d+[kKmMgG]?|\d+%")
 
@@ -224,8 +226,10 @@ def tmpfs(draft: Draft, fields: Fields, key: str) -> None:
 
 
 def _tmpfs_option(spec: types_pb2.MountSpec, name: str, value: str | None, where: str) -> None:
-    if value is None and name in _TMPFS_FLAGS:
-        spec.options.add(key=name)
+    if value is None and name in _OPPOSITES:
+        kept = [each for each in spec.options if each.key not in (name, _OPPOSITES[name])]
+        del spec.options[:]
+        spec.options.extend([*kept, types_pb2.MountOption(key=name)])
     elif value is not None and name in _TMPFS_OPTIONS and (name != "size" or _SIZE.fullmatch(value)):
         spec.options.add(key=name, value=_bytes(value))
     else:

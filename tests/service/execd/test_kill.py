@@ -19,7 +19,7 @@ from chassis.errors import PierError
 from chassis.ids import new_id
 from pier.exec.v1 import exec_pb2
 from tests.engine import wait_until
-from tests.service.execd.driver import TIMEOUT, ZYGOTE, Control
+from tests.service.execd.driver import TIMEOUT, ZYGOTE
 from tests.service.execd.service import OWNER, Execd
 
 CREATING, CREATED, RUNNING, EXITED = (
@@ -113,95 +113,9 @@ async def test_an_attached_client_outlives_execd(service: Execd) -> None:
     assert (await service.wait(container)).code == 0
 
 
-async def kill_shim(service: Execd, container: str) -> int:
-    """Kill the container's shim; the pid of its process."""
-    pid = (await service.get(container)).status.pid
-    async with asyncio.timeout(TIMEOUT):
-        # Until the runtime has ended it is the parent, or a helper of its own is.
-        while open_status(parent := int(open_status(pid)["PPid"]))["Name"] != "pier-shim":
-            await asyncio.sleep(0.01)
-    os.kill(parent, signal.SIGKILL)
-    return pid
-
-
 def open_status(pid: int) -> dict[str, str]:
     with open(f"/proc/{pid}/status") as file:
         return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
-
-
-@pytest.mark.parametrize("execd_too", [False, True])
-async def test_a_container_goes_on_without_its_shim_and_its_exit_is_never_zero_by_guess(
-    service: Execd, execd_too: bool
-) -> None:
-    flag = service.base / "flag"
-    container = await service.run(
-        "/bin/sh", "-c", "while ! test -e /flag; do usleep 10000; done; exit 7",
-    )
-    pid = await kill_shim(service, container)
-    if execd_too:
-        await service.kill()
-        await service.start()
-    assert (await service.get(container)).status.state == RUNNING
-    (service.base / "snapshots" / container[:16] / "upper" / "other").touch()
-    Path(f"/proc/{pid}/root/flag").touch()
-    exit_ = await service.wait(container)
-    assert not flag.exists()
-    # Linux 6.15 and later tell; before, nobody can know, and nobody guesses.
-    assert (exit_.code if exit_.HasField("code") else None) in ((7,) if os.uname().release >= "6.15" else (7, None))
-    await service.begin(container, "again")
-    assert (await service.wait(container)).code == 7
-    assert await service.fsck() == []
-
-
-@pytest.mark.parametrize("terminal", [False, True], ids=["pipes", "terminal"])
-async def test_a_killed_shim_has_a_successor_and_no_line_is_missing(service: Execd, terminal: bool) -> None:
-    script = f"trap 'exit 7' TERM; {WRITER}"
-    container = await service.run("/bin/sh", "-c", script, terminal=terminal, stdin_open=terminal)
-    for _ in range(3):
-        count = len(await lines(service, container))
-        await until_more_than(service, container, count + 3)
-        pid = await kill_shim_of(service, container)
-        await until_more_than(service, container, len(await lines(service, container)) + 5)
-        assert (await service.get(container)).status.pid == pid
-        assert await service.output(container, "/bin/echo", "through") == b"through\n"
-    client = await service.attach(container, stdin=terminal)
-    assert await asyncio.to_thread(client.socket.recv, 100)
-    assert await service.fsck() == []
-    await service.kill()  # whose own copies go with it: the successor is a shim as any other
-    await service.start()
-    stopped = await service.call("StopContainer", exec_pb2.StopContainerRequest(id=container))
-    exit_ = stopped.container.status.exit
-    assert (exit_.code if exit_.HasField("code") else None) in ((7,) if os.uname().release >= "6.15" else (7, None))
-    numbers = await lines(service, container)
-    assert numbers == list(range(len(numbers)))
-    await service.begin(container, "2")
-    await service.remove(container)
-
-
-async def kill_shim_of(service: Execd, container: str) -> int:
-    """Kill the shim that holds the container now, its first one's successor or not; the pid of its process."""
-    found = await service.get(container)
-    answer = await service.call("OpenAttach", exec_pb2.OpenAttachRequest(id=container))
-    control = Control(Path(os.fsdecode(answer.socket_path)).with_name("shim.sock"))
-    shim = int(control.ask("describe")["pid"])
-    control.close()
-    os.kill(shim, signal.SIGKILL)
-    async with asyncio.timeout(TIMEOUT):
-        while os.path.exists(f"/proc/{shim}") and open_status(shim)["State"][0] != "Z":
-            await asyncio.sleep(0.01)
-    return found.status.pid
-
-
-async def test_stop_and_remove_work_without_a_shim(service: Execd) -> None:
-    container = await service.run("/bin/sleep", "1000")
-    exec_id, _ = await service.exec(container, "/bin/sleep", "1000", attach=False)
-    await kill_shim(service, container)
-    stopped = await service.call("StopContainer", exec_pb2.StopContainerRequest(id=container, timeout=1, signal="KILL"))
-    assert stopped.container.status.exit.code == 137
-    while (made := (await service.call("GetExec", exec_pb2.GetExecRequest(id=exec_id))).exec).running:
-        await asyncio.sleep(0.01)
-    assert not made.exit.HasField("code")
-    await service.remove(container)
 
 
 # Fault points.

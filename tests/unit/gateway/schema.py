@@ -28,3 +28,23 @@ ENDPOINT = _names(
     "Aliases DNSNames DriverOpts EndpointID Gateway GlobalIPv6Address GlobalIPv6PrefixLen GwPriority IPAMConfig "
     "IPAddress IPPrefixLen IPv6Gateway Links MacAddress NetworkID"
 )
+NESTED = _names(
+    "Healthcheck.Interval Healthcheck.Retries Healthcheck.StartInterval Healthcheck.StartPeriod Healthcheck.Test "
+    "Healthcheck.Timeout"
+) | frozenset(f"HostConfig.{name}" for name in _names(
+    "BlkioDeviceReadBps[].Path BlkioDeviceReadBps[].Rate BlkioDeviceReadIOps[].Path BlkioDeviceReadIOps[].Rate "
+    "BlkioDeviceWriteBps[].Path BlkioDeviceWriteBps[].Rate BlkioDeviceWriteIOps[].Path BlkioDeviceWriteIOps[].Rate "
+    "BlkioWeightDevice[].Path BlkioWeightDevice[].Weight "
+    "DeviceRequests[].Capabilities DeviceRequests[].Count DeviceRequests[].DeviceIDs DeviceRequests[].Driver "
+    "DeviceRequests[].Options Devices[].CgroupPermissions Devices[].PathInContainer Devices[].PathOnHost "
+    "LogConfig.Config LogConfig.Type "
+    "Mounts[].BindOptions.CreateMountpoint Mounts[].BindOptions.NonRecursive Mounts[].BindOptions.Propagation "
+    "Mounts[].BindOptions.ReadOnlyForceRecursive Mounts[].BindOptions.ReadOnlyNonRecursive Mounts[].Consistency "
+    "Mounts[].ImageOptions.Subpath Mounts[].ReadOnly Mounts[].Source Mounts[].Target "
+    "Mounts[].TmpfsOptions.Mode Mounts[].TmpfsOptions.Options Mounts[].TmpfsOptions.SizeBytes Mounts[].Type "
+    "Mounts[].VolumeOptions.DriverConfig.Name Mounts[].VolumeOptions.DriverConfig.Options "
+    "Mounts[].VolumeOptions.Labels Mounts[].VolumeOptions.NoCopy Mounts[].VolumeOptions.Subpath "
+    "PortBindings{}[].HostIp PortBindings{}[].HostPort RestartPolicy.MaximumRetryCount RestartPolicy.Name "
+    "Ulimits[].Hard Ulimits[].Name Ulimits[].Soft"
+))
+"""What the fields of both that are objects, or lists or maps of them, consist of; as of Docker Engine API 1.56."""
