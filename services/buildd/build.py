@@ -19,6 +19,7 @@ from buildd.running import Surroundings
 from buildd.snapshots import Ground
 from buildd.state import State
 from buildd.steps import Rules
+from buildd.uplink import Uplink
 from pier.build.v1 import build_pb2 as pb
 from pier.image.v1 import image_pb2
 
@@ -57,6 +58,7 @@ class Build:
     state: State
     options: pb.BuildOptions
     progress: Progress
+    uplink: Uplink
     context: Context
     platform: image_pb2.Platform
     rules: Rules

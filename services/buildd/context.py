@@ -19,6 +19,8 @@ from chassis.stages import stage
 from pier.build.v1 import build_pb2 as pb
 from pier.image.v1 import image_pb2
 
+LOCAL: Final = "local:"
+"""What a further context is that the client sends."""
 DOCKERFILE: Final = "Dockerfile"
 IGNORE: Final = ".dockerignore"
 _KEEP_GIT: Final = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
@@ -84,6 +86,12 @@ async def _fetched(state: State, stack: AsyncExitStack, key: str, options: pb.Bu
     if found.size > _DOCKERFILE_MAX:
         raise _bad(f"{fetch.shown(url)}: no archive, and too long for a Dockerfile")
     return b"".join([piece async for piece in fetch.content(state, found)])
+
+
+async def sent(state: State, key: str, data: AsyncIterator[bytes]) -> None:
+    """Unpack the tar that a client sends into the writable snapshot ``key``."""
+    async with stage("build.context"), aclosing(plain(state, data)) as pieces:
+        await snapshots.apply(state, key, pieces)
 
 
 async def brought(

@@ -7,23 +7,26 @@ snapshot's root, into a snapshot of the step's own, whose top directory alone is
 from __future__ import annotations
 
 import hashlib
+import itertools
 import posixpath
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from buildd import cache_mounts, secret_files, snapshots
+from buildd import cache_mounts, secret_files, snapshots, ssh_agents
 from buildd.build import Build
 from buildd.config import Config
 from buildd.copying import Find
 from buildd.dockerfile import instructions as df
-from chassis.errors import InvalidArgument, NotFound, Unimplemented
+from chassis.errors import InvalidArgument, NotFound
 from chassis.tar import Entry
 from pier.image.v1 import image_pb2 as pb
 from pier.types.v1 import types_pb2
 
 _SECRETS: Final = "/run/secrets"
+_DEFAULT_AGENT: Final = "default"
+_AGENTS: Final = "/run/buildkit/ssh_agent."
 _PROGRAMS: Final = "/dev/pipes"
 """BuildKit's place for heredocs that name their program."""
 _PROGRAM_MODE: Final = 0o755
@@ -54,23 +57,25 @@ class Wanted:
 
 @dataclass
 class Prepared:
-    """What the container is made with: its mounts, where they leave traces, and variables that are written nowhere."""
+    """What the container is made with: mounts, where they leave traces, variables, and such as are written nowhere."""
 
     specs: list[types_pb2.MountSpec] = field(default_factory=list)
     points: list[bytes] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
     secret_env: list[bytes] = field(default_factory=list)
 
 
 async def prepare(build: Build, config: Config, run: df.Run, find: Find) -> list[Wanted]:
     """Judge the mounts of ``run``, whose variables have been replaced, and find what binds are of."""
-    return [await _wanted(build, config, run, mount, find) for mount in run.mounts]
+    agents = itertools.count()
+    return [
+        _wanted_agent(config, mount, next(agents)) if mount.type == "ssh"
+        else await _wanted(build, config, run, mount, find) for mount in run.mounts
+    ]
 
 
 async def _wanted(build: Build, config: Config, run: df.Run, mount: df.Mount, find: Find) -> Wanted:
     target = mount.target
-    if mount.type == "ssh":
-        raise Unimplemented(f"dockerfile line {run.location.first}: --mount of type ssh is not supported yet",
-                            reason="NOT_BUILT", field="--mount", expected="bind, cache, tmpfs or secret")
     if mount.type == "secret":
         return _wanted_secret(config, run, mount)
     target = posixpath.normpath(posixpath.join("/", config.working_dir or "/", target))
@@ -92,6 +97,12 @@ async def _wanted(build: Build, config: Config, run: df.Run, mount: df.Mount, fi
         raise InvalidArgument(f"--mount source: {error.message}", reason="NO_SUCH_FILE",
                               facts={"line": str(run.location.first)}) from error
     return Wanted(mount, target, files, answer.digest)
+
+
+def _wanted_agent(config: Config, mount: df.Mount, number: int) -> Wanted:
+    """The ``number``th of its command's, from 0."""
+    default = f"{_AGENTS}{number}"
+    return Wanted(mount, posixpath.normpath(posixpath.join("/", config.working_dir or "/", mount.target or default)))
 
 
 def _wanted_secret(config: Config, run: df.Run, mount: df.Mount) -> Wanted:
@@ -128,6 +139,8 @@ async def made(build: Build, wanted: Sequence[Wanted]) -> AsyncIterator[Prepared
                 continue
             spec.target = each.target.encode("utf-8", "surrogateescape")
             prepared.specs.append(spec)
+            if each.mount.type == "ssh":
+                prepared.variables.setdefault("SSH_AUTH_SOCK", each.target)
             prepared.points += _points(each.target)
         yield prepared
 
@@ -151,6 +164,8 @@ async def _made(build: Build, stack: AsyncExitStack, wanted: Wanted) -> types_pb
             return spec
         case "secret":
             return await _secret(build, stack, wanted)
+        case "ssh":
+            return await _agent(build, stack, wanted)
         case "cache":
             path = await stack.enter_async_context(cache_mounts.held(
                 build, mount, wanted.target, wanted.files, wanted.digest))
@@ -196,9 +211,26 @@ async def _secret(build: Build, stack: AsyncExitStack, wanted: Wanted) -> types_
     value = _secret_of(build, mount)
     if value is None or not wanted.target:
         return None
-    owner = secret_files.Owner(mount.uid or 0, mount.gid or 0, 0o400 if mount.mode is None else mount.mode)
+    owner = _owner(mount, 0o400)
     path = await stack.enter_async_context(secret_files.file(build.state, value, owner))
     return _bind(bytes(path), read_only=True)
+
+
+async def _agent(build: Build, stack: AsyncExitStack, wanted: Wanted) -> types_pb2.MountSpec | None:
+    mount = wanted.mount
+    id_ = mount.id or _DEFAULT_AGENT
+    if id_ not in build.options.ssh:
+        if mount.required:
+            raise InvalidArgument(f"unset ssh forward key {id_[:80]!a}", reason="NO_AGENT", field="ssh",
+                                  expected="an agent of that id, handed on by the client")
+        return None
+    path = await stack.enter_async_context(
+        ssh_agents.socket(build.state, build.uplink, id_, _owner(mount, 0o600)))
+    return _bind(bytes(path), read_only=True)
+
+
+def _owner(mount: df.Mount, mode: int) -> secret_files.Owner:
+    return secret_files.Owner(mount.uid or 0, mount.gid or 0, mode if mount.mode is None else mount.mode)
 
 
 def _bind(source: bytes, *, read_only: bool) -> types_pb2.MountSpec:

@@ -149,7 +149,8 @@ class StageRun:
         async def work(key: str) -> AsyncIterator[Worked]:
             async with build.turns, mounts.made(build, wanted) as made:
                 command = Command(
-                    words, shown, config, arguments, scope.proxies, network, made.specs, made.points, made.secret_env)
+                    words, shown, config, arguments, {**scope.proxies, **made.variables}, network, made.specs,
+                    made.points, made.secret_env)
                 async with running.run(build.state, key, ground, command, build.around, progress) as worked:
                     yield worked
 

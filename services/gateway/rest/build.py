@@ -32,20 +32,23 @@ _OF_THE_SERVER: Final = frozenset({"NO_DOCKERFILE"})
 async def build(call: Call) -> web.StreamResponse:
     """Nothing is sent before the Dockerfile was read: a failure until then is a real status."""
     response: web.StreamResponse | None = None
+    extended = call.http.content_type == build_extension.CONTENT_TYPE
     try:
-        options, data = await build_options.read(call), blocks(call)
-        extended = call.http.content_type == build_extension.CONTENT_TYPE
+        options = await build_options.read(call)
         if extended:
-            extension, data = await build_extension.read(data)
+            extension, data = await build_extension.read(call.http.content.iter_any())
             extension.apply(options)
-        shown = _events(call, options, data) if extended else _classic(call, options, data)
+            shown = _events(call, options, build_extension.requests(data))
+        else:
+            shown = _classic(call, options, _whole(blocks(call)))
         async with aclosing(shown) as messages:
             async for message in messages:
                 if response is None:
                     response = await call.stream()
                 await response.write(progress.line(message))
     except PierError as error:
-        await _drain(call)
+        if not extended:
+            await _drain(call)
         if response is None:
             if error.reason in _OF_THE_SERVER:
                 raise Internal(error.message, reason=error.reason) from error
@@ -58,15 +61,21 @@ async def build(call: Call) -> web.StreamResponse:
     return response
 
 
+async def _whole(data: AsyncIterator[bytes]) -> AsyncIterator[pb.BuildRequest]:
+    """The context of a client that sends nothing else."""
+    async for piece in data:
+        yield pb.BuildRequest(context=piece)
+
+
 async def _carried_out(
-    call: Call, options: pb.BuildOptions, data: AsyncIterator[bytes]
+    call: Call, options: pb.BuildOptions, following: AsyncIterator[pb.BuildRequest]
 ) -> AsyncGenerator[pb.BuildResponse, None]:
     engine = call.engine
 
     async def requests() -> AsyncIterator[pb.BuildRequest]:
         yield pb.BuildRequest(options=options)
-        async for piece in data:
-            yield pb.BuildRequest(context=piece)
+        async for request in following:
+            yield request
 
     async with stage("build.stream"):
         async with aclosing(engine.buildd.stream(engine.builds.Build, requests(), _BUILD)) as events:
@@ -75,10 +84,10 @@ async def _carried_out(
 
 
 async def _classic(
-    call: Call, options: pb.BuildOptions, data: AsyncIterator[bytes]
+    call: Call, options: pb.BuildOptions, following: AsyncIterator[pb.BuildRequest]
 ) -> AsyncGenerator[Message, None]:
     shown, quiet = ClassicStream(), call.query.boolean("q")
-    async with aclosing(_carried_out(call, options, data)) as events:
+    async with aclosing(_carried_out(call, options, following)) as events:
         async for event in events:
             if event.WhichOneof("event") == "result":
                 tags = [names.familiar(tag) for tag in options.tags]
@@ -92,10 +101,10 @@ async def _classic(
 
 
 async def _events(
-    call: Call, options: pb.BuildOptions, data: AsyncIterator[bytes]
+    call: Call, options: pb.BuildOptions, following: AsyncIterator[pb.BuildRequest]
 ) -> AsyncGenerator[Message, None]:
     """Of Pier's own command."""
-    async with aclosing(_carried_out(call, options, data)) as events:
+    async with aclosing(_carried_out(call, options, following)) as events:
         async for event in events:
             yield build_extension.event(event)
 

@@ -13,6 +13,7 @@ from buildd.records import Inputs
 from buildd.running import Surroundings
 from buildd.snapshots import SCRATCH
 from buildd.steps import Rules, Worked, carry_out, settle
+from buildd.uplink import Uplink
 from chassis.errors import InvalidArgument, PierError, Unavailable
 from pier.build.v1 import build_pb2 as pb
 from pier.image.v1 import image_pb2
@@ -53,9 +54,17 @@ class Step:
         return await carry_out(self.state, "place", inputs, Rules(**rules), self)
 
 
+async def nothing():
+    """The requests of a client that says no more."""
+    for request in list[pb.BuildRequest]():
+        yield request
+
+
 def a_build(state):
+    progress = Progress()
     return Build(
-        state, pb.BuildOptions(namespace="docker"), Progress(), Context(), image_pb2.Platform(), Rules(),
+        state, pb.BuildOptions(namespace="docker"), progress, Uplink(pb.BuildRequest(), nothing(), progress),
+        Context(), image_pb2.Platform(), Rules(),
         asyncio.Semaphore(1), Surroundings(), AsyncExitStack())
 
 
