@@ -1,13 +1,17 @@
 """Apply: a layer tar onto a writable snapshot that nothing has mounted, all of it or nothing.
 
 The tar is unpacked as a layer's is, into a directory of its own. One that hides nothing takes the place of an upper
-directory that is empty as it is; else the two are made one beside it, and that takes the place.
+directory that is empty as it is; else the two are made one beside it, and that takes the place. Where the snapshot is
+momentary the tar itself is never on the disk: it is poured into the process that unpacks it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 
 from chassis.errors import PierError
 from chassis.ids import key as check_key
@@ -18,38 +22,61 @@ from imaged.blobs import Ingest
 from imaged.bridge import pass_over
 from imaged.layers import Filling
 from imaged.state import State
-from imaged.unbroken import acquire, unbroken
+from imaged.unbroken import acquire, cancelled, unbroken
 from imaged.unpack.worker import Unpacked
 from pier.image.v1 import image_pb2 as pb
 
+Unpack = Callable[[State, Filling, AsyncIterator[bytes]], Awaitable[Unpacked]]
 
-async def apply(state: State, key: str, data: AsyncIterator[bytes]) -> pb.ApplyResponse:
+
+async def apply(state: State, key: str, data: AsyncIterator[bytes], *, momentary: bool = False) -> pb.ApplyResponse:
     """NotFound (NO_SNAPSHOT), InvalidArgument (READ_ONLY, BAD_ARCHIVE, …), ResourceExhausted (NO_SPACE)."""
     key = check_key(key)
     try:
-        return await _apply(state, key, data)
+        return await _apply(state, key, _poured if momentary else _stored, data)
     except PierError:
         await pass_over(data)
         raise
 
 
-async def _apply(state: State, key: str, data: AsyncIterator[bytes]) -> pb.ApplyResponse:
+async def _apply(state: State, key: str, unpack: Unpack, data: AsyncIterator[bytes]) -> pb.ApplyResponse:
     await snapshot_files.writable(state, key)
     filling = await acquire(state.files, state.layers.begin, state.layers.discard)
     kept = [filling]
     try:
-        ingest = await acquire(state.files, lambda: state.blobs.ingest(f"apply-{new_id()}"), Ingest.abort)
-        try:
-            async with stage("apply.unpack", key=key) as step:
-                unpacked = await one_layer.stream(state, ingest, filling, data)
-                step.note(entries=unpacked.entries, bytes=unpacked.size)
-        finally:
-            await unbroken(state.files.run(ingest.abort))
+        async with stage("apply.unpack", key=key) as step:
+            unpacked = await unpack(state, filling, data)
+            step.note(entries=unpacked.entries, bytes=unpacked.size)
         await unbroken(_put(state, key, kept, unpacked))
     finally:
         if kept:
             await unbroken(state.files.run(state.layers.discard, filling))
     return pb.ApplyResponse(diff_id=unpacked.diff_id, size=unpacked.size)
+
+
+async def _stored(state: State, filling: Filling, data: AsyncIterator[bytes]) -> Unpacked:
+    ingest = await acquire(state.files, lambda: state.blobs.ingest(f"apply-{new_id()}"), Ingest.abort)
+    try:
+        return await one_layer.stream(state, ingest, filling, data)
+    finally:
+        await unbroken(state.files.run(ingest.abort))
+
+
+async def _poured(state: State, filling: Filling, data: AsyncIterator[bytes]) -> Unpacked:
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    unpacking = asyncio.create_task(state.unpacker.pour(theirs, filling.fd))
+    try:
+        with suppress(BrokenPipeError):  # it has ended, and says why
+            async for part in data:
+                await loop.sock_sendall(ours, part)
+        ours.close()
+        return await unpacking
+    finally:
+        ours.close()
+        await cancelled(unpacking)
+        theirs.close()
 
 
 async def _put(state: State, key: str, kept: list[Filling], unpacked: Unpacked) -> None:

@@ -1866,18 +1866,24 @@ class ApplyRequest(_message.Message):
 
     KEY_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    MOMENTARY_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """In the first message."""
     data: _builtins.bytes
+    momentary: _builtins.bool
+    """In the first message: the snapshot is there for a moment only, a build's context. Nothing is made durable, so that the
+    bytes are written once, and no digest is told.
+    """
     def __init__(
         self,
         *,
         key: _builtins.str = ...,
         data: _builtins.bytes = ...,
+        momentary: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "key", b"key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "key", b"key", "momentary", b"momentary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1890,6 +1896,7 @@ class ApplyResponse(_message.Message):
     DIFF_ID_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
     diff_id: _builtins.str
+    """"" where it was momentary."""
     size: _builtins.int
     def __init__(
         self,
