@@ -33,7 +33,6 @@ SEEN = {
     "buildargs": "test_arguments_have_their_scopes",
     "shmsize": "test_limits_hold_for_the_commands", "squash": REFUSED, "outputs": REFUSED, "version": REFUSED,
     "labels": "test_nothing_but_labels_makes_an_image_of_nothing", "networkmode": "test_networks_of_commands",
-    "cgroup-parent": "test_a_cgroups_parent_is_that_of_each_command",
     "platform": "test_the_platform_is_the_images_and_its_arguments",
     "target": "test_a_target_is_built_and_nothing_behind_it",
 }
