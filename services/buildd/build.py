@@ -53,7 +53,8 @@ class CacheImage:
 
 @dataclass
 class Build:
-    """``platform`` is what is built for; ``stack`` closes at its end what its steps have opened."""
+    """``platform`` is what is built for; ``stack`` closes at its end what its steps have opened. ``here``
+    are images that were asked for already, each for whoever needs it first."""
 
     state: State
     options: pb.BuildOptions
@@ -65,6 +66,7 @@ class Build:
     turns: asyncio.Semaphore
     around: Surroundings
     stack: AsyncExitStack
+    here: dict[str, image_pb2.Image] = field(default_factory=dict)
     cache_images: list[CacheImage] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
     configured: dict[str, Record] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import bz2
 import lzma
 import os
@@ -59,8 +60,9 @@ async def received(
                     await snapshots.apply(state, key, pieces)
             else:
                 key = ""
-        yield Context(key, text or await _dockerfile(state, key, options.dockerfile), await _ignored(
-            state, key, options.dockerfile or DOCKERFILE))
+        text, ignored = await asyncio.gather(
+            _dockerfile(state, key, options.dockerfile, text), _ignored(state, key, options.dockerfile or DOCKERFILE))
+        yield Context(key, text, ignored)
 
 
 async def _first_of(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
@@ -132,8 +134,10 @@ def _head(found: fetch.Fetched) -> bytes:
     return found.file.read(_BLOCK)
 
 
-async def _dockerfile(state: State, key: str, name: str) -> bytes:
-    """The Dockerfile in the context; where none is named, also one in lower case."""
+async def _dockerfile(state: State, key: str, name: str, text: bytes) -> bytes:
+    """``text`` where there is any, else the Dockerfile in the context; where none is named, also one in lower case."""
+    if text:
+        return text
     for path in [name] if name else [DOCKERFILE, DOCKERFILE.lower()]:
         if key and (found := await _read(state, key, path)) is not None:
             return found
@@ -142,10 +146,11 @@ async def _dockerfile(state: State, key: str, name: str) -> bytes:
 
 async def _ignored(state: State, key: str, dockerfile: str) -> tuple[bytes, ...]:
     """The patterns of the Dockerfile's own ignore file, else of the context's."""
-    for path in (f"{dockerfile}{IGNORE}", IGNORE) if key else ():
-        if (found := await _read(state, key, path)) is not None:
-            return tuple(ignore.read(found))
-    return ()
+    if not key:
+        return ()
+    own, common = await asyncio.gather(_read(state, key, f"{dockerfile}{IGNORE}"), _read(state, key, IGNORE))
+    found = common if own is None else own
+    return () if found is None else tuple(ignore.read(found))
 
 
 async def _read(state: State, key: str, path: str) -> bytes | None:

@@ -41,11 +41,11 @@ async def build(call: Call) -> web.StreamResponse:
             shown = _events(call, options, build_extension.requests(data))
         else:
             shown = _classic(call, options, _whole(blocks(call)))
-        async with aclosing(shown) as messages:
-            async for message in messages:
+        async with aclosing(shown) as batches:
+            async for messages in batches:
                 if response is None:
                     response = await call.stream()
-                await response.write(progress.line(message))
+                await response.write(b"".join(map(progress.line, messages)))
     except PierError as error:
         if not extended:
             await _drain(call)
@@ -69,7 +69,8 @@ async def _whole(data: AsyncIterator[bytes]) -> AsyncIterator[pb.BuildRequest]:
 
 async def _carried_out(
     call: Call, options: pb.BuildOptions, following: AsyncIterator[pb.BuildRequest]
-) -> AsyncGenerator[pb.BuildResponse, None]:
+) -> AsyncGenerator[list[pb.BuildResponse], None]:
+    """buildd's messages, those together that came together."""
     engine = call.engine
 
     async def requests() -> AsyncIterator[pb.BuildRequest]:
@@ -80,33 +81,33 @@ async def _carried_out(
     async with stage("build.stream"):
         async with aclosing(engine.buildd.stream(engine.builds.Build, requests(), _BUILD)) as events:
             async for event in events:
-                yield event
+                yield [event, *event.following]
 
 
 async def _classic(
     call: Call, options: pb.BuildOptions, following: AsyncIterator[pb.BuildRequest]
-) -> AsyncGenerator[Message, None]:
+) -> AsyncGenerator[list[Message], None]:
     shown, quiet = ClassicStream(), call.query.boolean("q")
-    async with aclosing(_carried_out(call, options, following)) as events:
-        async for event in events:
-            if event.WhichOneof("event") == "result":
-                tags = [names.familiar(tag) for tag in options.tags]
-                ending = build_stream.quiet(event.result) if quiet else build_stream.finished(event.result, tags)
-                for message in ending:
-                    yield message
-                continue
-            for message in shown.of(event):
-                if not quiet:
-                    yield message
+    tags = [names.familiar(tag) for tag in options.tags]
+    async with aclosing(_carried_out(call, options, following)) as batches:
+        async for events in batches:
+            said: list[Message] = []
+            for event in events:
+                if event.WhichOneof("event") == "result":
+                    said += build_stream.quiet(event.result) if quiet else build_stream.finished(event.result, tags)
+                elif not quiet:
+                    said += shown.of(event)
+            if said:
+                yield said
 
 
 async def _events(
     call: Call, options: pb.BuildOptions, following: AsyncIterator[pb.BuildRequest]
-) -> AsyncGenerator[Message, None]:
+) -> AsyncGenerator[list[Message], None]:
     """Of Pier's own command."""
-    async with aclosing(_carried_out(call, options, following)) as events:
-        async for event in events:
-            yield build_extension.event(event)
+    async with aclosing(_carried_out(call, options, following)) as batches:
+        async for events in batches:
+            yield [build_extension.event(event) for event in events]
 
 
 async def _drain(call: Call) -> None:

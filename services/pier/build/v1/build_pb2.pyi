@@ -498,6 +498,7 @@ class BuildResponse(_message.Message):
     RESULT_FIELD_NUMBER: _builtins.int
     WANTED_FIELD_NUMBER: _builtins.int
     AGENT_REQUEST_FIELD_NUMBER: _builtins.int
+    FOLLOWING_FIELD_NUMBER: _builtins.int
     output: _builtins.bytes
     """Bytes of what `Output` asked for."""
     wanted: _builtins.str
@@ -520,6 +521,10 @@ class BuildResponse(_message.Message):
     def result(self) -> Global___BuildEnd: ...
     @_builtins.property
     def agent_request(self) -> Global___AgentRequest: ...
+    @_builtins.property
+    def following(self) -> _containers.RepeatedCompositeFieldContainer[Global___BuildResponse]:
+        """Those that come right after it: a message that says much at once costs no more than one that says little."""
+
     def __init__(
         self,
         *,
@@ -533,10 +538,11 @@ class BuildResponse(_message.Message):
         result: Global___BuildEnd | None = ...,
         wanted: _builtins.str = ...,
         agent_request: Global___AgentRequest | None = ...,
+        following: _abc.Iterable[Global___BuildResponse] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agent_request", b"agent_request", "begin", b"begin", "end", b"end", "event", b"event", "log", b"log", "output", b"output", "plan", b"plan", "progress", b"progress", "result", b"result", "wanted", b"wanted", "warning", b"warning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_request", b"agent_request", "begin", b"begin", "end", b"end", "event", b"event", "log", b"log", "output", b"output", "plan", b"plan", "progress", b"progress", "result", b"result", "wanted", b"wanted", "warning", b"warning"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_request", b"agent_request", "begin", b"begin", "end", b"end", "event", b"event", "following", b"following", "log", b"log", "output", b"output", "plan", b"plan", "progress", b"progress", "result", b"result", "wanted", b"wanted", "warning", b"warning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["plan", "begin", "log", "progress", "end", "warning", "output", "result", "wanted", "agent_request"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
