@@ -116,6 +116,15 @@ async def apply(state: State, key: str, data: AsyncIterator[bytes], *, momentary
     await state.services.imaged.call(state.services.snapshots.Apply, requests(), timeout=LONG)
 
 
+async def pour(state: State, key: str, word: str) -> None:
+    """Unpack the tar that somebody offers under ``word`` into the writable snapshot ``key``, for a moment."""
+
+    async def requests() -> AsyncIterator[pb.ApplyRequest]:
+        yield pb.ApplyRequest(key=key, momentary=True, pour=word)
+
+    await state.services.imaged.call(state.services.snapshots.Apply, requests(), timeout=LONG)
+
+
 async def put_files(
     state: State, key: str, files: Sequence[tuple[Entry, bytes]], *, momentary: bool = True
 ) -> None:

@@ -12,8 +12,10 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
-from chassis.errors import PierError
+from chassis import pours
+from chassis.errors import InvalidArgument, PierError
 from chassis.ids import key as check_key
 from chassis.ids import new_id
 from chassis.stages import stage
@@ -29,11 +31,15 @@ from pier.image.v1 import image_pb2 as pb
 Unpack = Callable[[State, Filling, AsyncIterator[bytes]], Awaitable[Unpacked]]
 
 
-async def apply(state: State, key: str, data: AsyncIterator[bytes], *, momentary: bool = False) -> pb.ApplyResponse:
-    """NotFound (NO_SNAPSHOT), InvalidArgument (READ_ONLY, BAD_ARCHIVE, …), ResourceExhausted (NO_SPACE)."""
-    key = check_key(key)
+async def apply(state: State, first: pb.ApplyRequest, data: AsyncIterator[bytes]) -> pb.ApplyResponse:
+    """As the ``first`` message asks for. NotFound (NO_SNAPSHOT), InvalidArgument (READ_ONLY, BAD_ARCHIVE, …),
+    ResourceExhausted (NO_SPACE), Unavailable (NO_OFFER)."""
+    key = check_key(first.key)
+    if first.pour and not first.momentary:
+        raise InvalidArgument("pour: only what is momentary is poured", reason="BAD_FIELD", field="pour")
+    unpack = partial(_taken, first.pour) if first.pour else _sent if first.momentary else _stored
     try:
-        return await _apply(state, key, _poured if momentary else _stored, data)
+        return await _apply(state, key, unpack, data)
     except PierError:
         await pass_over(data)
         raise
@@ -62,7 +68,21 @@ async def _stored(state: State, filling: Filling, data: AsyncIterator[bytes]) ->
         await unbroken(state.files.run(ingest.abort))
 
 
-async def _poured(state: State, filling: Filling, data: AsyncIterator[bytes]) -> Unpacked:
+async def _taken(word: str, state: State, filling: Filling, _: AsyncIterator[bytes]) -> Unpacked:
+    """Nothing of the tar passes through here: the worker reads what somebody else writes."""
+    stream = await pours.take(state.pours, word, "pour")
+    with stream.dup() as ours:
+        unpacking = asyncio.create_task(state.unpacker.pour(stream, filling.fd))
+        try:
+            return await asyncio.shield(unpacking)
+        finally:
+            with suppress(OSError):
+                ours.shutdown(socket.SHUT_RDWR)
+            await cancelled(unpacking)
+            stream.close()
+
+
+async def _sent(state: State, filling: Filling, data: AsyncIterator[bytes]) -> Unpacked:
     loop = asyncio.get_running_loop()
     ours, theirs = socket.socketpair()
     ours.setblocking(False)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import AsyncExitStack, aclosing, suppress
 from typing import Final
 
 from aiohttp import web
 
+from chassis import pours
 from chassis.errors import Internal, PierError
 from chassis.stages import stage
 from gateway.rest import build_extension, build_options, build_stream, names, progress
@@ -24,6 +25,8 @@ routes: Final = Routes()
 _BUILD: Final = 7 * 86400.0
 """Seconds that one build may take."""
 _DRAIN: Final = 30.0
+_WORTH_POURING: Final = 128 << 10
+"""Bytes of a context's first piece: a smaller one is the whole of it, in one message."""
 _OF_THE_SERVER: Final = frozenset({"NO_DOCKERFILE"})
 """What Docker answers 500 for, though the request is to blame."""
 
@@ -72,16 +75,52 @@ async def _carried_out(
 ) -> AsyncGenerator[list[pb.BuildResponse], None]:
     """buildd's messages, those together that came together."""
     engine = call.engine
-
-    async def requests() -> AsyncIterator[pb.BuildRequest]:
-        yield pb.BuildRequest(options=options)
-        async for request in following:
-            yield request
-
-    async with stage("build.stream"):
-        async with aclosing(engine.buildd.stream(engine.builds.Build, requests(), _BUILD)) as events:
+    first = await anext(following, None)
+    async with AsyncExitStack() as stack:
+        if first is not None and len(first.context) >= _WORTH_POURING:
+            offer = await stack.enter_async_context(pours.offered(engine.pours))
+            options.context_pour, requests = offer.word, _poured(offer, first, following)
+        else:
+            requests = _told(first, following)
+        async with stage("build.stream"):
+            events = await stack.enter_async_context(aclosing(
+                engine.buildd.stream(engine.builds.Build, _after(options, requests), _BUILD)))
             async for event in events:
                 yield [event, *event.following]
+
+
+async def _after(options: pb.BuildOptions, requests: AsyncIterator[pb.BuildRequest]) -> AsyncIterator[pb.BuildRequest]:
+    yield pb.BuildRequest(options=options)
+    async for request in requests:
+        yield request
+
+
+async def _told(
+    first: pb.BuildRequest | None, following: AsyncIterator[pb.BuildRequest]
+) -> AsyncIterator[pb.BuildRequest]:
+    if first is not None:
+        yield first
+    async for request in following:
+        yield request
+
+
+async def _poured(
+    offer: pours.Offer, first: pb.BuildRequest, following: AsyncIterator[pb.BuildRequest]
+) -> AsyncIterator[pb.BuildRequest]:
+    """The context goes to who unpacks it, beside gRPC, and its end and what comes behind it to buildd."""
+    loop = asyncio.get_running_loop()
+    whole = False
+    with await offer.taken() as connection, suppress(BrokenPipeError, ConnectionResetError):
+        async for request in _told(first, following):
+            await loop.sock_sendall(connection, request.context)
+            if whole := request.context_end:
+                break
+        else:
+            whole = True
+    if whole:
+        yield pb.BuildRequest(context_end=True)
+        async for request in following:
+            yield request
 
 
 async def _classic(

@@ -25,7 +25,8 @@ _PIECE: Final = 1 << 20
 @dataclass(frozen=True)
 class Job:
     """The bounds of one unpacking: see ``Caps``, ``Limits`` and ``Extractor``. ``momentary``: the bytes come over a
-    stream and not from a growing file, they are not digested, and what is made of them is not made durable."""
+    stream and not from a growing file, may be bzip2 and xz, too, and are not digested; what is made of them is not made
+    durable."""
 
     caps: Caps
     limits: Limits
@@ -93,7 +94,7 @@ def _of_os(error: OSError) -> PierError:
 
 def _unpack(job: Job, channel: socket.socket, blob: int, root: int) -> Unpacked:
     chunks = _poured(blob) if job.momentary else _follow(channel, blob)
-    decompressor = Decompressor(chunks, job.caps, hashed=not job.momentary)
+    decompressor = Decompressor(chunks, job.caps, every_kind=job.momentary, hashed=not job.momentary)
     reader = Reader(iter(decompressor), job.limits)
     extracted = Extractor(root, job.reserve).run(reader)
     # The digest covers what stands behind the archive's end as well, and a stream's other end is not to be cut off.

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import bz2
+import gzip
 import io
+import lzma
 import os
 import tarfile
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 
+from chassis import pours
 from chassis.errors import AlreadyExists, Conflict, InvalidArgument, NotFound
 from chassis.ids import digest as check_digest
+from chassis.instance import make_private
 from deploy.busybox_image import docker_archive
 from imaged import manifest
 from pier.image.v1 import image_pb2 as pb
@@ -167,6 +173,38 @@ async def test_a_stream_that_breaks_off_changes_nothing_and_its_worker_goes(snap
     await asyncio.wait({applying})
     await snapshots.apply("one", layer([Entry("other", data=b"2")]), momentary=True)
     assert inside(snapshot, TREE) == "./other 2\n"
+
+
+async def test_a_tar_is_poured_past_grpc_in_any_compression(snapshots: Served) -> None:
+    make_private(snapshots.instance.pours)
+    tar = layer([Entry("file", data=os.urandom(1 << 19).hex().encode())])
+
+    async def pour(key: str, sent: bytes) -> pb.ApplyResponse:
+        async with pours.offered(snapshots.instance.pours) as offer:
+            request = pb.ApplyRequest(key=key, momentary=True, pour=offer.word)
+            applying = asyncio.create_task(snapshots.call(rpc.SnapshotServiceStub, "Apply", of(request)))
+            with await offer.taken() as stream, suppress(BrokenPipeError):
+                await asyncio.get_running_loop().sock_sendall(stream, sent)
+            return await applying  # type: ignore[no-any-return]
+
+    packed = (tar, gzip.compress(tar), bz2.compress(tar), lzma.compress(tar, preset=0))
+    for number, sent in enumerate(packed):
+        await snapshots.prepare(f"to{number}")
+        assert (await pour(f"to{number}", sent)).size == 1 << 20
+    await snapshots.prepare("one")
+    for broken in (tar[: 1 << 19], packed[2][:1000], b"BZh9" + bytes(1 << 20)):
+        with pytest.raises(InvalidArgument):
+            await pour("one", broken)
+    for request in (pb.ApplyRequest(key="one", pour="0" * 16),
+                    pb.ApplyRequest(key="one", pour="../imaged.sock", momentary=True)):
+        with pytest.raises(InvalidArgument):
+            await snapshots.call(rpc.SnapshotServiceStub, "Apply", of(request))
+    assert list(snapshots.instance.pours.iterdir()) == []
+
+
+async def of(*requests: pb.ApplyRequest) -> AsyncIterator[pb.ApplyRequest]:
+    for request in requests:
+        yield request
 
 
 async def test_times_later_than_the_clamp_become_it_and_the_same_files_the_same_layer(snapshots: Served) -> None:

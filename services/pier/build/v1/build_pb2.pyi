@@ -247,6 +247,7 @@ class BuildOptions(_message.Message):
     CHECK_FIELD_NUMBER: _builtins.int
     REMOTE_FIELD_NUMBER: _builtins.int
     SSH_FIELD_NUMBER: _builtins.int
+    CONTEXT_POUR_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """Of the images that it takes and makes."""
     dockerfile: _builtins.str
@@ -269,6 +270,10 @@ class BuildOptions(_message.Message):
     """Only the build checks are carried out."""
     remote: _builtins.str
     """The context is at this URL: a tar, a Dockerfile or a git repository (`URL#REF:DIRECTORY`). No bytes follow then."""
+    context_pour: _builtins.str
+    """The context's bytes come over the socket that is offered under this word in the instance's run directory (`pours`),
+    and `context_end` says when they were all: the short way on one machine.
+    """
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """References that the image is to have."""
@@ -348,10 +353,11 @@ class BuildOptions(_message.Message):
         check: _builtins.bool = ...,
         remote: _builtins.str = ...,
         ssh: _abc.Iterable[_builtins.str] | None = ...,
+        context_pour: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_platform", b"_platform", "_source_date", b"_source_date", "limits", b"limits", "output", b"output", "platform", b"platform", "source_date", b"source_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_platform", b"_platform", "_source_date", b"_source_date", "auth", b"auth", "build_args", b"build_args", "cache_from", b"cache_from", "check", b"check", "contexts", b"contexts", "dockerfile", b"dockerfile", "dockerfile_text", b"dockerfile_text", "extra_hosts", b"extra_hosts", "labels", b"labels", "limits", b"limits", "namespace", b"namespace", "network", b"network", "no_cache", b"no_cache", "no_cache_stages", b"no_cache_stages", "output", b"output", "platform", b"platform", "pull", b"pull", "remote", b"remote", "secrets", b"secrets", "shm_size", b"shm_size", "source_date", b"source_date", "ssh", b"ssh", "tags", b"tags", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_platform", b"_platform", "_source_date", b"_source_date", "auth", b"auth", "build_args", b"build_args", "cache_from", b"cache_from", "check", b"check", "context_pour", b"context_pour", "contexts", b"contexts", "dockerfile", b"dockerfile", "dockerfile_text", b"dockerfile_text", "extra_hosts", b"extra_hosts", "labels", b"labels", "limits", b"limits", "namespace", b"namespace", "network", b"network", "no_cache", b"no_cache", "no_cache_stages", b"no_cache_stages", "output", b"output", "platform", b"platform", "pull", b"pull", "remote", b"remote", "secrets", b"secrets", "shm_size", b"shm_size", "source_date", b"source_date", "ssh", b"ssh", "tags", b"tags", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__platform: _TypeAlias = _typing.Literal["platform"]  # noqa: Y015
     _WhichOneofArgType__platform: _TypeAlias = _typing.Literal["_platform", b"_platform"]  # noqa: Y015

@@ -1867,6 +1867,7 @@ class ApplyRequest(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     MOMENTARY_FIELD_NUMBER: _builtins.int
+    POUR_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """In the first message."""
     data: _builtins.bytes
@@ -1874,16 +1875,21 @@ class ApplyRequest(_message.Message):
     """In the first message: the snapshot is there for a moment only, a build's context. Nothing is made durable, so that the
     bytes are written once, and no digest is told.
     """
+    pour: _builtins.str
+    """In the first message of what is momentary: the tar comes over the socket that is offered under this word in the
+    instance's run directory (`pours`), and no `data` does. Whoever told the word knows whether the end of it was the end.
+    """
     def __init__(
         self,
         *,
         key: _builtins.str = ...,
         data: _builtins.bytes = ...,
         momentary: _builtins.bool = ...,
+        pour: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "key", b"key", "momentary", b"momentary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "key", b"key", "momentary", b"momentary", "pour", b"pour"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
