@@ -53,8 +53,8 @@ class CacheImage:
 
 @dataclass
 class Build:
-    """``platform`` is what is built for; ``stack`` closes at its end what its steps have opened. ``here``
-    are images that were asked for already, each for whoever needs it first."""
+    """``platform`` is what is built for; ``stack`` closes at its end what its steps have opened. ``here`` are images
+    that were asked for already, each for whoever needs it first, ``hashing`` are hashes that are on their way."""
 
     state: State
     options: pb.BuildOptions
@@ -68,6 +68,7 @@ class Build:
     stack: AsyncExitStack
     here: dict[str, image_pb2.Image] = field(default_factory=dict)
     cache_images: list[CacheImage] = field(default_factory=list)
+    hashing: dict[bytes, asyncio.Task[image_pb2.HashResponse]] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     configured: dict[str, Record] = field(default_factory=dict)
 
@@ -114,6 +115,9 @@ class Build:
         try:
             yield
         finally:
+            for task in self.hashing.values():
+                task.cancel()
+            await asyncio.gather(*self.hashing.values(), return_exceptions=True)
             self._release()
             used, configured = sorted(self.used), list(self.configured.values())
             if used or configured:

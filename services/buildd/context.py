@@ -44,24 +44,30 @@ async def received(
 ) -> AsyncIterator[Context]:
     """The context of a build, for as long as the block lasts. InvalidArgument (BAD_DOCKERFILE) without a Dockerfile."""
     async with AsyncExitStack() as stack:
-        key = await stack.enter_async_context(snapshots.writable(state, options.namespace, snapshots.SCRATCH))
         text = options.dockerfile_text
         if options.remote:
+            key = await stack.enter_async_context(snapshots.writable(state, options.namespace, snapshots.SCRATCH))
             text = await _fetched(state, stack, key, options) or text
-        elif options.context_pour:
-            async with stage("build.context"):
-                await snapshots.pour(state, key, options.context_pour)
-                async for _ in data:  # its end says that the stream was whole
-                    pass
         else:
-            async with aclosing(_first_of(data)) as pieces:
-                if not await anext(pieces):
-                    key = ""
-                else:
-                    await sent(state, key, pieces)
+            key = await _sent(state, stack, options, data)
         text, ignored = await asyncio.gather(
             _dockerfile(state, key, options.dockerfile, text), _ignored(state, key, options.dockerfile or DOCKERFILE))
         yield Context(key, text, ignored)
+
+
+async def _sent(state: State, stack: AsyncExitStack, options: pb.BuildOptions, data: AsyncIterator[bytes]) -> str:
+    """The client's own context; "" where it has none."""
+    if options.context_pour:
+        async with stage("build.context"):
+            key = await snapshots.unpacked(state, stack, options.namespace, data, options.context_pour)
+            async for _ in data:  # its end says that the stream was whole
+                pass
+        return key
+    async with aclosing(_first_of(data)) as pieces:
+        if not await anext(pieces):
+            return ""
+        async with stage("build.context"):
+            return await snapshots.unpacked(state, stack, options.namespace, pieces)
 
 
 async def _first_of(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
@@ -86,12 +92,6 @@ async def _fetched(state: State, stack: AsyncExitStack, key: str, options: pb.Bu
     if found.size > _DOCKERFILE_MAX:
         raise _bad(f"{fetch.shown(url)}: no archive, and too long for a Dockerfile")
     return b"".join([piece async for piece in fetch.content(state, found)])
-
-
-async def sent(state: State, key: str, data: AsyncIterator[bytes]) -> None:
-    """Unpack the tar that a client sends into the writable snapshot ``key``."""
-    async with stage("build.context"):
-        await snapshots.apply(state, key, data)
 
 
 async def brought(

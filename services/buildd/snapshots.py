@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -116,13 +116,22 @@ async def apply(state: State, key: str, data: AsyncIterator[bytes], *, momentary
     await state.services.imaged.call(state.services.snapshots.Apply, requests(), timeout=LONG)
 
 
-async def pour(state: State, key: str, word: str) -> None:
-    """Unpack the tar that somebody offers under ``word`` into the writable snapshot ``key``, for a moment."""
+async def unpacked(
+    state: State, stack: AsyncExitStack, namespace: str, data: AsyncIterator[bytes], pour: str = ""
+) -> str:
+    """The key of a snapshot that holds what a tar does: one in ``data``, or what is offered under the word ``pour``. It
+    ends with ``stack``."""
+    key = new_id()
 
     async def requests() -> AsyncIterator[pb.ApplyRequest]:
-        yield pb.ApplyRequest(key=key, momentary=True, pour=word)
+        yield pb.ApplyRequest(key=key, momentary=True, owner=owner(state, namespace, key), pour=pour)
+        if not pour:
+            async for piece in data:
+                yield pb.ApplyRequest(data=piece)
 
+    stack.callback(state.see_to, f"drop:{key}", lambda: drop(state, key))
     await state.services.imaged.call(state.services.snapshots.Apply, requests(), timeout=LONG)
+    return key
 
 
 async def put_files(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 from msgspec.structs import replace
 
-from buildd import bases, context, fetch, history, snapshots, steps
+from buildd import bases, context, copying, fetch, history, snapshots, steps
 from buildd.build import Build, Image
 from buildd.config import SHELL, Config, Document
 from buildd.configure import bad
@@ -82,6 +82,7 @@ class _Solver:
         async with stage("build.stage", stage=name):
             first = self._steps[index][0]
             await first.begin()
+            copying.foresee(self._build, node.steps)
             base = await self._base(node, first)
             triggers = await self._triggers(node, base)
             await first.end(pb.StepEnd(cache_key=base.ground.key, chain_id=base.ground.chain_id, image_id=base.base_id,
@@ -155,19 +156,23 @@ class _Solver:
 
     async def _named(self, name: str, url: str) -> str:
         """The snapshot of a further context, which is brought once in a build."""
-        build = self._build
         async with self._lock:
             if name not in self._contexts:
-                key = await build.stack.enter_async_context(
-                    snapshots.writable(build.state, build.namespace, SCRATCH))
-                if url == context.LOCAL:
-                    await context.sent(build.state, key, build.uplink.further(name))
-                elif await context.brought(
-                        build.state, build.stack, build.namespace, key, url, "contexts") is not None:
-                    raise InvalidArgument(f"context {name[:80]!a}: {fetch.shown(url)} is no archive",
-                                          reason="BAD_CONTEXT", field="contexts", expected="a tar or a git repository")
-                self._contexts[name] = key
+                self._contexts[name] = await (self._sent(name) if url == context.LOCAL else self._brought(name, url))
             return self._contexts[name]
+
+    async def _sent(self, name: str) -> str:
+        build = self._build
+        async with stage("build.context"), aclosing(build.uplink.further(name)) as pieces:
+            return await snapshots.unpacked(build.state, build.stack, build.namespace, pieces)
+
+    async def _brought(self, name: str, url: str) -> str:
+        build = self._build
+        key = await build.stack.enter_async_context(snapshots.writable(build.state, build.namespace, SCRATCH))
+        if await context.brought(build.state, build.stack, build.namespace, key, url, "contexts") is not None:
+            raise InvalidArgument(f"context {name[:80]!a}: {fetch.shown(url)} is no archive", reason="BAD_CONTEXT",
+                                  field="contexts", expected="a tar or a git repository")
+        return key
 
     async def _of_context(self, name: str, url: str, document: Document) -> Image:
         """The files of a further context as an image without any settings: one layer, found by what is in them."""

@@ -19,7 +19,7 @@ from chassis.errors import InvalidArgument, PierError
 from chassis.ids import key as check_key
 from chassis.ids import new_id
 from chassis.stages import stage
-from imaged import one_layer, snapshot_files
+from imaged import one_layer, snapshot_files, snapshots
 from imaged.blobs import Ingest
 from imaged.bridge import pass_over
 from imaged.layers import Filling
@@ -39,20 +39,33 @@ async def apply(state: State, first: pb.ApplyRequest, data: AsyncIterator[bytes]
         raise InvalidArgument("pour: only what is momentary is poured", reason="BAD_FIELD", field="pour")
     unpack = partial(_taken, first.pour) if first.pour else _sent if first.momentary else _stored
     try:
-        return await _apply(state, key, unpack, data)
+        if not first.HasField("owner"):
+            await snapshot_files.writable(state, key)
+            return await _apply(state, key, unpack, data)
+        preparing = asyncio.create_task(snapshots.prepare(
+            state, pb.PrepareSnapshotRequest(key=key, owner=first.owner), writable=True))
+        try:
+            return await _apply(state, key, unpack, data, preparing)
+        finally:
+            await cancelled(preparing)
     except PierError:
         await pass_over(data)
         raise
 
 
-async def _apply(state: State, key: str, unpack: Unpack, data: AsyncIterator[bytes]) -> pb.ApplyResponse:
-    await snapshot_files.writable(state, key)
+async def _apply(
+    state: State, key: str, unpack: Unpack, data: AsyncIterator[bytes],
+    preparing: asyncio.Task[pb.Snapshot] | None = None,
+) -> pb.ApplyResponse:
+    """``preparing``: the snapshot is there when it has ended; meanwhile the tar is unpacked."""
     filling = await acquire(state.files, state.layers.begin, state.layers.discard)
     kept = [filling]
     try:
         async with stage("apply.unpack", key=key) as step:
             unpacked = await unpack(state, filling, data)
             step.note(entries=unpacked.entries, bytes=unpacked.size)
+        if preparing is not None:
+            await preparing
         await unbroken(_put(state, key, kept, unpacked))
     finally:
         if kept:

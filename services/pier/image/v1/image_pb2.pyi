@@ -1868,6 +1868,7 @@ class ApplyRequest(_message.Message):
     DATA_FIELD_NUMBER: _builtins.int
     MOMENTARY_FIELD_NUMBER: _builtins.int
     POUR_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """In the first message."""
     data: _builtins.bytes
@@ -1879,6 +1880,10 @@ class ApplyRequest(_message.Message):
     """In the first message of what is momentary: the tar comes over the socket that is offered under this word in the
     instance's run directory (`pours`), and no `data` does. Whoever told the word knows whether the end of it was the end.
     """
+    @_builtins.property
+    def owner(self) -> _types_pb2.Owner:
+        """In the first message: the snapshot `key` is made for it, over nothing and this owner's, as by PrepareSnapshot."""
+
     def __init__(
         self,
         *,
@@ -1886,12 +1891,15 @@ class ApplyRequest(_message.Message):
         data: _builtins.bytes = ...,
         momentary: _builtins.bool = ...,
         pour: _builtins.str = ...,
+        owner: _types_pb2.Owner | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_owner", b"_owner", "owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "key", b"key", "momentary", b"momentary", "pour", b"pour"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_owner", b"_owner", "data", b"data", "key", b"key", "momentary", b"momentary", "owner", b"owner", "pour", b"pour"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__owner: _TypeAlias = _typing.Literal["owner"]  # noqa: Y015
+    _WhichOneofArgType__owner: _TypeAlias = _typing.Literal["_owner", b"_owner"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__owner) -> _WhichOneofReturnType__owner | None: ...
 
 Global___ApplyRequest: _TypeAlias = ApplyRequest  # noqa: Y015
 
