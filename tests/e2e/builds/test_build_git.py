@@ -177,6 +177,7 @@ def test_a_repository_and_a_tar_are_further_contexts(server, builder):
         assert (done.returncode == 0) == (not told)
         assert told in done.stderr
     assert builder.run("a", "cat", "/file", "/f") == "of gitof git"
-    done = builder.engine.pier("build", "--build-context", f"busybox={made.url}", str(builder.directory))
-    assert done.returncode != 0
-    assert "no image to build FROM" in done.stderr
+    builder.write("Dockerfile", "FROM more\nCOPY --from=busybox /bin/busybox /bin/cat\n")
+    done = builder.engine.pier("build", "-t", "b", "--build-context", f"more={made.url}", str(builder.directory))
+    assert done.returncode == 0, done.stderr
+    assert builder.run("b", "/bin/cat", "/file") == "of git"
