@@ -78,6 +78,7 @@ def test_a_build_killed_at_a_boundary_is_gone_on_with(engine, fault_file, contex
     failures = []
     for number, (service, point, found) in enumerate(POINTS):
         if number and number % _OF_A_LAUNCHER == 0:
+            wait_until(lambda: fsck(engine) == "nothing found\n", 20, "fsck is clean")
             engine.down()
             engine.up()
             engine.wait_supervised()
@@ -92,9 +93,9 @@ def test_a_build_killed_at_a_boundary_is_gone_on_with(engine, fault_file, contex
             said = engine.ok("build", "-t", "a", str(context))
             assert said.count("Using cache") >= found, said
             assert engine.ok("run", "--rm", "a", "cat", "/file", "/said") == f"{point}{service}"
-            wait_until(lambda: fsck(engine) == "nothing found\n", 10, "fsck is clean")
         except AssertionError as error:
             failures.append(f"{service}:{point}: {error}\n{fsck(engine)}")
             fault_file.unlink(missing_ok=True)
             engine.wait_serving()
     assert not failures, "\n".join(failures)
+    wait_until(lambda: fsck(engine) == "nothing found\n", 20, "fsck is clean")
