@@ -63,19 +63,6 @@ class Builder:
         return json.loads(self.engine.ok("image", "inspect", image))[0]
 
 
-def pier(builder, *arguments, dockerfile=None, **options):
-    """`pier build` of the builder's directory."""
-    if dockerfile is not None:
-        builder.write("Dockerfile", dockerfile)
-    return builder.engine.pier("build", *arguments, str(builder.directory), **options)
-
-
-def pier_ok(builder, *arguments, dockerfile=None, **options):
-    done = pier(builder, *arguments, dockerfile=dockerfile, **options)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done
-
-
 @pytest.fixture(autouse=True)
 def nothing_of_a_build_left(engine):
     """Every image but busybox goes when the test is over, and what was built is forgotten."""

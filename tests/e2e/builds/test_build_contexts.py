@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tests.e2e.builds.conftest import pier, pier_ok
+from tests.e2e.builds.test_pier_build import pier, pier_ok
 
 
 @pytest.fixture

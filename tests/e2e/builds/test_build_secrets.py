@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tests.e2e.builds.conftest import pier, pier_ok
+from tests.e2e.builds.test_pier_build import pier, pier_ok
 from tests.engine import wait_until
 
 SECRET = "the-most-secret-word"

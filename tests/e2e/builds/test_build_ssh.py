@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import tools
-from tests.e2e.builds.conftest import pier, pier_ok
+from tests.e2e.builds.test_pier_build import pier, pier_ok
 from tests.engine import wait_until
 
 

@@ -4,7 +4,18 @@ import json
 import re
 import tarfile
 
-from tests.e2e.builds.conftest import pier, pier_ok
+
+def pier(builder, *arguments, dockerfile=None, **options):
+    """`pier build` of the builder's directory."""
+    if dockerfile is not None:
+        builder.write("Dockerfile", dockerfile)
+    return builder.engine.pier("build", *arguments, str(builder.directory), **options)
+
+
+def pier_ok(builder, *arguments, dockerfile=None, **options):
+    done = pier(builder, *arguments, dockerfile=dockerfile, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
 
 
 def test_both_commands_make_the_same_image_of_the_same_context(builder):
