@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from chassis.errors import PierError
@@ -16,8 +16,10 @@ from chassis.ignore import Matcher, Verdict, read
 from chassis.tar import Entry, Kind, Writer
 from pier_cli.failure import Failure
 from pier_cli.specs.files import read_file, reason
+from pier_cli.uploads import blocks_of, open_source
 
 _BLOCK = 256 * 1024
+_LOCAL = "local:"
 _IGNORE = ".dockerignore"
 _TARS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 _KINDS = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.DIRECTORY, stat.S_IFLNK: Kind.SYMLINK,
@@ -49,18 +51,52 @@ def is_archive(head: bytes) -> bool:
     return head.startswith(_TARS) or head[257:262] == b"ustar"
 
 
+class Further:
+    """Further contexts of the --build-context flags. ``places`` is what the engine is told of each: directories and
+    tars of this machine are sent when it asks for them."""
+
+    def __init__(self, given: Iterable[tuple[str, str]]) -> None:
+        self.places: dict[str, str] = {}
+        self._paths: dict[str, str] = {}
+        self._opened: list[Packed] = []
+        for name, place in given:
+            if "://" in place or place.startswith("git@"):
+                self.places[name] = place
+                continue
+            if not os.path.exists(place):
+                raise Failure(f'unable to prepare context {name}: path "{place}" not found')
+            self.places[name], self._paths[name] = _LOCAL, place
+
+    def open(self, name: str) -> Callable[[], bytes]:
+        """Begin to read the context ``name``. Failure where it cannot be, or is none of these."""
+        if name not in self._paths:
+            raise Failure(f"the engine asks for a context {name!r}, which is none of this build's")
+        path = self._paths[name]
+        if not os.path.isdir(path):
+            return blocks_of(open_source(path))
+        packed = Packed(path)
+        self._opened.append(packed)
+        return packed.read
+
+    def check(self) -> None:
+        for packed in self._opened:
+            packed.check()
+
+
 class Packed:
     """The tar of ``directory``, made by a thread while ``read`` takes it off. Failure of ``check`` where a file could
-    not be read."""
+    not be read. ``dockerfile_name``: what is sent whatever .dockerignore says, and .dockerignore; None for nothing."""
 
-    def __init__(self, directory: str, dockerfile_name: str) -> None:
+    def __init__(self, directory: str, dockerfile_name: str | None = None) -> None:
         if not os.path.isdir(directory):
             raise Failure(f'unable to prepare context: path "{directory}" not found' if not os.path.exists(directory)
                           else f"unable to prepare context: the path {directory} is no directory")
         self._root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._always = frozenset(map(os.fsencode, (dockerfile_name or "Dockerfile", _IGNORE,
-                                                   f"{dockerfile_name or 'Dockerfile'}{_IGNORE}")))
-        self._matcher = self._patterns(dockerfile_name or "Dockerfile")
+        self._always: frozenset[bytes] = frozenset()
+        if dockerfile_name is not None:
+            name = dockerfile_name or "Dockerfile"
+            self._always = frozenset(map(os.fsencode, (name, _IGNORE, f"{name}{_IGNORE}")))
+        self._matcher = self._patterns(dockerfile_name or ("" if dockerfile_name is None else "Dockerfile"))
         self._error: Exception | None = None
         self._read, self._write = os.pipe2(os.O_CLOEXEC)
         self._thread = threading.Thread(target=self._pack, daemon=True)
@@ -77,18 +113,21 @@ class Packed:
             raise Failure(self._error.message)
 
     def _patterns(self, name: str) -> Matcher:
-        for path in (f"{name}{_IGNORE}", _IGNORE):
+        for path in (f"{name}{_IGNORE}", _IGNORE) if name else (_IGNORE,):
             try:
                 fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._root)
             except FileNotFoundError:
                 continue
             except OSError as error:
                 raise Failure(f"error checking context: {path}: {reason(error)}") from None
-            with os.fdopen(fd, "rb") as file:
-                try:
+            try:
+                with os.fdopen(fd, "rb") as file:
                     return Matcher(read(file.read()), path)
-                except PierError as error:
-                    raise Failure(error.message) from None
+            except OSError as error:
+                os.close(fd)  # fdopen takes no directory, and leaves it open
+                raise Failure(f"error checking context: {path}: {reason(error)}") from None
+            except PierError as error:
+                raise Failure(error.message) from None
         return Matcher([])
 
     def _pack(self) -> None:

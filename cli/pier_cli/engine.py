@@ -105,11 +105,14 @@ class Engine:
         query: Query = (),
         body: bytes | Callable[[], bytes] | None = None,
         headers: Mapping[str, str] | None = None,
+        *,
+        beside: bool = False,
     ) -> Response:
-        """The answer to a request, errors raised. The caller reads the body, or closes the connection."""
+        """The answer to a request, errors raised. The caller reads the body, or closes the connection. ``beside``: the
+        request's body is sent while the answer is read."""
         text = encode_query(query)
         target = f"/v{self.version}{path}" + (f"?{text}" if text else "")
-        return self._exchange(method, target, headers or {}, body).check()
+        return self._exchange(method, target, headers or {}, body, beside=beside).check()
 
     def call(
         self, method: str, path: str, query: Query = (), body: object = None, headers: Mapping[str, str] | None = None
@@ -145,7 +148,8 @@ class Engine:
         return response.connection
 
     def _exchange(
-        self, method: str, target: str, headers: Mapping[str, str], body: bytes | Callable[[], bytes] | None
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | Callable[[], bytes] | None, *,
+        beside: bool = False,
     ) -> Response:
         fields = {"Host": self._authority, "User-Agent": "pier", **headers}
         if self._traceparent:
@@ -156,7 +160,7 @@ class Engine:
         meanwhile = None
         if method == "POST":
             meanwhile, self.meanwhile = self.meanwhile, None
-        return connection.request(method, target, fields, body, meanwhile)
+        return connection.request(method, target, fields, body, meanwhile, beside=beside)
 
     def _keep(self, response: Response) -> None:
         connection = response.connection

@@ -72,9 +72,12 @@ class Connection:
         headers: Mapping[str, str],
         body: bytes | Callable[[], bytes] | None = None,
         meanwhile: Callable[[], object] | None = None,
+        *,
+        beside: bool = False,
     ) -> Response:
         """Send a request and read the head of its answer. ``body`` may be a function that gives blocks, b"" at the end:
-        it is sent in chunks, while an early answer is already taken in. ``meanwhile`` is done once it is sent."""
+        it is sent in chunks, while an early answer is already taken in. ``meanwhile`` is done once it is sent. With
+        ``beside`` a thread goes on sending it while the answer is read."""
         self.reusable = False
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
         if callable(body):
@@ -85,7 +88,10 @@ class Connection:
         try:
             if callable(body):
                 self.send(head)
-                self._send_chunks(body)
+                if beside:
+                    self._send_beside(body)
+                else:
+                    self._send_chunks(body)
             else:
                 self.send(head + (body or b""))
         except (BrokenPipeError, ConnectionResetError):
@@ -132,6 +138,20 @@ class Connection:
             if not self.fill():
                 why = self._tunnel.error if self._tunnel is not None else ""
                 raise Broken(why or "the engine closed the connection without an answer")
+
+    def _send_beside(self, body: Callable[[], bytes]) -> None:
+        import threading
+
+        def send() -> None:
+            block = b"begin"
+            try:
+                while block:
+                    block = body()
+                    self.send(f"{len(block):x}\r\n".encode() + block + b"\r\n")
+            except OSError:
+                pass  # it has answered before it went: what it said counts
+
+        threading.Thread(target=send, daemon=True).start()
 
     def _send_chunks(self, body: Callable[[], bytes]) -> None:
         import select

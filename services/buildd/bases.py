@@ -49,14 +49,17 @@ async def _find(build: Build, name: str, platform: pb.Platform) -> pb.Image | No
     """None where it is not here, is for another platform, or is asked for anew."""
     if build.options.pull:
         return None
+    image = build.here.pop(name, None)
     try:
-        answer: pb.GetImageResponse = await build.state.services.imaged.call(
-            build.state.services.images.GetImage, pb.GetImageRequest(namespace=build.namespace, image=name))
+        if image is None:
+            answer: pb.GetImageResponse = await build.state.services.imaged.call(
+                build.state.services.images.GetImage, pb.GetImageRequest(namespace=build.namespace, image=name))
+            image = answer.image
     except NotFound:
         return None
-    found = answer.image.platform
+    found = image.platform
     same = (found.os, found.architecture) == (platform.os, platform.architecture)
-    return answer.image if same and platform.variant in ("", found.variant) else None
+    return image if same and platform.variant in ("", found.variant) else None
 
 
 async def _pull(build: Build, name: str, platform: pb.Platform, step: StepProgress | None) -> pb.Image:

@@ -19,6 +19,7 @@ from buildd.running import Surroundings
 from buildd.snapshots import Ground
 from buildd.state import State
 from buildd.steps import Rules
+from buildd.uplink import Uplink
 from pier.build.v1 import build_pb2 as pb
 from pier.image.v1 import image_pb2
 
@@ -52,18 +53,22 @@ class CacheImage:
 
 @dataclass
 class Build:
-    """``platform`` is what is built for; ``stack`` closes at its end what its steps have opened."""
+    """``platform`` is what is built for; ``stack`` closes at its end what its steps have opened. ``here`` are images
+    that were asked for already, each for whoever needs it first, ``hashing`` are hashes that are on their way."""
 
     state: State
     options: pb.BuildOptions
     progress: Progress
+    uplink: Uplink
     context: Context
     platform: image_pb2.Platform
     rules: Rules
     turns: asyncio.Semaphore
     around: Surroundings
     stack: AsyncExitStack
+    here: dict[str, image_pb2.Image] = field(default_factory=dict)
     cache_images: list[CacheImage] = field(default_factory=list)
+    hashing: dict[bytes, asyncio.Task[image_pb2.HashResponse]] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     configured: dict[str, Record] = field(default_factory=dict)
 
@@ -110,6 +115,9 @@ class Build:
         try:
             yield
         finally:
+            for task in self.hashing.values():
+                task.cancel()
+            await asyncio.gather(*self.hashing.values(), return_exceptions=True)
             self._release()
             used, configured = sorted(self.used), list(self.configured.values())
             if used or configured:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import platform as python_platform
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -20,6 +19,7 @@ from buildd.scope import platform_arguments
 from buildd.solver import solve
 from buildd.state import State
 from buildd.steps import Rules
+from buildd.uplink import Uplink
 from chassis.errors import Aborted, InvalidArgument
 from chassis.ids import namespace as check_namespace
 from chassis.stages import stage
@@ -35,23 +35,23 @@ _EPOCH_MAX: Final = 253402300799
 """The last second of the year 9999."""
 
 
-async def build(state: State, options: pb.BuildOptions, data: AsyncIterator[bytes], progress: Progress) -> None:
+async def build(state: State, options: pb.BuildOptions, uplink: Uplink, progress: Progress) -> None:
     """Carry the build out, and tell ``progress`` what becomes of it."""
     check(options)
-    async with context.received(state, options, data) as found:
+    async with context.received(state, options, uplink.context()) as found:
         file = options.dockerfile or context.DOCKERFILE
         async with stage("build.parse"):
             parsed = await state.files.run(parse, found.dockerfile, file)
             graph = graphs.needed(
                 parsed, options.target, dict(options.build_args), platform_arguments(host(), _platform(options)),
                 tuple(options.contexts), file)
-        await checking.check(state, options, found, parsed, graph, progress)
+        here = await checking.check(state, options, found, parsed, graph, progress)
         if options.check:
             await progress.send(pb.BuildResponse(result=pb.BuildEnd()))
             return
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                await _attempt(state, options, found, parsed, graph, progress)
+                await _attempt(state, options, uplink, found, parsed, graph, progress, here)
                 return
             except Aborted as error:
                 if error.reason != "CACHE_LOST" or attempt == _ATTEMPTS:
@@ -60,12 +60,13 @@ async def build(state: State, options: pb.BuildOptions, data: AsyncIterator[byte
 
 
 async def _attempt(
-    state: State, options: pb.BuildOptions, found: Context, parsed: Dockerfile, graph: graphs.Graph, progress: Progress
+    state: State, options: pb.BuildOptions, uplink: Uplink, found: Context, parsed: Dockerfile, graph: graphs.Graph,
+    progress: Progress, here: dict[str, image_pb2.Image],
 ) -> None:
     async with AsyncExitStack() as stack:
         made = Build(
-            state, options, progress, found, _platform(options), Rules(options.no_cache, _clamp(options)),
-            asyncio.Semaphore(state.settings.parallel), _around(options), stack,
+            state, options, progress, uplink, found, _platform(options), Rules(options.no_cache, _clamp(options)),
+            asyncio.Semaphore(state.settings.parallel), _around(options), stack, here,
         )
         async with made.bookkeeping():
             made.cache_images = await offers.images(made)

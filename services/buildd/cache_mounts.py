@@ -65,7 +65,7 @@ async def _make(build: Build, key: str, mount: Mount, target: str, files: pb.Fil
         await snapshots.prepared(state, pb.PrepareSnapshotRequest(key=key, owner=owner), Ground(""))
         directory = Entry(_DIRECTORY, Kind.DIRECTORY, _MODE if mount.mode is None else mount.mode & 0o7777,
                           mount.uid or 0, mount.gid or 0)
-        await snapshots.put_files(state, key, [(directory, b"")])
+        await snapshots.put_files(state, key, [(directory, b"")], momentary=False)
         if files is not None:
             await snapshots.copy(state, pb.CopyFilesRequest(
                 files=files, key=key, target=b"/" + _DIRECTORY + b"/", keep_owners=True))

@@ -24,33 +24,44 @@ _OPTIONS = "BUILDKIT_DOCKERFILE_CHECK"
 
 async def check(
     state: State, options: pb.BuildOptions, found: Context, parsed: Dockerfile, graph: Graph, progress: Progress
-) -> None:
-    """Warn of what is found. InvalidArgument (CHECK_FAILED) where the file, or the client, says that it is an error."""
+) -> dict[str, image_pb2.Image]:
+    """Warn of what is found; the base images that are here, by the names that they were asked for with. InvalidArgument
+    (CHECK_FAILED) where the file, or the client, says that it is an error."""
     which = rules.options(options.build_args.get(_OPTIONS, parsed.directives.get("check", "")))
     given = dict(options.build_args)
     async with stage("build.check"):
-        bases = await _bases(state, options, graph)
+        here = await _here(state, options, graph)
+        bases = {name: _base(here[image]) for name, image in _names(options, graph).items() if image in here}
         findings = await state.files.run(
             lambda: checks.check(parsed, graph, which, given, bases, is_ignored=_is_ignored(found.ignored)))
     await progress.warn(findings)
     rules.refuse(findings, which)
+    return here
 
 
-async def _bases(state: State, options: pb.BuildOptions, graph: Graph) -> dict[str, Base]:
-    """What base images say that are here; nothing is pulled for a check."""
+def _names(options: pb.BuildOptions, graph: Graph) -> dict[str, str]:
+    """The references of base images, by their names in the Dockerfile."""
     names = {node.base.image for node in graph.nodes.values() if node.base.stage is None} - {SCRATCH}
+    return {name: options.contexts.get(name, name).removeprefix(IMAGE) for name in sorted(names)}
+
+
+async def _here(state: State, options: pb.BuildOptions, graph: Graph) -> dict[str, image_pb2.Image]:
+    """Base images that are here; nothing is pulled for a check."""
     found = {}
-    for name in sorted(names):
-        request = image_pb2.GetImageRequest(
-            namespace=options.namespace, image=options.contexts.get(name, name).removeprefix(IMAGE))
+    for name in _names(options, graph).values():
+        request = image_pb2.GetImageRequest(namespace=options.namespace, image=name)
         try:
             answer: image_pb2.GetImageResponse = await state.services.imaged.call(
                 state.services.images.GetImage, request)
         except (NotFound, InvalidArgument):
             continue  # the build says it
-        settings = config.parse(answer.image.config).config or config.Config()
-        found[name] = Base(settings.variables, has_shell=bool(settings.shell))
+        found[name] = answer.image
     return found
+
+
+def _base(image: image_pb2.Image) -> Base:
+    settings = config.parse(image.config).config or config.Config()
+    return Base(settings.variables, has_shell=bool(settings.shell))
 
 
 def _is_ignored(patterns: tuple[bytes, ...]) -> Callable[[str], bool] | None:

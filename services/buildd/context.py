@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import bz2
-import lzma
+import asyncio
 import os
 import posixpath
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from buildd import fetch, git, git_address, snapshots
 from buildd.state import State
@@ -19,16 +18,15 @@ from chassis.stages import stage
 from pier.build.v1 import build_pb2 as pb
 from pier.image.v1 import image_pb2
 
+LOCAL: Final = "local:"
+"""What a further context is that the client sends."""
 DOCKERFILE: Final = "Dockerfile"
 IGNORE: Final = ".dockerignore"
 _KEEP_GIT: Final = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 _DOCKERFILE_MAX: Final = 1 << 20
-_PIECE: Final = 512 << 10
-_HEAD: Final = 6
 _TAR: Final = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 _USTAR: Final = slice(257, 262)
 _BLOCK: Final = 512
-_XZ_MEMORY: Final = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -46,30 +44,40 @@ async def received(
 ) -> AsyncIterator[Context]:
     """The context of a build, for as long as the block lasts. InvalidArgument (BAD_DOCKERFILE) without a Dockerfile."""
     async with AsyncExitStack() as stack:
-        key = await stack.enter_async_context(snapshots.writable(state, options.namespace, snapshots.SCRATCH))
         text = options.dockerfile_text
-        async with aclosing(_first_of(plain(state, data))) as pieces:
-            head = await anext(pieces)
-            if options.remote:
-                text = await _fetched(state, stack, key, options) or text
-            elif head:
-                async with stage("build.context"):
-                    await snapshots.apply(state, key, pieces)
-            else:
-                key = ""
-        yield Context(key, text or await _dockerfile(state, key, options.dockerfile), await _ignored(
-            state, key, options.dockerfile or DOCKERFILE))
+        if options.remote:
+            key = await stack.enter_async_context(snapshots.writable(state, options.namespace, snapshots.SCRATCH))
+            text = await _fetched(state, stack, key, options) or text
+        else:
+            key = await _sent(state, stack, options, data)
+        text, ignored = await asyncio.gather(
+            _dockerfile(state, key, options.dockerfile, text), _ignored(state, key, options.dockerfile or DOCKERFILE))
+        yield Context(key, text, ignored)
 
 
-async def _first_of(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def _sent(state: State, stack: AsyncExitStack, options: pb.BuildOptions, data: AsyncIterator[bytes]) -> str:
+    """The client's own context; "" where it has none."""
+    if options.context_pour:
+        async with stage("build.context"):
+            key = await snapshots.unpacked(state, stack, options.namespace, data, options.context_pour)
+            async for _ in data:  # its end says that the stream was whole
+                pass
+        return key
+    async with aclosing(_first_of(data)) as pieces:
+        if not await anext(pieces):
+            return ""
+        async with stage("build.context"):
+            return await snapshots.unpacked(state, stack, options.namespace, pieces)
+
+
+async def _first_of(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     """The first piece, b"" for none, and then all of them."""
-    async with aclosing(pieces):
-        first = await anext(pieces, b"")
+    first = await anext(pieces, b"")
+    yield first
+    if first:
         yield first
-        if first:
-            yield first
-        async for piece in pieces:
-            yield piece
+    async for piece in pieces:
+        yield piece
 
 
 async def _fetched(state: State, stack: AsyncExitStack, key: str, options: pb.BuildOptions) -> bytes:
@@ -102,7 +110,7 @@ async def brought(
     if not head.startswith(_TAR) and head[_USTAR] != b"ustar":
         return found
     async with stage("build.context"):
-        await snapshots.apply(state, key, plain(state, fetch.content(state, found)))
+        await snapshots.apply(state, key, fetch.content(state, found))
     return None
 
 
@@ -124,8 +132,10 @@ def _head(found: fetch.Fetched) -> bytes:
     return found.file.read(_BLOCK)
 
 
-async def _dockerfile(state: State, key: str, name: str) -> bytes:
-    """The Dockerfile in the context; where none is named, also one in lower case."""
+async def _dockerfile(state: State, key: str, name: str, text: bytes) -> bytes:
+    """``text`` where there is any, else the Dockerfile in the context; where none is named, also one in lower case."""
+    if text:
+        return text
     for path in [name] if name else [DOCKERFILE, DOCKERFILE.lower()]:
         if key and (found := await _read(state, key, path)) is not None:
             return found
@@ -134,10 +144,11 @@ async def _dockerfile(state: State, key: str, name: str) -> bytes:
 
 async def _ignored(state: State, key: str, dockerfile: str) -> tuple[bytes, ...]:
     """The patterns of the Dockerfile's own ignore file, else of the context's."""
-    for path in (f"{dockerfile}{IGNORE}", IGNORE) if key else ():
-        if (found := await _read(state, key, path)) is not None:
-            return tuple(ignore.read(found))
-    return ()
+    if not key:
+        return ()
+    own, common = await asyncio.gather(_read(state, key, f"{dockerfile}{IGNORE}"), _read(state, key, IGNORE))
+    found = common if own is None else own
+    return () if found is None else tuple(ignore.read(found))
 
 
 async def _read(state: State, key: str, path: str) -> bytes | None:
@@ -146,56 +157,6 @@ async def _read(state: State, key: str, path: str) -> bytes | None:
         return await snapshots.read_file(state, key, clean, _DOCKERFILE_MAX)
     except NotFound:
         return None
-
-
-class _Decompressor(Protocol):
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def needs_input(self) -> bool: ...
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
-
-
-async def plain(state: State, data: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """What imaged cannot decompress itself (bzip2, xz) decompressed, all else as it is; in pieces of bounded size."""
-    head, rest = b"", aiter(data)
-    while len(head) < _HEAD and (piece := await anext(rest, None)) is not None:
-        head += piece
-    make = bz2.BZ2Decompressor if head.startswith(b"BZh") else (
-        _xz if head.startswith(b"\xfd7zXZ\x00") else None)
-    if make is None:
-        if head:
-            yield head
-        async for piece in rest:
-            if piece:
-                yield piece
-        return
-    async for piece in _decompressed(state, make(), head, rest):
-        yield piece
-
-
-def _xz() -> lzma.LZMADecompressor:
-    return lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
-
-
-async def _decompressed(
-    state: State, tool: _Decompressor, head: bytes, rest: AsyncIterator[bytes]
-) -> AsyncGenerator[bytes, None]:
-    piece: bytes | None = head
-    while piece is not None and not tool.eof:
-        try:
-            made = await state.files.run(tool.decompress, piece, _PIECE)
-            while made:
-                yield made
-                made = b"" if tool.needs_input or tool.eof else await state.files.run(tool.decompress, b"", _PIECE)
-        except (OSError, lzma.LZMAError, EOFError) as error:
-            raise InvalidArgument(f"build context: {error}", reason="BAD_COMPRESSION", field="context") from error
-        piece = await anext(rest, None)
-    if not tool.eof:
-        raise InvalidArgument("build context: it ends in the middle of its compressed data", reason="BAD_COMPRESSION",
-                              field="context")
-    while await anext(rest, None) is not None:
-        pass
 
 
 def _bad(message: str, reason: str = "BAD_DOCKERFILE") -> InvalidArgument:

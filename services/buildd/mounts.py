@@ -7,27 +7,32 @@ snapshot's root, into a snapshot of the step's own, whose top directory alone is
 from __future__ import annotations
 
 import hashlib
+import itertools
 import posixpath
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from buildd import cache_mounts, secret_files, snapshots
+from buildd import cache_mounts, secret_files, snapshots, ssh_agents
 from buildd.build import Build
 from buildd.config import Config
 from buildd.copying import Find
 from buildd.dockerfile import instructions as df
-from chassis.errors import InvalidArgument, NotFound, Unimplemented
+from chassis.errors import InvalidArgument, NotFound
 from chassis.tar import Entry
 from pier.image.v1 import image_pb2 as pb
 from pier.types.v1 import types_pb2
 
 _SECRETS: Final = "/run/secrets"
+_DEFAULT_AGENT: Final = "default"
+_AGENTS: Final = "/run/buildkit/ssh_agent."
 _PROGRAMS: Final = "/dev/pipes"
 """BuildKit's place for heredocs that name their program."""
 _PROGRAM_MODE: Final = 0o755
 _NAME: Final = b"source"
+_VARIABLE_MAX: Final = 100 << 10
+"""The kernel takes 128 KiB for one entry (MAX_ARG_STRLEN)."""
 
 
 @dataclass(frozen=True)
@@ -45,30 +50,34 @@ class Wanted:
     def described(self) -> str:
         """What of it counts for the cache key: where, and of what kind; never what a cache or a secret holds."""
         mount = self.mount
-        parts = [mount.type, self.target, mount.id, mount.mode, mount.uid, mount.gid, mount.size, mount.read_only]
+        parts = [mount.type, self.target, mount.id, mount.mode, mount.uid, mount.gid, mount.size, mount.read_only,
+                 *([f"env {mount.env}"] if mount.env else [])]
         return " ".join(map(str, parts))
 
 
 @dataclass
 class Prepared:
+    """What the container is made with: mounts, where they leave traces, variables, and such as are written nowhere."""
+
     specs: list[types_pb2.MountSpec] = field(default_factory=list)
     points: list[bytes] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
+    secret_env: list[bytes] = field(default_factory=list)
 
 
 async def prepare(build: Build, config: Config, run: df.Run, find: Find) -> list[Wanted]:
     """Judge the mounts of ``run``, whose variables have been replaced, and find what binds are of."""
-    return [await _wanted(build, config, run, mount, find) for mount in run.mounts]
+    agents = itertools.count()
+    return [
+        _wanted_agent(config, mount, next(agents)) if mount.type == "ssh"
+        else await _wanted(build, config, run, mount, find) for mount in run.mounts
+    ]
 
 
 async def _wanted(build: Build, config: Config, run: df.Run, mount: df.Mount, find: Find) -> Wanted:
     target = mount.target
-    if mount.type == "ssh" or mount.env:
-        what = "of type ssh" if mount.type == "ssh" else "that set a variable (env=)"
-        raise Unimplemented(f"dockerfile line {run.location.first}: --mount {what} is not supported yet",
-                            reason="NOT_BUILT", field="--mount", expected="bind, cache, tmpfs or secret with a target")
     if mount.type == "secret":
-        return Wanted(mount, posixpath.join("/", config.working_dir or "/", target) if target
-                      else f"{_SECRETS}/{_secret_id(mount)}")
+        return _wanted_secret(config, run, mount)
     target = posixpath.normpath(posixpath.join("/", config.working_dir or "/", target))
     if mount.type == "cache" and mount.source and not mount.from_:
         raise InvalidArgument(f"dockerfile line {run.location.first}: a cache that begins empty has no "
@@ -90,6 +99,26 @@ async def _wanted(build: Build, config: Config, run: df.Run, mount: df.Mount, fi
     return Wanted(mount, target, files, answer.digest)
 
 
+def _wanted_agent(config: Config, mount: df.Mount, number: int) -> Wanted:
+    """The ``number``th of its command's, from 0."""
+    default = f"{_AGENTS}{number}"
+    return Wanted(mount, posixpath.normpath(posixpath.join("/", config.working_dir or "/", mount.target or default)))
+
+
+def _wanted_secret(config: Config, run: df.Run, mount: df.Mount) -> Wanted:
+    """As a file where it has a target or no variable."""
+    id_ = _secret_id(mount)
+    if not id_:
+        raise InvalidArgument(f"dockerfile line {run.location.first}: the secret has no id", reason="BAD_MOUNT",
+                              field="--mount", expected="id= beside env=")
+    if set(mount.env) & {"=", "\0"}:
+        raise InvalidArgument(f"dockerfile line {run.location.first}: env={mount.env[:80]!a} is no name of a variable",
+                              reason="BAD_MOUNT", field="--mount", expected="a name without =")
+    if mount.target:
+        return Wanted(mount, posixpath.join("/", config.working_dir or "/", mount.target))
+    return Wanted(mount, "" if mount.env else f"{_SECRETS}/{id_}")
+
+
 def program(heredoc: df.Heredoc) -> Wanted:
     """A heredoc that is a program of its own, as a file that can be executed."""
     data = heredoc.text.encode("utf-8", "surrogateescape")
@@ -103,11 +132,15 @@ async def made(build: Build, wanted: Sequence[Wanted]) -> AsyncIterator[Prepared
     prepared = Prepared()
     async with AsyncExitStack() as stack:
         for each in wanted:
+            if each.mount.type == "secret" and (value := _secret_of(build, each.mount)) is not None:
+                prepared.secret_env += _variable(each.mount, value)
             spec = await _made(build, stack, each)
             if spec is None:
                 continue
             spec.target = each.target.encode("utf-8", "surrogateescape")
             prepared.specs.append(spec)
+            if each.mount.type == "ssh":
+                prepared.variables.setdefault("SSH_AUTH_SOCK", each.target)
             prepared.points += _points(each.target)
         yield prepared
 
@@ -131,6 +164,8 @@ async def _made(build: Build, stack: AsyncExitStack, wanted: Wanted) -> types_pb
             return spec
         case "secret":
             return await _secret(build, stack, wanted)
+        case "ssh":
+            return await _agent(build, stack, wanted)
         case "cache":
             path = await stack.enter_async_context(cache_mounts.held(
                 build, mount, wanted.target, wanted.files, wanted.digest))
@@ -151,17 +186,51 @@ def _secret_id(mount: df.Mount) -> str:
     return mount.id or mount.source or posixpath.basename(mount.target)
 
 
-async def _secret(build: Build, stack: AsyncExitStack, wanted: Wanted) -> types_pb2.MountSpec | None:
-    mount = wanted.mount
+def _secret_of(build: Build, mount: df.Mount) -> bytes | None:
+    """None where the client has none and none is required."""
     id_ = _secret_id(mount)
     value = next((each.value for each in build.options.secrets if each.id == id_), None)
-    if value is None:
-        if mount.required:
-            raise InvalidArgument(f"secret {id_[:80]!a}: not found", reason="NO_SECRET", field="secrets")
+    if value is None and mount.required:
+        raise InvalidArgument(f"secret {id_[:80]!a}: not found", reason="NO_SECRET", field="secrets")
+    return value
+
+
+def _variable(mount: df.Mount, value: bytes) -> list[bytes]:
+    """The secret as an entry of an environment, where it is to be one."""
+    if not mount.env:
+        return []
+    if b"\0" in value or len(value) > _VARIABLE_MAX:
+        raise InvalidArgument(
+            f"secret {_secret_id(mount)[:80]!a} cannot be the value of a variable", reason="BAD_SECRET",
+            field="secrets", expected=f"no zero byte, and at most {_VARIABLE_MAX} bytes")
+    return [mount.env.encode("utf-8", "surrogateescape") + b"=" + value]
+
+
+async def _secret(build: Build, stack: AsyncExitStack, wanted: Wanted) -> types_pb2.MountSpec | None:
+    mount = wanted.mount
+    value = _secret_of(build, mount)
+    if value is None or not wanted.target:
         return None
-    owner = secret_files.Owner(mount.uid or 0, mount.gid or 0, 0o400 if mount.mode is None else mount.mode)
+    owner = _owner(mount, 0o400)
     path = await stack.enter_async_context(secret_files.file(build.state, value, owner))
     return _bind(bytes(path), read_only=True)
+
+
+async def _agent(build: Build, stack: AsyncExitStack, wanted: Wanted) -> types_pb2.MountSpec | None:
+    mount = wanted.mount
+    id_ = mount.id or _DEFAULT_AGENT
+    if id_ not in build.options.ssh:
+        if mount.required:
+            raise InvalidArgument(f"unset ssh forward key {id_[:80]!a}", reason="NO_AGENT", field="ssh",
+                                  expected="an agent of that id, handed on by the client")
+        return None
+    path = await stack.enter_async_context(
+        ssh_agents.socket(build.state, build.uplink, id_, _owner(mount, 0o600)))
+    return _bind(bytes(path), read_only=True)
+
+
+def _owner(mount: df.Mount, mode: int) -> secret_files.Owner:
+    return secret_files.Owner(mount.uid or 0, mount.gid or 0, mode if mount.mode is None else mount.mode)
 
 
 def _bind(source: bytes, *, read_only: bool) -> types_pb2.MountSpec:

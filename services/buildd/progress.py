@@ -12,6 +12,10 @@ from pier.build.v1 import build_pb2 as pb
 
 _QUEUE: Final = 64
 """Messages that wait for the client; a command whose output comes faster is slowed down."""
+_PATIENT: Final = frozenset({"plan", "begin", "end", "warning"})
+_PATIENCE: Final = 0.003
+"""Seconds that these wait for others: of steps that are found there are a dozen in as many milliseconds."""
+_MESSAGE_MAX: Final = 1 << 20
 
 
 class Progress:
@@ -21,19 +25,32 @@ class Progress:
         self.messages: asyncio.Queue[pb.BuildResponse] = asyncio.Queue(_QUEUE)
 
     async def until(self, work: asyncio.Task[None]) -> AsyncIterator[pb.BuildResponse]:
-        """The messages, until ``work`` has ended and all are taken."""
-        while not (work.done() and self.messages.empty()):
-            if not self.messages.empty():
-                yield self.messages.get_nowait()
-                continue
-            coming = asyncio.ensure_future(self.messages.get())
-            try:
-                await asyncio.wait({coming, work}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                if not coming.done():
-                    coming.cancel()
-            if coming.done() and not coming.cancelled():
-                yield coming.result()
+        """The messages, until ``work`` has ended and all are taken; what comes together, or nearly, is told at once."""
+        while (message := await self._next(work)) is not None:
+            if message.WhichOneof("event") in _PATIENT:
+                await asyncio.wait({work}, timeout=_PATIENCE)
+            size = message.ByteSize()
+            while size < _MESSAGE_MAX and not self.messages.empty():
+                following = self.messages.get_nowait()
+                message.following.append(following)
+                size += following.ByteSize()
+            yield message
+
+    async def _next(self, work: asyncio.Task[None]) -> pb.BuildResponse | None:
+        """None when there is none any more."""
+        if not self.messages.empty():
+            return self.messages.get_nowait()
+        if work.done():
+            return None
+        coming = asyncio.ensure_future(self.messages.get())
+        try:
+            await asyncio.wait({coming, work}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not coming.done():
+                coming.cancel()
+        if coming.done() and not coming.cancelled():
+            return coming.result()
+        return None
 
     async def plan(self, steps: Sequence[StepProgress]) -> None:
         await self.send(pb.BuildResponse(plan=pb.Plan(steps=[step.message for step in steps])))

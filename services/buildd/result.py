@@ -16,7 +16,6 @@ from chassis.stages import stage
 from pier.image.v1 import image_pb2 as pb
 
 _TRANSFER: Final = 86400.0
-_NONE: Final = "snapshot"
 
 
 async def image(build: Build, made: Image) -> pb.Image:

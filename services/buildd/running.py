@@ -34,7 +34,8 @@ _DAY: Final = 86400.0
 
 @dataclass(frozen=True)
 class Command:
-    """What a RUN starts. ``shown`` is how an error names it; ``hidden`` are variables that count for no key."""
+    """What a RUN starts. ``shown`` is how an error names it; ``hidden`` are variables that count for no key, and
+    ``secret_env`` are entries of its environment that are written down nowhere."""
 
     words: Sequence[str]
     shown: str
@@ -44,6 +45,7 @@ class Command:
     network: str = "default"
     mounts: Sequence[types_pb2.MountSpec] = ()
     mount_points: Sequence[bytes] = ()
+    secret_env: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ async def _follow(shim: socket.socket, step: StepProgress) -> None:
 async def _start(state: State, id_: str, command: Command) -> None:
     """A runtime's refusal to start the command is the failed command that it is for the client."""
     try:
-        await state.coordinator.start(id_)
+        await state.coordinator.start(id_, secret_env=command.secret_env)
     except PierError as error:
         code = {"COMMAND_NOT_FOUND": 127, "COMMAND_NOT_EXECUTABLE": 126}.get(error.reason)
         if code is None:

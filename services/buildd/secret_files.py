@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from buildd.state import State
-from chassis.errors import Unavailable
+from chassis import tmpfs
 from chassis.ids import new_id
 
 _MODE: Final = 0o400
@@ -37,8 +37,7 @@ async def file(state: State, value: bytes, owner: Owner) -> AsyncIterator[Path]:
 
 
 def _write(path: Path, value: bytes, owner: Owner) -> None:
-    if not _is_tmpfs(path.parent):
-        raise Unavailable(f"{path.parent} is not on a tmpfs: a secret would come on a disk", reason="NO_TMPFS")
+    tmpfs.need(path.parent)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         view = memoryview(value)
@@ -48,17 +47,6 @@ def _write(path: Path, value: bytes, owner: Owner) -> None:
         os.fchmod(fd, owner.mode & 0o777)
     finally:
         os.close(fd)
-
-
-def _is_tmpfs(directory: Path) -> bool:
-    """By the line of its device in /proc/self/mountinfo (proc_pid_mountinfo(5))."""
-    device = directory.stat().st_dev
-    name = f"{os.major(device)}:{os.minor(device)}"
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        before, _, after = line.partition(" - ")
-        if before.split()[2] == name:
-            return after.split()[0] in ("tmpfs", "ramfs")
-    return False
 
 
 def sweep(paths: Iterable[Path]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from buildd import builds, prune
 from buildd.progress import Progress
 from buildd.state import State
+from buildd.uplink import Uplink
 from chassis.errors import InvalidArgument, Unavailable
 from chassis.ids import new_id
 from chassis.server import first_of
@@ -31,15 +32,10 @@ class Builds(rpc.BuildServiceServicer):
         if not first.HasField("options"):
             raise InvalidArgument("the first message has no options", reason="BAD_FIELD", field="options")
         await self._swept()
-
-        async def data() -> AsyncIterator[bytes]:
-            yield first.context
-            async for request in request_iterator:
-                yield request.context
-
         progress, word = Progress(), new_id()
+        uplink = Uplink(first, request_iterator, progress)
         self._state.busy.add(word)
-        work = asyncio.create_task(builds.build(self._state, first.options, data(), progress), name="build")
+        work = asyncio.create_task(builds.build(self._state, first.options, uplink, progress), name="build")
         try:
             async for message in progress.until(work):
                 yield message
@@ -48,6 +44,7 @@ class Builds(rpc.BuildServiceServicer):
             # A build ends with its client; what it has begun is taken back by the service.
             work.cancel()
             await asyncio.wait({work})
+            await uplink.close()
             self._state.busy.discard(word)
 
     async def _swept(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -104,18 +104,39 @@ async def committed(state: State, name: str) -> pb.Snapshot | None:
     return answer.snapshot if answer.snapshot.committed else None
 
 
-async def apply(state: State, key: str, data: AsyncIterator[bytes]) -> None:
-    """Unpack a tar into the writable snapshot ``key``."""
+async def apply(state: State, key: str, data: AsyncIterator[bytes], *, momentary: bool = True) -> None:
+    """Unpack a tar into the writable snapshot ``key``, which is ``momentary`` where it ends with the build at the
+    latest."""
 
     async def requests() -> AsyncIterator[pb.ApplyRequest]:
-        yield pb.ApplyRequest(key=key)
+        yield pb.ApplyRequest(key=key, momentary=momentary)
         async for piece in data:
             yield pb.ApplyRequest(data=piece)
 
     await state.services.imaged.call(state.services.snapshots.Apply, requests(), timeout=LONG)
 
 
-async def put_files(state: State, key: str, files: Sequence[tuple[Entry, bytes]]) -> None:
+async def unpacked(
+    state: State, stack: AsyncExitStack, namespace: str, data: AsyncIterator[bytes], pour: str = ""
+) -> str:
+    """The key of a snapshot that holds what a tar does: one in ``data``, or what is offered under the word ``pour``. It
+    ends with ``stack``."""
+    key = new_id()
+
+    async def requests() -> AsyncIterator[pb.ApplyRequest]:
+        yield pb.ApplyRequest(key=key, momentary=True, owner=owner(state, namespace, key), pour=pour)
+        if not pour:
+            async for piece in data:
+                yield pb.ApplyRequest(data=piece)
+
+    stack.callback(state.see_to, f"drop:{key}", lambda: drop(state, key))
+    await state.services.imaged.call(state.services.snapshots.Apply, requests(), timeout=LONG)
+    return key
+
+
+async def put_files(
+    state: State, key: str, files: Sequence[tuple[Entry, bytes]], *, momentary: bool = True
+) -> None:
     """Write small files into the writable snapshot ``key``."""
     parts: list[bytes] = []
     writer = Writer(parts.append)
@@ -128,7 +149,7 @@ async def put_files(state: State, key: str, files: Sequence[tuple[Entry, bytes]]
         for at in range(0, len(data), _PIECE):
             yield data[at:at + _PIECE]
 
-    await apply(state, key, pieces())
+    await apply(state, key, pieces(), momentary=momentary)
 
 
 async def hash_of(state: State, files: pb.FileSelection, *, parents: bool = False) -> pb.HashResponse:

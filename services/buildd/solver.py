@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 from msgspec.structs import replace
 
-from buildd import bases, context, fetch, snapshots
+from buildd import bases, context, copying, fetch, history, snapshots, steps
 from buildd.build import Build, Image
-from buildd.config import Config, Document
+from buildd.config import SHELL, Config, Document
 from buildd.configure import bad
 from buildd.dockerfile import graph as graphs
 from buildd.dockerfile.graph import Graph, Node, Source
 from buildd.dockerfile.instructions import Instruction
 from buildd.progress import StepProgress
+from buildd.records import Inputs
 from buildd.scope import Scope
 from buildd.snapshots import SCRATCH
 from buildd.stage_run import StageRun
+from buildd.steps import Worked
 from chassis.errors import InvalidArgument, PierError
 from chassis.stages import stage
 from coordinator.dockerfile.words import Work
@@ -79,6 +82,7 @@ class _Solver:
         async with stage("build.stage", stage=name):
             first = self._steps[index][0]
             await first.begin()
+            copying.foresee(self._build, node.steps)
             base = await self._base(node, first)
             triggers = await self._triggers(node, base)
             await first.end(pb.StepEnd(cache_key=base.ground.key, chain_id=base.ground.chain_id, image_id=base.base_id,
@@ -109,12 +113,10 @@ class _Solver:
         if name in self._build.options.contexts:
             name = self._build.options.contexts[name]
             if not name.startswith(bases.IMAGE):
-                raise InvalidArgument(f"context {source.image!a}: {name[:80]!a} is no image to build FROM",
-                                      reason="BAD_CONTEXT", field="contexts", expected=f"{bases.IMAGE}REFERENCE")
+                return await self._of_context(source.image, name, _nothing(platform))
             name = name.removeprefix(bases.IMAGE)
         elif name == graphs.SCRATCH:
-            document = Document(platform.architecture, platform.os, variant=platform.variant, config=Config())
-            return Image(SCRATCH, document)
+            return Image(SCRATCH, _nothing(platform))
         return await bases.base(self._build, name, platform, step)
 
     def _platform(self, text: str) -> image_pb2.Platform:
@@ -152,20 +154,50 @@ class _Solver:
                                   facts={"first_line": str(step.location.first)})
         return found.ground.snapshot
 
-
     async def _named(self, name: str, url: str) -> str:
         """The snapshot of a further context, which is brought once in a build."""
-        build = self._build
         async with self._lock:
             if name not in self._contexts:
-                key = await build.stack.enter_async_context(
-                    snapshots.writable(build.state, build.namespace, SCRATCH))
-                found = await context.brought(build.state, build.stack, build.namespace, key, url, "contexts")
-                if found is not None:
-                    raise InvalidArgument(f"context {name[:80]!a}: {fetch.shown(url)} is no archive",
-                                          reason="BAD_CONTEXT", field="contexts", expected="a tar or a git repository")
-                self._contexts[name] = key
+                self._contexts[name] = await (self._sent(name) if url == context.LOCAL else self._brought(name, url))
             return self._contexts[name]
+
+    async def _sent(self, name: str) -> str:
+        build = self._build
+        async with stage("build.context"), aclosing(build.uplink.further(name)) as pieces:
+            return await snapshots.unpacked(build.state, build.stack, build.namespace, pieces)
+
+    async def _brought(self, name: str, url: str) -> str:
+        build = self._build
+        key = await build.stack.enter_async_context(snapshots.writable(build.state, build.namespace, SCRATCH))
+        if await context.brought(build.state, build.stack, build.namespace, key, url, "contexts") is not None:
+            raise InvalidArgument(f"context {name[:80]!a}: {fetch.shown(url)} is no archive", reason="BAD_CONTEXT",
+                                  field="contexts", expected="a tar or a git repository")
+        return key
+
+    async def _of_context(self, name: str, url: str, document: Document) -> Image:
+        """The files of a further context as an image without any settings: one layer, found by what is in them."""
+        build = self._build
+        files = image_pb2.FileSelection(snapshot=await self._named(name, url), sources=[b"/"], literal=True)
+        digest = (await snapshots.hash_of(build.state, files)).digest
+
+        @asynccontextmanager
+        async def work(key: str) -> AsyncIterator[Worked]:
+            async with snapshots.writable(build.state, build.namespace, SCRATCH, key):
+                await snapshots.copy(build.state, image_pb2.CopyFilesRequest(
+                    files=files, key=key, target=b"/", keep_owners=True))
+                yield Worked()
+
+        inputs = Inputs(ground=SCRATCH.key, instruction="FROM", files={name: digest})
+        done = await steps.carry_out(build.state, build.place(f"FROM {name}", 0), inputs, build.rules, work)
+        build.hold([done.record.key])
+        when = build.clamped(done.record.created_ns)
+        layer = history.entry(when, history.no_command(SHELL, f"FROM {name} "), layer=bool(done.record.layer))
+        return Image(done.ground, replace(document, history=[layer]), "", when)
+
+
+def _nothing(platform: image_pb2.Platform) -> Document:
+    """What `scratch` says of itself."""
+    return Document(platform.architecture, platform.os, variant=platform.variant, config=Config())
 
 
 def without_triggers(document: Document) -> Document:

@@ -6,13 +6,12 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
 
 from msgspec.structs import replace
 
 from buildd import configure, copying, history, keys, mounts, offers, records, running, snapshots, steps
 from buildd.build import Build, Image
-from buildd.config import Config
+from buildd.config import PATH, Config
 from buildd.configure import bad
 from buildd.dockerfile import instructions as df
 from buildd.progress import StepProgress
@@ -22,12 +21,10 @@ from buildd.scope import Scope
 from buildd.steps import Done, Worked
 from pier.build.v1 import build_pb2 as pb
 
-_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 
 def _with_path(config: Config) -> Config:
     """An image whose base says nothing of where programs are says it itself, as Docker's do."""
-    return config if "PATH" in config.variables else replace(config, env=[*(config.env or ()), f"PATH={_PATH}"])
+    return config if "PATH" in config.variables else replace(config, env=[*(config.env or ()), f"PATH={PATH}"])
 
 
 def _is_program(step: df.Run) -> bool:
@@ -149,7 +146,8 @@ class StageRun:
         async def work(key: str) -> AsyncIterator[Worked]:
             async with build.turns, mounts.made(build, wanted) as made:
                 command = Command(
-                    words, shown, config, arguments, scope.proxies, network, made.specs, made.points)
+                    words, shown, config, arguments, {**scope.proxies, **made.variables}, network, made.specs,
+                    made.points, made.secret_env)
                 async with running.run(build.state, key, ground, command, build.around, progress) as worked:
                     yield worked
 

@@ -23,8 +23,6 @@ from coordinator.services import Services
 
 NAMESPACE: Final = "build"
 """Of the containers of builds in execd: no list of a client's shows them."""
-
-
 _PAUSE: Final = 0.2
 _LONGEST: Final = 10.0
 """Seconds until what could not be taken away is tried again: the first pause, doubled up to the last."""

@@ -91,6 +91,11 @@ class Instance:
         return self.run / "resolver.sock"
 
     @property
+    def pours(self) -> Path:
+        """Where the gateway offers bytes that go beside gRPC (mode 0700; see ``chassis.pours``)."""
+        return self.run / "pours"
+
+    @property
     def resolver_counters(self) -> Path:
         """What the resolver has done, for netd's metrics."""
         return self.run / "resolver.counters"

@@ -62,10 +62,13 @@ class Coordinator:
                     raise
         raise AssertionError("the loop returns or raises")
 
-    async def start(self, id_: str, known: exec_pb2.Container | None = None) -> exec_pb2.Container:
+    async def start(
+        self, id_: str, known: exec_pb2.Container | None = None, secret_env: Sequence[bytes] = ()
+    ) -> exec_pb2.Container:
         """Start container ``id_`` (a full id). Where that fails, one that was made to be removed is.
 
         ``known`` is the container as the caller read it just now: it holds unless another verb is at work on it.
+        ``secret_env`` ("NAME=value") is its process's, and written down nowhere.
         """
         if id_ in self._locks:
             known = None
@@ -73,7 +76,7 @@ class Coordinator:
         async def work() -> exec_pb2.Container:
             container = known or await self.get(id_)
             try:
-                return await start(self.services, container)
+                return await start(self.services, container, secret_env)
             except PierError:
                 if container.spec.auto_remove and not is_alive(container):
                     await self._remove_unstarted(id_)

@@ -27,14 +27,18 @@ MARK: Final = b"/.dockerenv"
 _RUNNING = (exec_pb2.CONTAINER_STATE_RUNNING, exec_pb2.CONTAINER_STATE_RESTARTING)
 
 
-async def start(services: Services, container: exec_pb2.Container) -> exec_pb2.Container:
-    """Start ``container``. NotModified where it runs; PORT_TAKEN and the runtime's refusals are the owners' errors."""
+async def start(
+    services: Services, container: exec_pb2.Container, secret_env: Sequence[bytes] = ()
+) -> exec_pb2.Container:
+    """Start ``container``. NotModified where it runs; PORT_TAKEN and the runtime's refusals are the owners' errors.
+    ``secret_env`` ("NAME=value") is its process's, and written down nowhere."""
     if container.status.state in _RUNNING:
         raise NotModified(f"container {container.id} is running")
     if container.status.state == exec_pb2.CONTAINER_STATE_PAUSED:
         raise Conflict("cannot start a paused container, try unpause instead", reason="PAUSED")
     plan = plan_of(container)
-    request = exec_pb2.StartContainerRequest(id=container.id, operation_id=secrets.token_hex(8), marks=[MARK])
+    request = exec_pb2.StartContainerRequest(
+        id=container.id, operation_id=secrets.token_hex(8), marks=[MARK], secret_env=secret_env)
     linking: Sequence[str] = ()
     async with Saga("start", services.unsettled) as saga:
         try:

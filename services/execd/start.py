@@ -14,9 +14,9 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from chassis import store
+from chassis import store, tmpfs
 from chassis.blocking import Pool
-from chassis.errors import Conflict, Internal, NotModified, PierError, Unimplemented
+from chassis.errors import Conflict, Internal, InvalidArgument, NotModified, PierError, Unimplemented
 from chassis.events import timestamp
 from chassis.logs import logger
 from chassis.stages import stage
@@ -66,7 +66,11 @@ class Starts:
         for reference in request.namespaces:
             validate.namespace(reference)
         validate.environment(request.env, "env")
+        validate.environment(request.secret_env, "secret_env")
         entry = self._records.need(request.id)
+        if request.secret_env and entry.container.spec.restart_policy.name not in ("", "no"):
+            raise InvalidArgument("secret_env: its later lives would lack it", reason="BAD_FIELD", field="secret_env",
+                                  expected="a container without a restart policy")
         async with entry.lock:
             if entry.removed:
                 self._records.need(request.id)
@@ -102,7 +106,10 @@ class Starts:
     async def _intend(
         self, entry: Entry, request: exec_pb2.StartContainerRequest, incarnation: int, *, by_hand: bool
     ) -> None:
-        kept = request.SerializeToString()
+        lasting = exec_pb2.StartContainerRequest()
+        lasting.CopyFrom(request)
+        lasting.ClearField("secret_env")
+        kept = lasting.SerializeToString()
 
         def edit(container: exec_pb2.Container) -> None:
             container.status.incarnation = incarnation
@@ -144,6 +151,7 @@ class Starts:
                 entry.id, str(link.rootfs), self._places.cgroup(entry.container), files, held.binds,
                 (*request.namespaces, *joined.namespaces), self._init,
                 str(link.run_dir / "binds" / _SHM) if joined.shm else "", tuple(request.env),
+                tuple(request.secret_env),
             )
             await self._pool.run(_write_document, link, spec, place, caps, filter_, request.marks)
         if spec.resources.cpu_rt_runtime:
@@ -303,6 +311,8 @@ def _write_document(
             rootfs.make_mount_point(os.fsencode(target))
         for mark in marks:
             rootfs.make_mount_point(mark)
+    if place.secret_env:  # the runtime keeps a copy beside, which goes with the container
+        tmpfs.need(link.run_dir)
     document = config.config(spec, place, user, caps, filter_)
     write_file(link.run_dir / "config.json", json.dumps(document).encode())
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Final
 
-from chassis import service
+from chassis import pours, service
 from chassis.blocking import Pool
 from chassis.client import Peer
 from chassis.service import Runtime
@@ -34,7 +34,8 @@ async def build(runtime: Runtime[GatewaySettings]) -> AsyncIterator[None]:
     services = Services.connect(runtime.instance, manager="gateway")
     coordinator, files = Coordinator(services), Pool("gateway-files", 4)
     buildd = Peer("buildd", runtime.instance.socket("buildd"))
-    engine = Engine(runtime, services, coordinator, Projection(runtime.settings.read_timeout), files, buildd)
+    engine = Engine(runtime, services, coordinator, Projection(runtime.settings.read_timeout), files, buildd,
+                    pours.laid_out(runtime.instance))
     runtime.reload.follow(lambda settings: partial(engine.projection.change_deadline, settings.read_timeout))
     face = Face(engine, TABLES, runtime.guard)
     rpc.add(runtime.server, engine)

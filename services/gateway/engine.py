@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 from chassis.blocking import Pool
 from chassis.client import Peer
@@ -20,7 +21,8 @@ from pier.build.v1 import build_pb2_grpc
 @dataclass(frozen=True)
 class Engine:
     """One per process; handed to every handler as ``call.engine``. ``files``: threads for what touches the disk;
-    ``buildd``: the peer that builds; ``listeners``: those who follow events now."""
+    ``buildd``: the peer that builds; ``pours``: the directory of its offers; ``listeners``: those who follow events
+    now."""
 
     runtime: Runtime[GatewaySettings]
     services: Services
@@ -28,6 +30,7 @@ class Engine:
     projection: Projection
     files: Pool
     buildd: Peer
+    pours: Path
     recent: Recent = field(default_factory=Recent)
     listeners: set[object] = field(default_factory=set)
 

@@ -49,7 +49,7 @@ async def build(runtime: Runtime[ImagedSettings]) -> AsyncIterator[None]:
     state = State(
         current=runtime.reload.current, store=store, events=EventLog(store, runtime.node_id), operations=Operations(),
         blobs=BlobStore(runtime.state), layers=layers, rootfs=rootfs, volumes=volumes, unpacker=unpacker,
-        files=files, streams=streams, gate=Gate(), locks=NamedLocks(), helpers=Helpers(),
+        pours=runtime.instance.pours, files=files, streams=streams, gate=Gate(), locks=NamedLocks(), helpers=Helpers(),
     )
     sweeper: asyncio.Task[object] | None = None
     try:

@@ -22,8 +22,8 @@ from imaged.unpack.unpacker import Unpacker
 
 @dataclass(frozen=True)
 class State:
-    """One imaged's everything. ``volumes`` is the directory of volumes; ``files`` runs what blocks on
-    files, ``streams`` what waits for a client's bytes."""
+    """One imaged's everything. ``volumes`` is the directory of volumes, ``pours`` that of the gateway's offers;
+    ``files`` runs what blocks on files, ``streams`` what waits for a client's bytes."""
 
     current: Current[ImagedSettings]
     store: Store
@@ -33,6 +33,7 @@ class State:
     layers: LayerStore
     rootfs: Snapshotter
     volumes: Path
+    pours: Path
     unpacker: Unpacker
     helpers: Helpers
     files: Pool

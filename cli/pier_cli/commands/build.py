@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pier_cli.context import Context
     from pier_cli.flags import Options
 
-_TYPE = "application/vnd.pier.build"
 _REMOTE = ("http://", "https://", "git://", "ssh://", "git@", "github.com/")
 _PROGRESS = ("auto", "plain", "tty", "json", "quiet")
 _BLOCK = 256 * 1024
@@ -29,24 +28,30 @@ def _run(context: Context, options: Options, arguments: list[str]) -> int:
 
     find_services()
     from pier_cli import build_output, build_progress
+    from pier_cli.build_context import Further
+    from pier_cli.build_ssh import Agents
+    from pier_cli.build_upload import CONTENT_TYPE, Upload
     from pier_cli.credentials import registry_config
 
     if options.text("progress") not in _PROGRESS:
         raise Failure(f"invalid progress mode {options.text('progress')!r}: use one of {', '.join(_PROGRESS)}")
     output = build_output.parse(options.text("output"))
     packed, body, extension, query = _context(options, arguments[0])
-    extension |= {
-        "secrets": build_output.secrets(options.items("secret")), "output": output.kind,
-        "contexts": dict(options.items("build-context")), "noCacheStages": options.items("no-cache-filter"),
-        "check": options.flag("check"),
-    }
-    response = context.engine.request(
-        "POST", "/build", [*query, *_query(options)], _with_head(extension, body),
-        {"Content-Type": _TYPE, **registry_config()})
-    with output:
-        result = _shown(options, output.fd).follow(response.objects())
+    further = Further(options.items("build-context"))
+    with output, Agents(options.items("ssh")) as agents:
+        extension |= {
+            "secrets": build_output.secrets(options.items("secret")), "output": output.kind,
+            "contexts": further.places, "noCacheStages": options.items("no-cache-filter"),
+            "check": options.flag("check"), "ssh": agents.ids,
+        }
+        upload = Upload(extension, body, further.open, agents)
+        response = context.engine.request(
+            "POST", "/build", [*query, *_query(options)], upload.read,
+            {"Content-Type": CONTENT_TYPE, **registry_config()}, beside=True)
+        result = _shown(options, output.fd).follow(upload.follow(response.connection, response.objects()))
         if packed is not None:
             packed.check()
+        further.check()
         output.finish()
     if options.flag("check"):
         count = result.warnings
@@ -103,15 +108,6 @@ def _rest() -> bytes:
     return b"".join(parts)
 
 
-def _with_head(extension: dict[str, Any], body: Callable[[], bytes]) -> Callable[[], bytes]:
-    """The body with the extension in front (see the engine's `POST /build`)."""
-    from pier_cli.engine import to_bytes
-
-    data = to_bytes({key: value for key, value in extension.items() if value})
-    pieces = [len(data).to_bytes(4, "big") + data]
-    return lambda: pieces.pop() if pieces else body()
-
-
 def _query(options: Options) -> list[tuple[str, str]]:
     from pier_cli.codec import dumps
     from pier_cli.context import environment
@@ -158,7 +154,7 @@ def _shown(options: Options, output: int) -> Shown:
 COMMAND = Command(_run, "[OPTIONS] PATH | URL | -", (
     Flag("add-host", "", "list", 'Add a custom host-to-IP mapping ("host:ip")'),
     Flag("build-arg", "", "list", "Set build-time variables"),
-    Flag("build-context", "", "map", 'Additional build contexts (e.g., "name=docker-image://image", a tar or git URL)'),
+    Flag("build-context", "", "map", 'Additional build contexts (e.g., "name=path", "name=docker-image://image")'),
     Flag("cache-from", "", "strings", "Images to consider as cache sources"),
     Flag("cgroup-parent", "", "string", 'Set the parent cgroup for the "RUN" instructions during build'),
     Flag("check", "", "bool", "Check the Dockerfile, and build nothing"),
@@ -184,6 +180,7 @@ COMMAND = Command(_run, "[OPTIONS] PATH | URL | -", (
     Flag("quiet", "q", "bool", "Suppress the build output and print image ID on success"),
     Flag("secret", "", "list", 'Secret to expose to the build ("id=mysecret,src=/local/secret")'),
     Flag("shm-size", "", "bytes", 'Shared memory size for "RUN" instructions'),
+    Flag("ssh", "", "list", 'SSH agent socket or keys to expose to the build ("default|id[=socket|key[,key]]")'),
     Flag("tag", "t", "list", 'Name and optionally a tag ("name:tag")'),
     Flag("target", "", "string", "Set the target build stage to build"),
     Flag("ulimit", "", "ulimit", "Ulimit options", check=values.ulimit),

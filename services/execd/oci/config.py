@@ -35,7 +35,7 @@ class Place:
     """Where this life of the container is: ``rootfs`` as the shim sees it, the cgroup below each hierarchy, the
     engine's files by their target, where the shim put cloned binds, namespaces that the start gave, the host's program
     that becomes the init of a container that asks for one, where the shim put another container's /dev/shm, and the
-    environment that the start gave, beneath the spec's."""
+    environment that the start gave, beneath the spec's, and above it."""
 
     container: str
     rootfs: str
@@ -46,6 +46,7 @@ class Place:
     init: str = ""
     shm: str = ""
     env: tuple[bytes, ...] = ()
+    secret_env: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ def config(
         "linux": linux,
         "annotations": {**spec.annotations, **seccomp.annotations},
     }
+    if place.secret_env:
+        document["process"]["env"] = above(document["process"]["env"], place.secret_env)
     if has_init(spec):
         document["mounts"].append(mounts.program_bind(place.init, INIT))
         document["process"]["args"] = [INIT, "--", *document["process"]["args"]]
@@ -142,6 +145,13 @@ def environment(
     first = [PATH, f"HOSTNAME={host_name}", *(["TERM=xterm"] if spec.terminal else []), *map(os.fsdecode, beneath)]
     last = [] if "HOME" in names else [f"HOME={user.home or '/'}"]
     return [*(value for value in first if value.partition("=")[0] not in names), *given, *last]
+
+
+def above(env: Iterable[str], given: Iterable[bytes]) -> list[str]:
+    """``env`` with the entries that are ``given`` in the place of those of the same names."""
+    entries = [os.fsdecode(value) for value in given]
+    names = {value.partition("=")[0] for value in entries}
+    return [*(value for value in env if value.partition("=")[0] not in names), *entries]
 
 
 def hostname(spec: exec_pb2.ContainerSpec, container: str) -> str:

@@ -15,6 +15,8 @@ _ENVIRONMENT: Final = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 _DEFAULTS: Final = [
     signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGQUIT,
 ]
+_UMASK: Final = 0o022
+"""Directories that the runtime makes for mounts are in the container: its users pass through them, as with Docker."""
 _LOG: Final = 3
 _ERROR_MAX: Final = 65536
 Done = Callable[[int, str], None]
@@ -80,6 +82,7 @@ class Runtime:
         argv = [self._spec.path, "--root", self._spec.root, "--log", f"/proc/self/fd/{_LOG}", "--log-format", "json",
                 *command, self._container]
         actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate([*fds, log])]
+        ours = os.umask(_UMASK)
         try:
             pid = os.posix_spawn(
                 self._spec.path, argv, _ENVIRONMENT, file_actions=actions, setsigdef=_DEFAULTS, setsigmask=[]
@@ -87,6 +90,8 @@ class Runtime:
         except OSError as error:
             os.close(log)
             raise ProtocolError(f"{self._spec.path}: {error.strerror}", "RUNTIME_FAILED") from error
+        finally:
+            os.umask(ours)
         self._children.begin()
 
         def ended(status: int, _time: int) -> None:

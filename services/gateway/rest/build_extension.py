@@ -1,13 +1,17 @@
 """What Pier's own command sends with a build that Docker's endpoint has no word for, and the answer that it reads.
 
-A request of this content type begins with four bytes, the length of the JSON object that follows (big-endian), and
-then the context. What secrets hold stands in the object alone: in no header, no query, no log. The answer is one JSON
-object a line, each an event of pier.build.v1.
+A request of this content type begins with four bytes, the length of the JSON object that follows (big-endian). What
+secrets hold stands in the object alone: in no header, no query, no log. Then come frames: a letter, four bytes of
+length, and as many bytes. "c" is a piece of the context, "e" the end of it; "n" names a further context, whose pieces
+and end follow; "a" is a number of eight bytes and what the ssh agent answered to the request of that number. The body
+goes on for as long as the build does, since the answer asks for what is wanted: it is one JSON object a line, each an
+event of pier.build.v1.
 """
 
 from __future__ import annotations
 
 import base64
+import struct
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -20,11 +24,14 @@ from pier.build.v1 import build_pb2 as pb
 CONTENT_TYPE: Final = "application/vnd.pier.build"
 _HEAD: Final = 4
 _LONGEST: Final = 8 << 20
+_FRAME: Final = struct.Struct(">cI")
+_FRAME_MAX: Final = 1 << 20
+_NUMBER: Final = struct.Struct(">Q")
 
 
 class Extension(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     """``secrets`` by id, and the ``dockerfile`` that takes the place of the context's: base64 in JSON. ``output`` is
-    "" for an image, "tar" or "oci"; ``contexts`` are further ones by name."""
+    "" for an image, "tar" or "oci"; ``contexts`` are further ones by name, ``ssh`` the ids of agents."""
 
     secrets: dict[str, bytes] = {}
     dockerfile: bytes = b""
@@ -32,6 +39,7 @@ class Extension(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     contexts: dict[str, str] = {}
     no_cache_stages: list[str] = []
     check: bool = False
+    ssh: list[str] = []
 
     def apply(self, options: pb.BuildOptions) -> None:
         """Put all of it into ``options``."""
@@ -41,6 +49,7 @@ class Extension(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
         options.contexts.update(self.contexts)
         options.no_cache_stages.extend(self.no_cache_stages)
         options.check = self.check
+        options.ssh.extend(self.ssh)
         if self.output in ("tar", "oci"):
             setattr(options.output, self.output, True)
         elif self.output:
@@ -69,6 +78,43 @@ async def read(data: AsyncIterator[bytes]) -> tuple[Extension, AsyncIterator[byt
             yield piece
 
     return found, rest()
+
+
+async def requests(data: AsyncIterator[bytes]) -> AsyncIterator[pb.BuildRequest]:
+    """The frames, each as buildd is told it. 400 for what is none."""
+    held, name = bytearray(), ""
+    async for piece in data:
+        held += piece
+        at = 0
+        while len(held) - at >= _FRAME.size:
+            kind, length = _FRAME.unpack_from(held, at)
+            if length > _FRAME_MAX:
+                raise InvalidArgument(f"a frame of the body is longer than {_FRAME_MAX} bytes", reason="TOO_LARGE",
+                                      field="body")
+            end = at + _FRAME.size + length
+            if len(held) < end:
+                break
+            payload = bytes(memoryview(held)[at + _FRAME.size:end])
+            at = end
+            if kind == b"n":
+                name = payload.decode("utf-8", "replace")
+            else:
+                yield _request(kind, payload, name)
+        del held[:at]
+    if held:
+        raise bad("the body ends in the middle of a frame", field="body")
+
+
+def _request(kind: bytes, payload: bytes, name: str) -> pb.BuildRequest:
+    match kind:
+        case b"c":
+            return pb.BuildRequest(context=payload, context_name=name)
+        case b"e":
+            return pb.BuildRequest(context_end=True, context_name=name)
+        case b"a" if len(payload) >= _NUMBER.size:
+            (number,) = _NUMBER.unpack_from(payload)
+            return pb.BuildRequest(agent_answer=pb.AgentAnswer(number=number, message=payload[_NUMBER.size:]))
+    raise bad("the body holds a frame that is none", field="body")
 
 
 def _length(held: bytearray) -> int:
@@ -100,6 +146,11 @@ def event(message: pb.BuildResponse) -> dict[str, Any]:
                     "lastLine": warning.last_line}
         case "output":
             return {"output": _text(message.output)}
+        case "wanted":
+            return {"wanted": message.wanted}
+        case "agent_request":
+            asked = message.agent_request
+            return {"agentRequest": asked.number, "agent": asked.id, "message": _text(asked.message)}
         case _:
             return {"result": message.result.image.id, "familiar": list(message.result.image.familiar)}
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +24,8 @@ from imaged.zygotes import Zygote
 
 _PROGRAM: Final = Path(__file__).with_name("zygote.py")
 _ANSWER: Final = 1 << 16
+_STREAMS: Final = 32
+"""Streams that are unpacked at once: as many processes, of which those wait that nobody sends anything to."""
 
 
 class Feed:
@@ -59,6 +63,7 @@ class Unpacker:
         self._lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         self._job = Job(caps or Caps(), limits or Limits(), reserve)
         self._slots = asyncio.Semaphore(concurrency)
+        self._streams = asyncio.Semaphore(_STREAMS)
         self._zygote = Zygote(_PROGRAM, [self._lock])
 
     def take_lock(self) -> None:
@@ -74,17 +79,31 @@ class Unpacker:
         included, the worker has ended. Errors are the worker's: InvalidArgument for what is wrong with the layer,
         ResourceExhausted for a full disk.
         """
-        async with self._slots:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            ours.setblocking(False)
+        async with self._slots, self._working(self._job, blob, directory) as channel:
+            return await self._follow(channel, feed, progress)
+
+    async def pour(self, stream: socket.socket, directory: int) -> Unpacked:
+        """Unpack what comes over ``stream`` until its other end is closed, into the empty ``directory``, for a moment
+        (``Job.momentary``). Else as ``unpack``, but where this is cancelled the other end has to be closed first. No
+        layer waits for it: it goes on for as long as somebody takes to send it."""
+        job = dataclasses.replace(self._job, momentary=True)
+        async with self._streams, self._working(job, stream.fileno(), directory) as channel:
+            stream.close()  # the worker has it, and nobody else
+            return await self._follow(channel, Feed(whole=True), lambda _: None)
+
+    @asynccontextmanager
+    async def _working(self, job: Job, source: int, directory: int) -> AsyncIterator[socket.socket]:
+        """A worker with its job, at the other end of a channel."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        try:
             try:
-                try:
-                    await self._zygote.send(self._job.encode(), [theirs.fileno(), blob, directory])
-                finally:
-                    theirs.close()
-                return await self._follow(ours, feed, progress)
+                await self._zygote.send(job.encode(), [theirs.fileno(), source, directory])
             finally:
-                ours.close()
+                theirs.close()
+            yield ours
+        finally:
+            ours.close()
 
     async def _follow(self, channel: socket.socket, feed: Feed, progress: Callable[[int], object]) -> Unpacked:
         loop = asyncio.get_running_loop()

@@ -24,27 +24,32 @@ _PIECE: Final = 1 << 20
 
 @dataclass(frozen=True)
 class Job:
-    """The bounds of one unpacking: see ``Caps``, ``Limits`` and ``Extractor``."""
+    """The bounds of one unpacking: see ``Caps``, ``Limits`` and ``Extractor``. ``momentary``: the bytes come over a
+    stream and not from a growing file, may be bzip2 and xz, too, and are not digested; what is made of them is not made
+    durable."""
 
     caps: Caps
     limits: Limits
     reserve: int
+    momentary: bool = False
 
     def encode(self) -> bytes:
         return json.dumps([
             [self.caps.output, self.caps.ratio, self.caps.ratio_free],
             [self.limits.extended, self.limits.entry_bytes, self.limits.entries], self.reserve,
+            self.momentary,
         ]).encode()
 
     @classmethod
     def decode(cls, raw: bytes) -> Job:
-        caps, limits, reserve = json.loads(raw)
-        return cls(Caps(*caps), Limits(*limits), reserve)
+        caps, limits, reserve, momentary = json.loads(raw)
+        return cls(Caps(*caps), Limits(*limits), reserve, momentary)
 
 
 @dataclass(frozen=True)
 class Unpacked:
-    """What a layer became. ``size`` is the sum of its files' sizes in bytes, ``compression`` gzip, zstd or none."""
+    """What a layer became. ``size`` is the sum of its files' sizes in bytes, ``compression`` gzip, zstd or none;
+    ``diff_id`` is "" where nothing was digested."""
 
     diff_id: str
     compression: str
@@ -88,18 +93,26 @@ def _of_os(error: OSError) -> PierError:
 
 
 def _unpack(job: Job, channel: socket.socket, blob: int, root: int) -> Unpacked:
-    decompressor = Decompressor(_follow(channel, blob), job.caps)
+    chunks = _poured(blob) if job.momentary else _follow(channel, blob)
+    decompressor = Decompressor(chunks, job.caps, every_kind=job.momentary, hashed=not job.momentary)
     reader = Reader(iter(decompressor), job.limits)
     extracted = Extractor(root, job.reserve).run(reader)
-    # The digest covers what stands behind the archive's end as well.
+    # The digest covers what stands behind the archive's end as well, and a stream's other end is not to be cut off.
     reader.drain()
-    kernel.syncfs(root)
+    if not job.momentary:
+        kernel.syncfs(root)
     size = trees.content(root, b".") if extracted.replaced else extracted.size
     return Unpacked(
-        diff_id=decompressor.diff_id, compression=decompressor.name, tar_size=decompressor.total, size=size,
-        entries=extracted.entries, xattrs_dropped=extracted.xattrs_dropped, opaque_root=extracted.opaque_root,
-        whiteouts=extracted.whiteouts,
+        diff_id="" if job.momentary else decompressor.diff_id, compression=decompressor.name,
+        tar_size=decompressor.total, size=size, entries=extracted.entries, xattrs_dropped=extracted.xattrs_dropped,
+        opaque_root=extracted.opaque_root, whiteouts=extracted.whiteouts,
     )
+
+
+def _poured(stream: int) -> Iterator[bytes]:
+    """What comes until the other end is closed; whoever closed it knows whether that was all."""
+    while part := os.read(stream, _PIECE):
+        yield part
 
 
 def _follow(channel: socket.socket, blob: int) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import io
 import json
+import os
 import tarfile
 import threading
 
@@ -115,6 +116,22 @@ def test_contexts_that_the_engine_fetches_itself(builder, served):
     assert builder.run("b", "cat", "/file") == "of the tar"
     done = builder.engine.docker("build", f"{url}/none")
     assert done.returncode != 0
+
+
+@pytest.mark.parametrize("client", ["docker", "pier"])
+@pytest.mark.parametrize("kind", ["", "gz", "bz2", "xz"])
+def test_a_large_context_comes_in_any_compression(builder, client, kind):
+    large = os.urandom(1 << 20)
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode=f"w:{kind}") as archive:  # type: ignore[call-overload]  # any of its kinds
+        for name, data in (("large", large), ("Dockerfile", b"FROM busybox\nCOPY large /\nRUN sha256sum /large >/s\n")):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    done = builder.engine.run([*builder.engine.argv(client), "build", "-t", "a", "-"], input=packed.getvalue(),
+                              text=False)
+    assert done.returncode == 0, done.stderr
+    assert builder.run("a", "cat", "/s").startswith(hashlib.sha256(large).hexdigest())
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import tarfile
 
 
 def pier(builder, *arguments, dockerfile=None, **options):
+    """`pier build` of the builder's directory."""
     if dockerfile is not None:
         builder.write("Dockerfile", dockerfile)
     return builder.engine.pier("build", *arguments, str(builder.directory), **options)
@@ -64,29 +65,6 @@ def test_explain_says_why_each_step_was_carried_out(builder):
     said = pier_ok(builder, "-t", "a", "--explain", "--build-arg", "WORD=two").stdout
     assert "RUN echo $WORD\n    argument WORD changed\n" in said
     assert "COPY file /\n    what it stands on changed\n" in said
-
-
-def test_a_secret_is_seen_by_its_command_and_stands_nowhere_else(builder, tmp_path):
-    secret = "the-most-secret-word"
-    (tmp_path / "word").write_text(secret)
-    text = """\
-FROM busybox
-RUN --mount=type=secret,id=word test "$(cat /run/secrets/word)" = the-most-secret-word && stat -c %a /run/secrets/word
-RUN ls /run > /left || true
-"""
-    text = text.replace("= the-most-secret-word", "!= other")
-    said = pier_ok(builder, "-t", "a", "--secret", f"id=word,src={tmp_path / 'word'}", dockerfile=text)
-    assert " 400\n" in said.stderr
-    assert builder.run("a", "cat", "/left") == ""
-    root = builder.engine.instance.root
-    held = [path for path in root.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
-    assert held == []
-    assert list((builder.engine.instance.run / "buildd" / "secrets").iterdir()) == []
-    assert secret not in builder.engine.ok("history", "--no-trunc", "a")
-    # Another value is no other step.
-    (tmp_path / "word").write_text("changed")
-    again = pier_ok(builder, "--secret", f"id=word,src={tmp_path / 'word'}")
-    assert "#2 CACHED" in again.stderr
 
 
 def test_a_cache_mount_is_kept_between_builds_and_is_in_no_image(builder):

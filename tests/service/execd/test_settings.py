@@ -50,14 +50,15 @@ async def test_binds_are_there_and_read_only_ones_are_read_only(service: Execd) 
     shared.mkdir()
     (shared / "file").write_text("from the host\n")
     entry = types_pb2.MountSpec(type="bind", source=os.fsencode(shared), target=b"/data", recursive=True)
-    read_only = types_pb2.MountSpec(type="bind", source=os.fsencode(shared), target=b"/fixed",
+    read_only = types_pb2.MountSpec(type="bind", source=os.fsencode(shared), target=b"/made/fixed",
                                     options=[types_pb2.MountOption(key="ro")])
     container = await service.run(
-        "/bin/sh", "-c", "cat /data/file; echo back > /data/new; echo x > /fixed/y || echo refused",
+        "/bin/sh", "-c",
+        "cat /data/file; echo back > /data/new; echo x > /made/fixed/y || echo refused; stat -c %A /made | cut -c-9",
         spec=exec_pb2.ContainerSpec(mounts=[entry, read_only]),
     )
     await service.wait(container)
-    assert await service.logs(container) == b"from the host\nrefused\n"
+    assert await service.logs(container) == b"from the host\nrefused\ndrwxr-xr-\n"
     assert (shared / "new").read_text() == "back\n"
 
 

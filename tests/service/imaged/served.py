@@ -163,8 +163,9 @@ class Served:
         stub = rpc.SnapshotServiceStub(self.peer.channel)
         return b"".join([answer.data async for answer in self.peer.stream(getattr(stub, method), request)])
 
-    async def apply(self, key: str, tar: bytes) -> pb.ApplyResponse:
-        return await self.call(rpc.SnapshotServiceStub, "Apply", _apply_requests(key, tar))  # type: ignore[no-any-return]
+    async def apply(self, key: str, tar: bytes, *, momentary: bool = False) -> pb.ApplyResponse:
+        requests = _apply_requests(key, tar, momentary)
+        return await self.call(rpc.SnapshotServiceStub, "Apply", requests)  # type: ignore[no-any-return]
 
     async def copy(self, source: str, key: str, *sources: bytes, target: bytes = b"/", **fields: Any) -> int:
         """CopyFiles; how many files."""
@@ -231,8 +232,8 @@ async def load_requests(raw: bytes) -> AsyncIterator[pb.LoadRequest]:
         yield pb.LoadRequest(data=raw[start : start + _CHUNK])
 
 
-async def _apply_requests(key: str, raw: bytes) -> AsyncIterator[pb.ApplyRequest]:
-    yield pb.ApplyRequest(key=key)
+async def _apply_requests(key: str, raw: bytes, momentary: bool) -> AsyncIterator[pb.ApplyRequest]:
+    yield pb.ApplyRequest(key=key, momentary=momentary)
     for start in range(0, len(raw), _CHUNK):
         yield pb.ApplyRequest(data=raw[start : start + _CHUNK])
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import bz2
+import gzip
 import io
+import lzma
 import os
 import tarfile
+from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 
+from chassis import pours
 from chassis.errors import AlreadyExists, Conflict, InvalidArgument, NotFound
 from chassis.ids import digest as check_digest
+from chassis.instance import make_private
 from deploy.busybox_image import docker_archive
 from imaged import manifest
 from pier.image.v1 import image_pb2 as pb
@@ -22,6 +30,8 @@ BASE = Image([layer([
     Entry("srv/one", data=b"1"), Entry("srv/two", data=b"2"),
 ])])
 TREE = "find . -mindepth 1 | sort | while read f; do if test -f $f; then echo $f $(cat $f); else echo $f; fi; done"
+
+MOMENTARY = pytest.mark.parametrize("momentary", [False, True], ids=["lasting", "momentary"])
 
 
 async def base(served: Served) -> pb.Image:
@@ -107,7 +117,8 @@ async def test_a_commits_directory_is_what_its_tar_says(snapshots: Served) -> No
     assert "./srv/.wh.one" not in here
 
 
-async def test_a_tar_is_applied_to_what_is_there_as_a_layer_is(snapshots: Served) -> None:
+@MOMENTARY
+async def test_a_tar_is_applied_to_what_is_there_as_a_layer_is(snapshots: Served, momentary: bool) -> None:
     await base(snapshots)
     snapshot = await snapshots.prepare("one", "base:1")
     inside(snapshot, "mkdir new both; echo a > new/a; echo b > new/b; rm etc/old; echo x > both/x; echo f > file")
@@ -116,33 +127,84 @@ async def test_a_tar_is_applied_to_what_is_there_as_a_layer_is(snapshots: Served
         Entry("new/c", data=b"c"), directory("srv"), opaque("srv"), Entry("srv/three", data=b"3"),
         directory("both"), opaque("both"), Entry("both/y", data=b"y"), directory("file"), Entry("file/in", data=b"in"),
         whiteout("missing"),
-    ]))
+    ]), momentary=momentary)
+    assert bool(answer.diff_id) is not momentary
     assert answer.size == len(b"othercyin3")
     assert inside(snapshot, TREE).splitlines() == [
         "./both", "./both/y y", "./etc", "./etc/passwd other", "./file", "./file/in in", "./new", "./new/b b",
         "./new/c c", "./srv", "./srv/three 3"]
     assert inside(snapshot, "stat -c %a new").strip() == "700"
-    await snapshots.apply("one", layer([Entry(".wh..wh..opq"), Entry("alone", data=b"1")]))
+    await snapshots.apply("one", layer([Entry(".wh..wh..opq"), Entry("alone", data=b"1")]), momentary=momentary)
     assert inside(snapshot, TREE) == "./alone 1\n"
 
 
-async def test_a_tar_that_is_broken_changes_nothing(snapshots: Served) -> None:
+@MOMENTARY
+async def test_a_tar_that_is_broken_changes_nothing(snapshots: Served, momentary: bool) -> None:
     snapshot = await snapshots.prepare("one")
     good = layer([Entry("file", data=b"1")])
     cut = layer([Entry("long", data=bytes(1000))])[:700]
-    await snapshots.apply("one", good)
+    await snapshots.apply("one", good, momentary=momentary)
     for bad in (layer([Entry("new", data=b"1"), Entry("../out", data=b"1")]), cut, b"\x1f\x8bnot gzip"):
         with pytest.raises(InvalidArgument):
-            await snapshots.apply("one", bad)
+            await snapshots.apply("one", bad, momentary=momentary)
         assert inside(snapshot, TREE) == "./file 1\n"
     with pytest.raises(NotFound):
-        await snapshots.apply("nobody", good)
+        await snapshots.apply("nobody", good, momentary=momentary)
     await snapshots.view("view")
     with pytest.raises(InvalidArgument) as read_only:
-        await snapshots.apply("view", good)
+        await snapshots.apply("view", good, momentary=momentary)
     assert read_only.value.reason == "READ_ONLY"
     assert snapshots.directories()["ingest"] == []
     assert os.listdir(snapshots.state / "s" / "one") == ["upper", "work"]
+
+
+async def test_a_stream_that_breaks_off_changes_nothing_and_its_worker_goes(snapshots: Served) -> None:
+    snapshot = await snapshots.prepare("one")
+    begun = asyncio.Event()
+
+    async def requests() -> AsyncIterator[pb.ApplyRequest]:
+        yield pb.ApplyRequest(key="one", momentary=True, data=layer([Entry("file", data=b"1")]))
+        begun.set()
+        await asyncio.Event().wait()
+
+    applying = asyncio.create_task(snapshots.call(rpc.SnapshotServiceStub, "Apply", requests()))
+    await begun.wait()
+    applying.cancel()
+    await asyncio.wait({applying})
+    await snapshots.apply("one", layer([Entry("other", data=b"2")]), momentary=True)
+    assert inside(snapshot, TREE) == "./other 2\n"
+
+
+async def test_a_tar_is_poured_past_grpc_in_any_compression(snapshots: Served) -> None:
+    make_private(snapshots.instance.pours)
+    tar = layer([Entry("file", data=os.urandom(1 << 19).hex().encode())])
+
+    async def pour(key: str, sent: bytes) -> pb.ApplyResponse:
+        async with pours.offered(snapshots.instance.pours) as offer:
+            request = pb.ApplyRequest(key=key, momentary=True, pour=offer.word)
+            applying = asyncio.create_task(snapshots.call(rpc.SnapshotServiceStub, "Apply", of(request)))
+            with await offer.taken() as stream, suppress(BrokenPipeError):
+                await asyncio.get_running_loop().sock_sendall(stream, sent)
+            return await applying  # type: ignore[no-any-return]
+
+    packed = (tar, gzip.compress(tar), bz2.compress(tar), lzma.compress(tar, preset=0))
+    for number, sent in enumerate(packed):
+        await snapshots.prepare(f"to{number}")
+        assert (await pour(f"to{number}", sent)).size == 1 << 20
+    await snapshots.prepare("one")
+    for broken in (tar[: 1 << 19], packed[2][:1000], b"BZh9" + bytes(1 << 20)):
+        with pytest.raises(InvalidArgument):
+            await pour("one", broken)
+    for request in (pb.ApplyRequest(key="one", pour="0" * 16),
+                    pb.ApplyRequest(key="one", pour="../imaged.sock", momentary=True)):
+        with pytest.raises(InvalidArgument):
+            await snapshots.call(rpc.SnapshotServiceStub, "Apply", of(request))
+    assert list(snapshots.instance.pours.iterdir()) == []
+
+
+async def of(*requests: pb.ApplyRequest) -> AsyncIterator[pb.ApplyRequest]:
+    for request in requests:
+        yield request
 
 
 async def test_times_later_than_the_clamp_become_it_and_the_same_files_the_same_layer(snapshots: Served) -> None:

@@ -61,6 +61,10 @@ class FakeImaged:
             raise NotFound("no such snapshot", reason="NO_SNAPSHOT")
         return pb.GetSnapshotResponse(snapshot=self.snapshots[request.key])
 
+    def Hash(self, request):
+        (source,) = request.files.sources
+        return pb.HashResponse(digest=f"sha256:of-{source.decode()}")
+
     def RemoveSnapshot(self, request):
         self.snapshots.pop(request.key, None)
         return pb.RemoveSnapshotResponse()

@@ -5,14 +5,18 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from buildd import leftovers, records, snapshots
+from buildd import copying, leftovers, records, snapshots
 from buildd.build import Build
+from buildd.config import Config
 from buildd.context import Context
+from buildd.dockerfile.instructions import Copy
+from buildd.dockerfile.parser import parse
 from buildd.progress import Progress
 from buildd.records import Inputs
 from buildd.running import Surroundings
 from buildd.snapshots import SCRATCH
 from buildd.steps import Rules, Worked, carry_out, settle
+from buildd.uplink import Uplink
 from chassis.errors import InvalidArgument, PierError, Unavailable
 from pier.build.v1 import build_pb2 as pb
 from pier.image.v1 import image_pb2
@@ -53,9 +57,17 @@ class Step:
         return await carry_out(self.state, "place", inputs, Rules(**rules), self)
 
 
+async def nothing():
+    """The requests of a client that says no more."""
+    for request in list[pb.BuildRequest]():
+        yield request
+
+
 def a_build(state):
+    progress = Progress()
     return Build(
-        state, pb.BuildOptions(namespace="docker"), Progress(), Context(), image_pb2.Platform(), Rules(),
+        state, pb.BuildOptions(namespace="docker"), progress, Uplink(pb.BuildRequest(), nothing(), progress),
+        Context(), image_pb2.Platform(), Rules(),
         asyncio.Semaphore(1), Surroundings(), AsyncExitStack())
 
 
@@ -167,3 +179,30 @@ async def test_a_record_whose_snapshot_is_gone_is_found_by_fsck(state, imaged):
     assert (finding.reason, finding.subject, finding.repaired) == ("RECORD_WITHOUT_SNAPSHOT", done.record.key, True)
     assert await leftovers.check(state, repair=False) == []
     assert not (await Step(state).carry_out()).cached
+
+
+async def test_what_plain_copies_take_is_hashed_before_their_turn_and_asked_for_once(state, imaged):
+    build = a_build(state)
+    build.context = Context("context")
+    text = b"FROM x\nCOPY a/b.c /\nCOPY a/b.c /again\nCOPY $V *.c /w/\nCOPY --from=y z /\nADD http://h/f /\nRUN true\n"
+    (stage,) = parse(text, "Dockerfile").stages
+    copying.foresee(build, stage.steps)
+    assert len(build.hashing) == 1
+    await asyncio.wait(build.hashing.values())
+    first = next(step for step in stage.steps if isinstance(step, Copy))
+
+    async def find(_step, _from):
+        return "context"
+
+    found = await copying.prepare(build, SCRATCH, Config(), first, find)
+    assert found.parts[0].digest == "sha256:of-a/b.c"
+    assert imaged.calls["Hash"] == 1
+    assert build.hashing == {}
+    imaged.lose = "Hash"
+    copying.foresee(build, stage.steps)
+    again = await copying.prepare(build, SCRATCH, Config(), first, find)
+    assert again.parts == found.parts
+    assert imaged.calls["Hash"] == 3
+    async with build.bookkeeping():
+        copying.foresee(build, stage.steps)
+    assert all(task.done() for task in build.hashing.values())

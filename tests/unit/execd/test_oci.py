@@ -228,6 +228,10 @@ def test_what_a_start_gives_beneath_is_seen_where_the_spec_has_none_of_the_name(
     assert made["env"] == [config.PATH, "HOSTNAME=web", "DB_NAME=/web/db", "DB_PORT=own", "HOME=/root"]
 
 
+def test_what_is_secret_takes_the_place_of_variables_of_its_name() -> None:
+    assert config.above(["A=1", "B=2", "AB=3"], [b"A=\xff", b"C=x=y"]) == ["B=2", "AB=3", "A=\udcff", "C=x=y"]
+
+
 @pytest.mark.parametrize("entry", [b"A\0=b", b"=b", b"bare", b"A=" + b"x" * (8 << 20)], ids=lambda entry: entry[:4])
 def test_an_entry_that_is_none_is_not_put_beneath(entry) -> None:
     with pytest.raises(InvalidArgument):

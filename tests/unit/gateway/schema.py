@@ -24,6 +24,11 @@ HOST_CONFIG = _names(
     "PublishAllPorts ReadonlyPaths ReadonlyRootfs RestartPolicy Runtime SecurityOpt ShmSize StorageOpt Sysctls Tmpfs "
     "UTSMode Ulimits UsernsMode VolumeDriver VolumesFrom"
 )
+BUILD = _names(
+    "dockerfile t extrahosts remote q nocache cachefrom pull rm forcerm memory memswap cpushares cpusetcpus cpuperiod "
+    "cpuquota buildargs shmsize squash labels networkmode platform target outputs version"
+)
+"""Parameters of `POST /build`."""
 ENDPOINT = _names(
     "Aliases DNSNames DriverOpts EndpointID Gateway GlobalIPv6Address GlobalIPv6PrefixLen GwPriority IPAMConfig "
     "IPAddress IPPrefixLen IPv6Gateway Links MacAddress NetworkID"

@@ -11,6 +11,7 @@ the step was carried out again on request.
 
 Lifecycle. Build: the first message's options, then the context's bytes → steps as they go, in any order where stages
 are independent → one BuildEnd. It fails with the step's error otherwise; records of steps that were finished stay.
+While it goes the client answers what the build asks it for: further contexts that it has, and its ssh agents.
 A build ends with its client, within a second, its containers with it. A command that ends with another code than 0 is
 INVALID_ARGUMENT, reason COMMAND_FAILED, metadata "exit_code"; an error of the Dockerfile's is INVALID_ARGUMENT, reason
 BAD_DOCKERFILE, metadata "line".
@@ -47,25 +48,95 @@ class BuildRequest(_message.Message):
 
     OPTIONS_FIELD_NUMBER: _builtins.int
     CONTEXT_FIELD_NUMBER: _builtins.int
+    CONTEXT_NAME_FIELD_NUMBER: _builtins.int
+    CONTEXT_END_FIELD_NUMBER: _builtins.int
+    AGENT_ANSWER_FIELD_NUMBER: _builtins.int
     context: _builtins.bytes
-    """The context as a tar (plain, gzip, bzip2, xz or zstd), in chunks of 64 KiB to 1 MiB."""
+    """A context as a tar (plain, gzip, bzip2, xz or zstd), in chunks of 64 KiB to 1 MiB: the build's own first, then those
+    that BuildResponse.wanted asks for, one after the other.
+    """
+    context_name: _builtins.str
+    """Of the further context that `context` is of; "" for the build's own."""
+    context_end: _builtins.bool
+    """The context ends with this message. The end of the stream says the same, where nothing more is to be said."""
     @_builtins.property
     def options(self) -> Global___BuildOptions:
         """In the first message."""
+
+    @_builtins.property
+    def agent_answer(self) -> Global___AgentAnswer:
+        """Answers a BuildResponse.agent_request."""
 
     def __init__(
         self,
         *,
         options: Global___BuildOptions | None = ...,
         context: _builtins.bytes = ...,
+        context_name: _builtins.str = ...,
+        context_end: _builtins.bool = ...,
+        agent_answer: Global___AgentAnswer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent_answer", b"agent_answer", "options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "options", b"options"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_answer", b"agent_answer", "context", b"context", "context_end", b"context_end", "context_name", b"context_name", "options", b"options"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BuildRequest: _TypeAlias = BuildRequest  # noqa: Y015
+
+@_typing.final
+class AgentRequest(_message.Message):
+    """One message of the ssh agent protocol (draft-miller-ssh-agent) without its length, 256 KiB at most: a request for
+    identities or for a signature. buildd refuses all others itself.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Of this request in this build."""
+    id: _builtins.str
+    """Which of BuildOptions.ssh."""
+    message: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        id: _builtins.str = ...,
+        message: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "message", b"message", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgentRequest: _TypeAlias = AgentRequest  # noqa: Y015
+
+@_typing.final
+class AgentAnswer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    message: _builtins.bytes
+    """What the agent says; "" where it cannot be asked."""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        message: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgentAnswer: _TypeAlias = AgentAnswer  # noqa: Y015
 
 @_typing.final
 class BuildOptions(_message.Message):
@@ -175,6 +246,8 @@ class BuildOptions(_message.Message):
     CONTEXTS_FIELD_NUMBER: _builtins.int
     CHECK_FIELD_NUMBER: _builtins.int
     REMOTE_FIELD_NUMBER: _builtins.int
+    SSH_FIELD_NUMBER: _builtins.int
+    CONTEXT_POUR_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """Of the images that it takes and makes."""
     dockerfile: _builtins.str
@@ -197,6 +270,10 @@ class BuildOptions(_message.Message):
     """Only the build checks are carried out."""
     remote: _builtins.str
     """The context is at this URL: a tar, a Dockerfile or a git repository (`URL#REF:DIRECTORY`). No bytes follow then."""
+    context_pour: _builtins.str
+    """The context's bytes come over the socket that is offered under this word in the instance's run directory (`pours`),
+    and `context_end` says when they were all: the short way on one machine.
+    """
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """References that the image is to have."""
@@ -241,7 +318,13 @@ class BuildOptions(_message.Message):
 
     @_builtins.property
     def contexts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Further contexts by name: "docker-image://REFERENCE" for an image, or what `remote` may be but a Dockerfile."""
+        """Further contexts by name: "docker-image://REFERENCE" for an image, "local:" for one that the client sends when it is
+        wanted, or what `remote` may be but a Dockerfile.
+        """
+
+    @_builtins.property
+    def ssh(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the ssh agents that the client asks for the build."""
 
     def __init__(
         self,
@@ -269,10 +352,12 @@ class BuildOptions(_message.Message):
         contexts: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         check: _builtins.bool = ...,
         remote: _builtins.str = ...,
+        ssh: _abc.Iterable[_builtins.str] | None = ...,
+        context_pour: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_platform", b"_platform", "_source_date", b"_source_date", "limits", b"limits", "output", b"output", "platform", b"platform", "source_date", b"source_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_platform", b"_platform", "_source_date", b"_source_date", "auth", b"auth", "build_args", b"build_args", "cache_from", b"cache_from", "check", b"check", "contexts", b"contexts", "dockerfile", b"dockerfile", "dockerfile_text", b"dockerfile_text", "extra_hosts", b"extra_hosts", "labels", b"labels", "limits", b"limits", "namespace", b"namespace", "network", b"network", "no_cache", b"no_cache", "no_cache_stages", b"no_cache_stages", "output", b"output", "platform", b"platform", "pull", b"pull", "remote", b"remote", "secrets", b"secrets", "shm_size", b"shm_size", "source_date", b"source_date", "tags", b"tags", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_platform", b"_platform", "_source_date", b"_source_date", "auth", b"auth", "build_args", b"build_args", "cache_from", b"cache_from", "check", b"check", "context_pour", b"context_pour", "contexts", b"contexts", "dockerfile", b"dockerfile", "dockerfile_text", b"dockerfile_text", "extra_hosts", b"extra_hosts", "labels", b"labels", "limits", b"limits", "namespace", b"namespace", "network", b"network", "no_cache", b"no_cache", "no_cache_stages", b"no_cache_stages", "output", b"output", "platform", b"platform", "pull", b"pull", "remote", b"remote", "secrets", b"secrets", "shm_size", b"shm_size", "source_date", b"source_date", "ssh", b"ssh", "tags", b"tags", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__platform: _TypeAlias = _typing.Literal["platform"]  # noqa: Y015
     _WhichOneofArgType__platform: _TypeAlias = _typing.Literal["_platform", b"_platform"]  # noqa: Y015
@@ -417,8 +502,13 @@ class BuildResponse(_message.Message):
     WARNING_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
+    WANTED_FIELD_NUMBER: _builtins.int
+    AGENT_REQUEST_FIELD_NUMBER: _builtins.int
+    FOLLOWING_FIELD_NUMBER: _builtins.int
     output: _builtins.bytes
     """Bytes of what `Output` asked for."""
+    wanted: _builtins.str
+    """Name of the further context ("local:") that the client is to send now."""
     @_builtins.property
     def plan(self) -> Global___Plan:
         """The graph is known: all the steps that will be there."""
@@ -435,6 +525,12 @@ class BuildResponse(_message.Message):
     def warning(self) -> Global___Warning: ...
     @_builtins.property
     def result(self) -> Global___BuildEnd: ...
+    @_builtins.property
+    def agent_request(self) -> Global___AgentRequest: ...
+    @_builtins.property
+    def following(self) -> _containers.RepeatedCompositeFieldContainer[Global___BuildResponse]:
+        """Those that come right after it: a message that says much at once costs no more than one that says little."""
+
     def __init__(
         self,
         *,
@@ -446,12 +542,15 @@ class BuildResponse(_message.Message):
         warning: Global___Warning | None = ...,
         output: _builtins.bytes = ...,
         result: Global___BuildEnd | None = ...,
+        wanted: _builtins.str = ...,
+        agent_request: Global___AgentRequest | None = ...,
+        following: _abc.Iterable[Global___BuildResponse] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["begin", b"begin", "end", b"end", "event", b"event", "log", b"log", "output", b"output", "plan", b"plan", "progress", b"progress", "result", b"result", "warning", b"warning"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent_request", b"agent_request", "begin", b"begin", "end", b"end", "event", b"event", "log", b"log", "output", b"output", "plan", b"plan", "progress", b"progress", "result", b"result", "wanted", b"wanted", "warning", b"warning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin", b"begin", "end", b"end", "event", b"event", "log", b"log", "output", b"output", "plan", b"plan", "progress", b"progress", "result", b"result", "warning", b"warning"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_request", b"agent_request", "begin", b"begin", "end", b"end", "event", b"event", "following", b"following", "log", b"log", "output", b"output", "plan", b"plan", "progress", b"progress", "result", b"result", "wanted", b"wanted", "warning", b"warning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["plan", "begin", "log", "progress", "end", "warning", "output", "result"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["plan", "begin", "log", "progress", "end", "warning", "output", "result", "wanted", "agent_request"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 

@@ -11,6 +11,7 @@ the step was carried out again on request.
 
 Lifecycle. Build: the first message's options, then the context's bytes → steps as they go, in any order where stages
 are independent → one BuildEnd. It fails with the step's error otherwise; records of steps that were finished stay.
+While it goes the client answers what the build asks it for: further contexts that it has, and its ssh agents.
 A build ends with its client, within a second, its containers with it. A command that ends with another code than 0 is
 INVALID_ARGUMENT, reason COMMAND_FAILED, metadata "exit_code"; an error of the Dockerfile's is INVALID_ARGUMENT, reason
 BAD_DOCKERFILE, metadata "line".

@@ -1381,6 +1381,7 @@ class StartContainerRequest(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     ENV_FIELD_NUMBER: _builtins.int
     MARKS_FIELD_NUMBER: _builtins.int
+    SECRET_ENV_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     operation_id: _builtins.str
     """A word of the caller's, new for each start that it means."""
@@ -1403,6 +1404,13 @@ class StartContainerRequest(_message.Message):
         ("/.dockerenv"). At most 8.
         """
 
+    @_builtins.property
+    def secret_env(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """"NAME=value" above the spec's environment, of this life's process alone: no record, exec, answer or log has it, and
+        it stands in memory only (UNAVAILABLE, reason NO_TMPFS, where the run directory is on a disk). A container that is
+        started again by itself cannot have any.
+        """
+
     def __init__(
         self,
         *,
@@ -1415,10 +1423,11 @@ class StartContainerRequest(_message.Message):
         source: Global___StartSource.ValueType = ...,
         env: _abc.Iterable[_builtins.bytes] | None = ...,
         marks: _abc.Iterable[_builtins.bytes] | None = ...,
+        secret_env: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["env", b"env", "hostname", b"hostname", "hosts", b"hosts", "id", b"id", "marks", b"marks", "namespaces", b"namespaces", "operation_id", b"operation_id", "resolv_conf", b"resolv_conf", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["env", b"env", "hostname", b"hostname", "hosts", b"hosts", "id", b"id", "marks", b"marks", "namespaces", b"namespaces", "operation_id", b"operation_id", "resolv_conf", b"resolv_conf", "secret_env", b"secret_env", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

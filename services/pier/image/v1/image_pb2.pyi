@@ -1866,20 +1866,40 @@ class ApplyRequest(_message.Message):
 
     KEY_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    MOMENTARY_FIELD_NUMBER: _builtins.int
+    POUR_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """In the first message."""
     data: _builtins.bytes
+    momentary: _builtins.bool
+    """In the first message: the snapshot is there for a moment only, a build's context. Nothing is made durable, so that the
+    bytes are written once, and no digest is told.
+    """
+    pour: _builtins.str
+    """In the first message of what is momentary: the tar comes over the socket that is offered under this word in the
+    instance's run directory (`pours`), and no `data` does. Whoever told the word knows whether the end of it was the end.
+    """
+    @_builtins.property
+    def owner(self) -> _types_pb2.Owner:
+        """In the first message: the snapshot `key` is made for it, over nothing and this owner's, as by PrepareSnapshot."""
+
     def __init__(
         self,
         *,
         key: _builtins.str = ...,
         data: _builtins.bytes = ...,
+        momentary: _builtins.bool = ...,
+        pour: _builtins.str = ...,
+        owner: _types_pb2.Owner | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_owner", b"_owner", "owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "key", b"key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_owner", b"_owner", "data", b"data", "key", b"key", "momentary", b"momentary", "owner", b"owner", "pour", b"pour"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__owner: _TypeAlias = _typing.Literal["owner"]  # noqa: Y015
+    _WhichOneofArgType__owner: _TypeAlias = _typing.Literal["_owner", b"_owner"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__owner) -> _WhichOneofReturnType__owner | None: ...
 
 Global___ApplyRequest: _TypeAlias = ApplyRequest  # noqa: Y015
 
@@ -1890,6 +1910,7 @@ class ApplyResponse(_message.Message):
     DIFF_ID_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
     diff_id: _builtins.str
+    """"" where it was momentary."""
     size: _builtins.int
     def __init__(
         self,
