@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import posixpath
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -15,19 +16,18 @@ from buildd.build import Build
 from buildd.config import Config
 from buildd.configure import bad
 from buildd.dockerfile import instructions as df
+from buildd.dockerfile.errors import located
 from buildd.records import Inputs
 from buildd.snapshots import Ground
 from buildd.steps import Worked
+from chassis import modes
 from chassis.errors import InvalidArgument, NotFound, Unimplemented
 from chassis.stages import stage
 from chassis.tar import Entry, clean_name
-from coordinator.dockerfile.errors import shown
 from pier.image.v1 import image_pb2 as pb
 
 _REMOTE: Final = ("http://", "https://")
 _FILE_MODE: Final = 0o644
-_MODE_DIGITS: Final = 8
-_MODE_MAX: Final = 0o7777
 _FETCHED_MODE: Final = 0o600
 
 Find = Callable[[df.Instruction, str], Awaitable[str]]
@@ -56,7 +56,6 @@ class Copying:
     inputs: Inputs
     parts: Sequence[Part]
     target: str
-    chmod: int | None
     step: df.Copy
 
     @property
@@ -68,19 +67,21 @@ class Copying:
 async def prepare(build: Build, ground: Ground, config: Config, step: df.Copy, find: Find) -> Copying:
     """Find the sources of ``step``, whose variables have been replaced, and say of what it is made. InvalidArgument
     (NO_SUCH_FILE) where one is not there."""
-    chmod = _mode(step)
+    if step.chmod:
+        with located("Dockerfile", step.location):
+            modes.parse(step.chmod)
     target = _target(config, step.target)
     if not target.endswith("/") and len(step.sources) + len(step.heredocs) > 1:
         raise bad(step, f"When using {verb(step)} with more than one source file, the destination must be a directory "
                         "and end with a /")
-    parts = [_written(heredoc) for heredoc in step.heredocs]
     snapshot = await find(step, step.from_) if step.sources else ""
-    parts += await asyncio.gather(*(_found(build, step, source, snapshot) for source in step.sources))
+    parts = await asyncio.gather(*(_found(build, step, source, snapshot) for source in step.sources))
+    parts += [_written(heredoc) for heredoc in step.heredocs]
     inputs = Inputs(
         ground=ground.key, instruction=f"{verb(step)} {_flags(step)}{target}",
         files={part.name: part.digest for part in parts},
     )
-    return Copying(inputs, parts, target, chmod, step)
+    return Copying(inputs, parts, target, step)
 
 
 def verb(step: df.Copy) -> str:
@@ -96,15 +97,6 @@ def _flags(step: df.Copy) -> str:
     return "".join(f"{word} " for word in words)
 
 
-def _mode(step: df.Copy) -> int | None:
-    text = step.chmod
-    if not text:
-        return None
-    if set(text) - set("01234567") or len(text) > _MODE_DIGITS or int(text, 8) > _MODE_MAX:
-        raise bad(step, f"invalid chmod parameter: '{shown(text)}'. it should be octal string and between 0 and 07777")
-    return int(text, 8)
-
-
 def _target(config: Config, target: str) -> str:
     """Absolute, with its trailing slash where it had one or is a directory by its last word."""
     joined = posixpath.join("/", config.working_dir or "/", target)
@@ -116,7 +108,7 @@ def _target(config: Config, target: str) -> str:
 
 def _written(heredoc: df.Heredoc) -> Part:
     data = _bytes(heredoc.text)
-    entry = Entry(name=clean_name(_bytes(heredoc.name)), mode=_FILE_MODE, size=len(data))
+    entry = Entry(name=clean_name(_bytes(heredoc.name)), mode=_FILE_MODE, size=len(data), mtime_ns=time.time_ns())
     return Part(f"<<{heredoc.name}", hashlib.sha256(data).hexdigest(), content=(entry, data))
 
 
@@ -171,7 +163,8 @@ async def carry_out(build: Build, key: str, ground: Ground, copying: Copying) ->
                 files = part.files or await _made(build, stack, part)
                 await snapshots.copy(build.state, pb.CopyFilesRequest(
                     files=files, key=key, target=_bytes(copying.target), parents=copying.step.parents,
-                    chown=copying.step.chown, chmod=copying.chmod, unpack=part.unpack, link=copying.step.link,
+                    chown=copying.step.chown, mode_change=copying.step.chmod, unpack=part.unpack,
+                    link=copying.step.link,
                 ))
         yield Worked()
 

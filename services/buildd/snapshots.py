@@ -105,10 +105,10 @@ async def committed(state: State, name: str) -> pb.Snapshot | None:
 
 
 async def apply(state: State, key: str, data: AsyncIterator[bytes]) -> None:
-    """Unpack a tar into the writable snapshot ``key``."""
+    """Unpack a tar, in which no name hides anything, into the writable snapshot ``key``."""
 
     async def requests() -> AsyncIterator[pb.ApplyRequest]:
-        yield pb.ApplyRequest(key=key)
+        yield pb.ApplyRequest(key=key, plain=True)
         async for piece in data:
             yield pb.ApplyRequest(data=piece)
 

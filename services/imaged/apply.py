@@ -23,17 +23,19 @@ from imaged.unpack.worker import Unpacked
 from pier.image.v1 import image_pb2 as pb
 
 
-async def apply(state: State, key: str, data: AsyncIterator[bytes]) -> pb.ApplyResponse:
+async def apply(
+    state: State, key: str, data: AsyncIterator[bytes], *, plain: bool = False
+) -> pb.ApplyResponse:
     """NotFound (NO_SNAPSHOT), InvalidArgument (READ_ONLY, BAD_ARCHIVE, …), ResourceExhausted (NO_SPACE)."""
     key = check_key(key)
     try:
-        return await _apply(state, key, data)
+        return await _apply(state, key, data, plain)
     except PierError:
         await pass_over(data)
         raise
 
 
-async def _apply(state: State, key: str, data: AsyncIterator[bytes]) -> pb.ApplyResponse:
+async def _apply(state: State, key: str, data: AsyncIterator[bytes], plain: bool) -> pb.ApplyResponse:
     await snapshot_files.writable(state, key)
     filling = await acquire(state.files, state.layers.begin, state.layers.discard)
     kept = [filling]
@@ -41,7 +43,7 @@ async def _apply(state: State, key: str, data: AsyncIterator[bytes]) -> pb.Apply
         ingest = await acquire(state.files, lambda: state.blobs.ingest(f"apply-{new_id()}"), Ingest.abort)
         try:
             async with stage("apply.unpack", key=key) as step:
-                unpacked = await one_layer.stream(state, ingest, filling, data)
+                unpacked = await one_layer.stream(state, ingest, filling, data, plain=plain)
                 step.note(entries=unpacked.entries, bytes=unpacked.size)
         finally:
             await unbroken(state.files.run(ingest.abort))

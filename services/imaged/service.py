@@ -191,7 +191,7 @@ class Snapshots(rpc.SnapshotServiceServicer):
             async for request in request_iterator:
                 yield request.data
 
-        return await apply.apply(self._state, first.key, data())
+        return await apply.apply(self._state, first.key, data(), plain=first.plain)
 
     async def Hash(self, request: pb.HashRequest, context: Any) -> pb.HashResponse:
         return await snapshot_files.digest(self._state, request)

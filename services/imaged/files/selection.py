@@ -85,13 +85,12 @@ class Selection:
         base, parts = parts_of(cleaned(pivot)), parts_of(cleaned(pattern))
         wild = next((i for i, part in enumerate(parts) if glob.has_wildcard(part)), len(parts))
         if self._literal or wild == len(parts):
-            plain = parts if self._literal else [glob.unescaped(part) for part in parts]
-            found = self._found([*base, *plain], len(base))
+            found = self._found([*base, *parts], len(base))
             if self._is_ignored(found):
                 raise _not_there(found.path)
             yield found
             return
-        above = [*base, *(glob.unescaped(part) for part in parts[:wild])]
+        above = [*base, *parts[:wild]]
         for path in self._expand(self._root.resolve(b"/".join(above)), above, parts[wild:]):
             found = self._found(path, len(base))
             if not self._is_ignored(found):

@@ -9,6 +9,7 @@ import json
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -66,20 +67,22 @@ class Unpacker:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     async def unpack(
-        self, blob: int, directory: int, feed: Feed, progress: Callable[[int], object] = lambda _: None
+        self, blob: int, directory: int, feed: Feed, progress: Callable[[int], object] = lambda _: None, *,
+        plain: bool = False,
     ) -> Unpacked:
         """Unpack the file ``blob`` into the empty ``directory`` (descriptors, which stay the caller's).
 
-        ``progress`` is told how many bytes of the blob are unpacked. When this returns or raises, cancellation
-        included, the worker has ended. Errors are the worker's: InvalidArgument for what is wrong with the layer,
-        ResourceExhausted for a full disk.
+        ``plain``: names that begin with ".wh." are names as others. ``progress`` is told how many bytes of the blob are
+        unpacked. When this returns or raises, cancellation included, the worker has ended. Errors are the worker's:
+        InvalidArgument for what is wrong with the layer, ResourceExhausted for a full disk.
         """
         async with self._slots:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             ours.setblocking(False)
             try:
                 try:
-                    await self._zygote.send(self._job.encode(), [theirs.fileno(), blob, directory])
+                    job = replace(self._job, plain=plain)
+                    await self._zygote.send(job.encode(), [theirs.fileno(), blob, directory])
                 finally:
                     theirs.close()
                 return await self._follow(ours, feed, progress)

@@ -15,7 +15,7 @@ from chassis import kernel, trees
 from chassis.compression import Caps, Decompressor
 from chassis.errors import Aborted, DataLoss, Internal, PierError, ResourceExhausted
 from chassis.tar import Limits, Reader
-from chassis.tar.extract import Extractor
+from chassis.tar.extract import Extractor, Rules
 from imaged.unpack import jail
 
 FEED: Final = struct.Struct("<QB")
@@ -24,22 +24,23 @@ _PIECE: Final = 1 << 20
 
 @dataclass(frozen=True)
 class Job:
-    """The bounds of one unpacking: see ``Caps``, ``Limits`` and ``Extractor``."""
+    """The bounds of one unpacking: see ``Caps``, ``Limits`` and ``Extractor``; ``plain``: the tar is no layer."""
 
     caps: Caps
     limits: Limits
     reserve: int
+    plain: bool = False
 
     def encode(self) -> bytes:
         return json.dumps([
             [self.caps.output, self.caps.ratio, self.caps.ratio_free],
-            [self.limits.extended, self.limits.entry_bytes, self.limits.entries], self.reserve,
+            [self.limits.extended, self.limits.entry_bytes, self.limits.entries], self.reserve, self.plain,
         ]).encode()
 
     @classmethod
     def decode(cls, raw: bytes) -> Job:
-        caps, limits, reserve = json.loads(raw)
-        return cls(Caps(*caps), Limits(*limits), reserve)
+        caps, limits, reserve, plain = json.loads(raw)
+        return cls(Caps(*caps), Limits(*limits), reserve, plain)
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def _of_os(error: OSError) -> PierError:
 def _unpack(job: Job, channel: socket.socket, blob: int, root: int) -> Unpacked:
     decompressor = Decompressor(_follow(channel, blob), job.caps)
     reader = Reader(iter(decompressor), job.limits)
-    extracted = Extractor(root, job.reserve).run(reader)
+    extracted = Extractor(root, job.reserve, Rules(whiteouts=not job.plain)).run(reader)
     # The digest covers what stands behind the archive's end as well.
     reader.drain()
     kernel.syncfs(root)

@@ -1866,18 +1866,24 @@ class ApplyRequest(_message.Message):
 
     KEY_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    PLAIN_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """In the first message."""
     data: _builtins.bytes
+    plain: _builtins.bool
+    """In the first message: the tar is no layer but files as anybody has them, in which names that begin with ".wh." are
+    names as others (a build's context).
+    """
     def __init__(
         self,
         *,
         key: _builtins.str = ...,
         data: _builtins.bytes = ...,
+        plain: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "key", b"key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "key", b"key", "plain", b"plain"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2017,6 +2023,7 @@ class CopyFilesRequest(_message.Message):
     UNPACK_FIELD_NUMBER: _builtins.int
     LINK_FIELD_NUMBER: _builtins.int
     KEEP_OWNERS_FIELD_NUMBER: _builtins.int
+    MODE_CHANGE_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """Key of the writable snapshot."""
     target: _builtins.bytes
@@ -2036,7 +2043,13 @@ class CopyFilesRequest(_message.Message):
     link: _builtins.bool
     """Symbolic links in `target` are not followed but replaced (COPY --link)."""
     keep_owners: _builtins.bool
-    """What is copied stays its owner's; not together with `chown`."""
+    """What is copied stays its owner's; not together with `chown`. It is no part of a layer then: else a name that begins
+    with ".wh." is refused (INVALID_ARGUMENT, reason RESERVED_NAME), for in a layer it would hide another.
+    """
+    mode_change: _builtins.str
+    """What is changed of the permission bits that files and directories have, as chmod(1) takes it: "u=rwX,go-w", or octal
+    digits. With no umask. Not together with `chmod`.
+    """
     @_builtins.property
     def files(self) -> Global___FileSelection: ...
     def __init__(
@@ -2051,10 +2064,11 @@ class CopyFilesRequest(_message.Message):
         unpack: _builtins.bool = ...,
         link: _builtins.bool = ...,
         keep_owners: _builtins.bool = ...,
+        mode_change: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_chmod", b"_chmod", "chmod", b"chmod", "files", b"files"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chmod", b"_chmod", "chmod", b"chmod", "chown", b"chown", "files", b"files", "keep_owners", b"keep_owners", "key", b"key", "link", b"link", "parents", b"parents", "target", b"target", "unpack", b"unpack"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chmod", b"_chmod", "chmod", b"chmod", "chown", b"chown", "files", b"files", "keep_owners", b"keep_owners", "key", b"key", "link", b"link", "mode_change", b"mode_change", "parents", b"parents", "target", b"target", "unpack", b"unpack"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__chmod: _TypeAlias = _typing.Literal["chmod"]  # noqa: Y015
     _WhichOneofArgType__chmod: _TypeAlias = _typing.Literal["_chmod", b"_chmod"]  # noqa: Y015
