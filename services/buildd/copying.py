@@ -8,7 +8,7 @@ import posixpath
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from buildd import fetch, git, git_address, snapshots
@@ -21,9 +21,10 @@ from buildd.records import Inputs
 from buildd.snapshots import Ground
 from buildd.steps import Worked
 from chassis import modes
-from chassis.errors import InvalidArgument, NotFound, Unimplemented
+from chassis.errors import InvalidArgument, NotFound
 from chassis.stages import stage
 from chassis.tar import Entry, clean_name
+from coordinator.dockerfile.errors import shown
 from pier.image.v1 import image_pb2 as pb
 
 _REMOTE: Final = ("http://", "https://")
@@ -126,12 +127,14 @@ async def _fetched(build: Build, step: df.Add, source: str) -> Part:
 
 
 async def _cloned(build: Build, step: df.Add, source: str) -> Part:
-    if step.keep_git_dir:
-        raise Unimplemented(f"dockerfile line {step.location.first}: --keep-git-dir is not supported",
-                            reason="NOT_BUILT", field="--keep-git-dir", expected="the files without .git")
     address = git_address.parse(source, "ADD")
+    if step.keep_git_dir and address.keep_git_dir is False:
+        raise bad(step, "inconsistent keep-git-dir configuration")
+    if step.checksum and address.checksum not in ("", step.checksum):
+        raise bad(step, f"checksum mismatch {shown(step.checksum)} != {shown(address.checksum)}")
+    address = replace(address, keep_git_dir=step.keep_git_dir or address.keep_git_dir)
     found = await git.repository(build.state, build.stack, address, step.checksum)
-    return Part(source, f"git:{found.commit}:{address.directory}", repository=found, directory=address.directory)
+    return Part(source, found.digest, repository=found, directory=address.directory)
 
 
 async def _source(build: Build, step: df.Copy, source: str, snapshot: str) -> Part:
