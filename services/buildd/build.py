@@ -13,6 +13,7 @@ from functools import partial
 from buildd import records, snapshots
 from buildd.config import Config, Document, Step
 from buildd.context import Context
+from buildd.dockerfile.rules import Options
 from buildd.progress import Progress
 from buildd.records import Record
 from buildd.running import Surroundings
@@ -52,7 +53,8 @@ class CacheImage:
 
 @dataclass
 class Build:
-    """``platform`` is what is built for; ``stack`` closes at its end what its steps have opened."""
+    """``platform`` is what is built for; ``stack`` closes at its end what its steps have opened;
+    ``checks`` says which build checks count."""
 
     state: State
     options: pb.BuildOptions
@@ -63,6 +65,7 @@ class Build:
     turns: asyncio.Semaphore
     around: Surroundings
     stack: AsyncExitStack
+    checks: Options = field(default_factory=Options)
     cache_images: list[CacheImage] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
     configured: dict[str, Record] = field(default_factory=dict)

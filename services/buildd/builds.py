@@ -14,6 +14,7 @@ from buildd.context import Context
 from buildd.dockerfile import graph as graphs
 from buildd.dockerfile.instructions import Dockerfile
 from buildd.dockerfile.parser import parse
+from buildd.dockerfile.rules import Options as CheckOptions
 from buildd.progress import Progress
 from buildd.running import Surroundings
 from buildd.scope import platform_arguments
@@ -45,13 +46,13 @@ async def build(state: State, options: pb.BuildOptions, data: AsyncIterator[byte
             graph = graphs.needed(
                 parsed, options.target, dict(options.build_args), platform_arguments(host(), _platform(options)),
                 tuple(options.contexts), file)
-        await checking.check(state, options, found, parsed, graph, progress)
+        checks = await checking.check(state, options, found, parsed, graph, progress)
         if options.check:
             await progress.send(pb.BuildResponse(result=pb.BuildEnd()))
             return
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                await _attempt(state, options, found, parsed, graph, progress)
+                await _attempt(state, options, found, parsed, graph, checks, progress)
                 return
             except Aborted as error:
                 if error.reason != "CACHE_LOST" or attempt == _ATTEMPTS:
@@ -60,12 +61,13 @@ async def build(state: State, options: pb.BuildOptions, data: AsyncIterator[byte
 
 
 async def _attempt(
-    state: State, options: pb.BuildOptions, found: Context, parsed: Dockerfile, graph: graphs.Graph, progress: Progress
+    state: State, options: pb.BuildOptions, found: Context, parsed: Dockerfile, graph: graphs.Graph,
+    checks: CheckOptions, progress: Progress,
 ) -> None:
     async with AsyncExitStack() as stack:
         made = Build(
             state, options, progress, found, _platform(options), Rules(options.no_cache, _clamp(options)),
-            asyncio.Semaphore(state.settings.parallel), _around(options), stack,
+            asyncio.Semaphore(state.settings.parallel), _around(options), stack, checks,
         )
         async with made.bookkeeping():
             made.cache_images = await offers.images(made)

@@ -68,9 +68,10 @@ class Copying:
 async def prepare(build: Build, ground: Ground, config: Config, step: df.Copy, find: Find) -> Copying:
     """Find the sources of ``step``, whose variables have been replaced, and say of what it is made. InvalidArgument
     (NO_SUCH_FILE) where one is not there."""
-    if step.chmod:
-        with located("Dockerfile", step.location):
+    with located("Dockerfile", step.location):
+        if step.chmod:
             modes.parse(step.chmod)
+        _check_sources(step)
     target = _target(config, step.target)
     if not target.endswith("/") and len(step.sources) + len(step.heredocs) > 1:
         raise bad(step, f"When using {verb(step)} with more than one source file, the destination must be a directory "
@@ -83,6 +84,25 @@ async def prepare(build: Build, ground: Ground, config: Config, step: df.Copy, f
         files={part.name: part.digest for part in parts},
     )
     return Copying(inputs, parts, target, step)
+
+
+def _check_sources(step: df.Copy) -> None:
+    """InvalidArgument in BuildKit's words."""
+    if not isinstance(step, df.Add):
+        for source in step.sources:
+            if git_address.is_git(source):
+                raise _bad("source can't be a git ref for COPY", "ADD")
+            if source.startswith(_REMOTE):
+                raise _bad("source can't be a URL for COPY", "ADD")
+    elif step.checksum:
+        if len(step.sources) != 1 or step.heredocs:
+            raise _bad("checksum can't be specified for multiple sources", "one source")
+        if not (git_address.is_git(step.sources[0]) or step.sources[0].startswith(_REMOTE)):
+            raise _bad("checksum requires HTTP(S) or Git sources", "a source that is a URL")
+
+
+def _bad(message: str, expected: str) -> InvalidArgument:
+    return InvalidArgument(message, reason="BAD_INSTRUCTION", field="sources", expected=expected)
 
 
 def verb(step: df.Copy) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from chassis.errors import InvalidArgument, Unimplemented
-from coordinator.dockerfile.errors import meant
+from chassis.spelling import meant
 
 _SSH: Final = ("ssh://", "git@")
 _BARE: Final = "github.com/"

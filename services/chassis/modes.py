@@ -12,7 +12,6 @@ from typing import Final, Literal, cast
 
 from chassis.errors import InvalidArgument
 
-MAX: Final = 0o7777
 _LONGEST: Final = 256
 _OCTAL: Final = re.compile(r"0{0,4}[0-7]{1,4}")
 _CLAUSE: Final = re.compile(r"([ugoa]*)((?:[+=-](?:[rwxXst]*|[ugo]))+)")

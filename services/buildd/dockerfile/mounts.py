@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from buildd.dockerfile.instructions import Mount
-from coordinator.dockerfile.errors import bad, meant, shown
+from chassis.spelling import meant
+from coordinator.dockerfile.errors import bad, shown
 
 Expand = Callable[[str], str]
 TYPES: Final = ("bind", "cache", "tmpfs", "secret", "ssh")

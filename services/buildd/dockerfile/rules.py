@@ -30,6 +30,8 @@ MESSAGES: Final = {
     "MultipleInstructionsDisallowed":
         "Multiple {} instructions should not be used in the same stage because only the last one will be used",
     "LegacyKeyValueFormat": '"{0} key=value" should be used instead of legacy "{0} key value" format',
+    "InvalidBaseImagePlatform":
+        'Base image {} was pulled with platform "{}", expected "{}" for current build',
     "RedundantTargetPlatform":
         "Setting platform to predefined {} in FROM is redundant as this is the default behavior",
     "SecretsUsedInArgOrEnv": 'Do not use ARG or ENV instructions for sensitive data ({} "{}")',

@@ -27,8 +27,8 @@ from buildd.dockerfile.instructions import (
 )
 from buildd.dockerfile.rules import Report
 from chassis.errors import InvalidArgument
+from chassis.spelling import meant
 from coordinator.dockerfile import forms
-from coordinator.dockerfile.errors import meant
 from coordinator.dockerfile.statement import statement
 from coordinator.dockerfile.words import Work
 

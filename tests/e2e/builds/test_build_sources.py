@@ -189,3 +189,19 @@ def test_a_name_that_would_hide_another_in_a_layer_is_a_file_of_the_context_and_
     builder.write(".dockerignore", "**/.wh.*\n")
     builder.ok("-t", "a", dockerfile="FROM busybox\nCOPY d /d\n")
     assert builder.run("a", "find", "/d", "-type", "f") == "/d/kept"
+
+
+def test_a_base_for_another_machine_is_warned_of_with_its_line(builder, registry):
+    other = images.Image(images.layered().layers, architecture="s390x")
+    registry.push("other", "1", images.pack(other))
+    name = f"{registry.host}/other:1"
+    told = f'Base image {name} was pulled with platform "linux/s390x", expected "linux/amd64" for current build'
+    text = f"FROM busybox AS a\nFROM {name}\nCOPY --from=a /etc/passwd /p\n"
+    builder.write("Dockerfile", text)
+    done = builder.engine.pier("build", "--platform", "linux/amd64", "-t", "x", str(builder.directory))
+    assert (done.returncode, done.stderr.count(told)) == (0, 1), done.stderr
+    for first, code in (("# check=skip=InvalidBaseImagePlatform", 0), ("# check=error=true", 1)):
+        builder.write("Dockerfile", f"{first}\n{text}")
+        done = builder.engine.pier("build", "--platform", "linux/amd64", "-t", "x", str(builder.directory))
+        assert (done.returncode, told in done.stderr) == (code, bool(code)), done.stderr
+    assert "lint violation found for rules: InvalidBaseImagePlatform" in done.stderr

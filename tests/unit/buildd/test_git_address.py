@@ -67,7 +67,8 @@ def test_a_submodule_is_never_on_the_engines_own_disk(url):
 
 @pytest.mark.parametrize("query, words", [
     ("x=1", "unexpected query 'x'"), ("brnch=a", "did you mean branch"), ("ref=", "has no value"),
-    ("ref", "has no value"), ("ref=a&ref=b", "multiple values"), ("ref=a&branch=a", "ref conflicts"), ("tag=a&branch=a", "ref conflicts"),
+    ("ref", "has no value"), ("ref=a&ref=b", "multiple values"), ("ref=a&branch=a", "ref conflicts"),
+    ("tag=a&branch=a", "ref conflicts"),
     ("submodules=maybe", "invalid submodules value"), ("subdir=../x", "no directory"),
     ("branch=a..b", "no git reference"), ("&".join(["submodules=1"] * 50), "too many"),
 ])

@@ -103,10 +103,23 @@ def test_what_was_recorded_of_buildah_is_what_it_makes_here(tmp_path):
     ("RUN exit 3", 3, "The command '/bin/sh -c exit 3' returned a non-zero code: 3"),
     ("USER nobodyhere\nRUN true", 1, "unable to find user nobodyhere: no matching entries in passwd file"),
     ("ENV A=${B:?needed}", 1, "B: needed"),
+    # No error of docker.io's, or less of one.
+    ("COPY A.TXT /x", 1, "Dockerfile:2: COPY failed: file not found in build context or excluded by .dockerignore: lst"),
+    ("COPY A.TXT /x", 1, "lstat /A.TXT: no such file or directory (did you mean a.txt?)"),
+    ("COPY b.tx /x", 1, "(did you mean b.txt?)"), ("COPY DIR/fil /x", 1, "(did you mean dir?)"),
+    ("WORKDIR /etc/passwd", 1, "Dockerfile:2: mkdir /etc/passwd: not a directory"),
+    ("COPY --from=buidl / /", 1, "Dockerfile:2: buidl: no stage has this name (did you mean build?), nor an image"),
+    ("COPY http://localhost/x /x", 1, "source can't be a URL for COPY"),
+    ("COPY http://localhost/x.git /x", 1, "source can't be a git ref for COPY"),
+    ("ADD --checksum=sha256:0 a.txt /x", 1, "checksum requires HTTP(S) or Git sources"),
+    ("ADD --checksum=sha256:0 a.txt b.txt /x/", 1, "checksum can't be specified for multiple sources"),
+    ("COPY --chmod=u=q a.txt /x", 1, "invalid chmod parameter: 'u=q'"),
+    ("FROM --platform=amd64 busybox\nENV A=${B:?there}", 1, "line 3: B: there"),
 ])
 def test_what_debians_builder_refuses_is_refused_in_its_words(builder, line, code, words):
     builder.write("a.txt", "a")
     builder.write("b.txt", "b")
-    done = builder.docker(dockerfile=f"FROM busybox\n{line}\n")
+    builder.write("dir/file", "")
+    done = builder.docker(dockerfile=f"FROM busybox AS build\n{line}\n")
     assert done.returncode == code
     assert words.lower() in done.stderr.lower()
