@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from chassis.errors import InvalidArgument, Unimplemented
 from chassis.spelling import meant
+from chassis.switches import switch
 
 _SSH: Final = ("ssh://", "git@")
 _BARE: Final = "github.com/"
@@ -24,8 +25,6 @@ _PLAIN: Final = re.compile(r"[\x21-\x7e]+")
 _LONGEST: Final = 4096
 _SWITCHES: Final = ("keep-git-dir", "submodules")
 _QUERIES: Final = ("ref", "branch", "tag", "commit", "checksum", "subdir", *_SWITCHES)
-_TRUE: Final = frozenset({"", "1", "t", "T", "true", "TRUE", "True"})
-_FALSE: Final = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 
 @dataclass(frozen=True)
@@ -112,9 +111,10 @@ def _one(what: str, texts: Iterable[str], field: str) -> str:
 def _switch(given: Mapping[str, str], name: str, field: str) -> bool | None:
     if name not in given:
         return None
-    if given[name] not in _TRUE | _FALSE:
+    found = switch(given[name] or "true")
+    if found is None:
         raise _bad(f"invalid {name} value: {given[name][:80]!a}", field)
-    return given[name] in _TRUE
+    return found
 
 
 def _bad(message: str, field: str) -> InvalidArgument:

@@ -12,6 +12,7 @@ from typing import Final
 
 from buildd.dockerfile.instructions import Finding, Location
 from chassis.errors import InvalidArgument
+from chassis.switches import switch
 from coordinator.dockerfile.errors import shown
 
 MESSAGES: Final = {
@@ -48,8 +49,6 @@ _EXPERIMENTAL: Final = frozenset({"CopyIgnoredFile", "InvalidDefinitionDescripti
 _ALL: Final = "all"
 _MOST: Final = 1000
 """Findings that one file gets; who has as many needs no more."""
-_TRUE: Final = frozenset({"1", "t", "T", "true", "TRUE", "True"})
-_FALSE: Final = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,8 @@ def options(text: str) -> Options:
         key, equals, value = (word.strip() for word in part.partition("="))
         if key in names and equals:
             names[key] = frozenset(word.strip() for word in value.split(","))
-        elif key == "error" and value in _TRUE | _FALSE:
-            is_error = value in _TRUE
+        elif key == "error" and (given := switch(value)) is not None:
+            is_error = given
         else:
             raise InvalidArgument(f'invalid check option "{shown(part)}"', reason="BAD_DOCKERFILE", field="check",
                                   expected="skip=RULE,…;experimental=RULE,…;error=true")

@@ -104,7 +104,7 @@ def test_what_was_recorded_of_buildah_is_what_it_makes_here(tmp_path):
     ("USER nobodyhere\nRUN true", 1, "unable to find user nobodyhere: no matching entries in passwd file"),
     ("ENV A=${B:?needed}", 1, "B: needed"),
     # No error of docker.io's, or less of one.
-    ("COPY A.TXT /x", 1, "Dockerfile:2: COPY failed: file not found in build context or excluded by .dockerignore: lst"),
+    ("COPY A.TXT /x", 1, "Dockerfile:2: COPY failed: file not found in build context or excluded by .dockerignore: l"),
     ("COPY A.TXT /x", 1, "lstat /A.TXT: no such file or directory (did you mean a.txt?)"),
     ("COPY b.tx /x", 1, "(did you mean b.txt?)"), ("COPY DIR/fil /x", 1, "(did you mean dir?)"),
     ("WORKDIR /etc/passwd", 1, "Dockerfile:2: mkdir /etc/passwd: not a directory"),
