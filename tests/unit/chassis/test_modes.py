@@ -20,7 +20,7 @@ CLAUSES = st.builds(
 
 
 @given(st.lists(CLAUSES, min_size=1, max_size=3).map(",".join), st.integers(0, 0o7777))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_files_mode_becomes_what_chmod_makes_of_it(tmp_path_factory, text, mode):
     file = tmp_path_factory.mktemp("mode") / "file"
     file.touch()
