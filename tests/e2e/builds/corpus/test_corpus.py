@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.e2e.builds.conftest import forget
 from tests.e2e.builds.corpus import context
 from tests.e2e.builds.corpus.buildah import Buildah
 from tests.e2e.builds.corpus.cases import REFUSED, cases
@@ -39,6 +40,7 @@ def built(engine, tmp_path_factory):
     tags = [case.tag for case, failure in results if not failure]
     found = images(engine.docker("save", BASE, *tags, text=False).stdout)
     made = {case.name: facts(found[case.tag], found[BASE]) for case, failure in results if not failure}
+    forget(engine)
     return Built(made, {case.name: failure for case, failure in results if failure})
 
 
