@@ -13,6 +13,7 @@ from functools import partial
 from buildd import records, snapshots
 from buildd.config import Config, Document, Step
 from buildd.context import Context
+from buildd.dockerfile.rules import Options
 from buildd.progress import Progress
 from buildd.records import Record
 from buildd.running import Surroundings
@@ -53,8 +54,9 @@ class CacheImage:
 
 @dataclass
 class Build:
-    """``platform`` is what is built for; ``stack`` closes at its end what its steps have opened. ``here`` are images
-    that were asked for already, each for whoever needs it first, ``hashing`` are hashes that are on their way."""
+    """``platform`` is what is built for; ``stack`` closes at its end what its steps have opened; ``checks`` says which
+    build checks count. ``here`` are images that were asked for already, each for whoever needs it first, ``hashing``
+    are hashes that are on their way."""
 
     state: State
     options: pb.BuildOptions
@@ -67,6 +69,7 @@ class Build:
     around: Surroundings
     stack: AsyncExitStack
     here: dict[str, image_pb2.Image] = field(default_factory=dict)
+    checks: Options = field(default_factory=Options)
     cache_images: list[CacheImage] = field(default_factory=list)
     hashing: dict[bytes, asyncio.Task[image_pb2.HashResponse]] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)

@@ -13,6 +13,7 @@ from buildd.context import Context
 from buildd.dockerfile import graph as graphs
 from buildd.dockerfile.instructions import Dockerfile
 from buildd.dockerfile.parser import parse
+from buildd.dockerfile.rules import Options as CheckOptions
 from buildd.progress import Progress
 from buildd.running import Surroundings
 from buildd.scope import platform_arguments
@@ -45,13 +46,13 @@ async def build(state: State, options: pb.BuildOptions, uplink: Uplink, progress
             graph = graphs.needed(
                 parsed, options.target, dict(options.build_args), platform_arguments(host(), _platform(options)),
                 tuple(options.contexts), file)
-        here = await checking.check(state, options, found, parsed, graph, progress)
+        checks, here = await checking.check(state, options, found, parsed, graph, progress)
         if options.check:
             await progress.send(pb.BuildResponse(result=pb.BuildEnd()))
             return
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                await _attempt(state, options, uplink, found, parsed, graph, progress, here)
+                await _attempt(state, options, uplink, found, parsed, graph, checks, progress, here)
                 return
             except Aborted as error:
                 if error.reason != "CACHE_LOST" or attempt == _ATTEMPTS:
@@ -61,12 +62,12 @@ async def build(state: State, options: pb.BuildOptions, uplink: Uplink, progress
 
 async def _attempt(
     state: State, options: pb.BuildOptions, uplink: Uplink, found: Context, parsed: Dockerfile, graph: graphs.Graph,
-    progress: Progress, here: dict[str, image_pb2.Image],
+    checks: CheckOptions, progress: Progress, here: dict[str, image_pb2.Image],
 ) -> None:
     async with AsyncExitStack() as stack:
         made = Build(
             state, options, progress, uplink, found, _platform(options), Rules(options.no_cache, _clamp(options)),
-            asyncio.Semaphore(state.settings.parallel), _around(options), stack, here,
+            asyncio.Semaphore(state.settings.parallel), _around(options), stack, here, checks,
         )
         async with made.bookkeeping():
             made.cache_images = await offers.images(made)

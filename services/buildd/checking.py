@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 from buildd import config
 from buildd.bases import IMAGE
+from buildd.build import Build
+from buildd.config import Document
 from buildd.context import Context
 from buildd.dockerfile import checks, rules
 from buildd.dockerfile.graph import SCRATCH, Graph
-from buildd.dockerfile.instructions import Dockerfile
+from buildd.dockerfile.instructions import Dockerfile, Location
 from buildd.dockerfile.stage_checks import Base
 from buildd.progress import Progress
 from buildd.state import State
@@ -24,9 +26,9 @@ _OPTIONS = "BUILDKIT_DOCKERFILE_CHECK"
 
 async def check(
     state: State, options: pb.BuildOptions, found: Context, parsed: Dockerfile, graph: Graph, progress: Progress
-) -> dict[str, image_pb2.Image]:
-    """Warn of what is found; the base images that are here, by the names that they were asked for with. InvalidArgument
-    (CHECK_FAILED) where the file, or the client, says that it is an error."""
+) -> tuple[rules.Options, dict[str, image_pb2.Image]]:
+    """Warn of what is found. Which checks count, and the base images that are here, by the names that they were asked
+    for with. InvalidArgument (CHECK_FAILED) where the file, or the client, says that it is an error."""
     which = rules.options(options.build_args.get(_OPTIONS, parsed.directives.get("check", "")))
     given = dict(options.build_args)
     async with stage("build.check"):
@@ -36,7 +38,21 @@ async def check(
             lambda: checks.check(parsed, graph, which, given, bases, is_ignored=_is_ignored(found.ignored)))
     await progress.warn(findings)
     rules.refuse(findings, which)
-    return here
+    return which, here
+
+
+async def check_platform(
+    build: Build, image: str, wanted: image_pb2.Platform, found: Document, place: Location
+) -> None:
+    """Warn where the base ``image`` of the FROM at ``place`` is for another machine than was asked for: its registry
+    has no other. As ``check`` refuses."""
+    names = (f"{found.os}/{found.architecture}", f"{wanted.os}/{wanted.architecture}")
+    if names[0] == names[1]:
+        return
+    report = rules.Report(build.checks)
+    report.add("InvalidBaseImagePlatform", place, image, *names)
+    await build.progress.warn(report.findings())
+    rules.refuse(report.findings(), build.checks)
 
 
 def _names(options: pb.BuildOptions, graph: Graph) -> dict[str, str]:

@@ -7,13 +7,13 @@ import os
 import posixpath
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from buildd import fetch, git, git_address, snapshots
 from buildd.state import State
 from chassis import ignore
-from chassis.errors import InvalidArgument, NotFound, Unimplemented
+from chassis.errors import InvalidArgument, NotFound
 from chassis.stages import stage
 from pier.build.v1 import build_pb2 as pb
 from pier.image.v1 import image_pb2
@@ -83,10 +83,8 @@ async def _first_of(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]
 async def _fetched(state: State, stack: AsyncExitStack, key: str, options: pb.BuildOptions) -> bytes:
     """Bring the remote context. What is no archive is the Dockerfile itself, as Docker has it: its text."""
     url = options.remote
-    if options.build_args.get(_KEEP_GIT) not in (None, "", "0", "false"):
-        raise Unimplemented(f"{_KEEP_GIT}: a context is made of the files of a repository without its .git",
-                            reason="NOT_BUILT", field="build_args")
-    found = await brought(state, stack, options.namespace, key, url, "remote")
+    keep = options.build_args.get(_KEEP_GIT, "") not in ("", "0", "false")
+    found = await brought(state, stack, options.namespace, key, url, "remote", keep_git_dir=keep)
     if found is None:
         return b""
     if found.size > _DOCKERFILE_MAX:
@@ -95,12 +93,14 @@ async def _fetched(state: State, stack: AsyncExitStack, key: str, options: pb.Bu
 
 
 async def brought(
-    state: State, stack: AsyncExitStack, namespace: str, key: str, url: str, field: str
+    state: State, stack: AsyncExitStack, namespace: str, key: str, url: str, field: str, *, keep_git_dir: bool = False
 ) -> fetch.Fetched | None:
     """Bring what is at ``url``, a tar or a git repository, into the writable snapshot ``key``; what it is where it is
-    neither. InvalidArgument (BAD_URL)."""
+    neither; ``keep_git_dir``: with the repository's .git, unless the URL says otherwise. InvalidArgument (BAD_URL)."""
     if git_address.is_git(url, bare_host=True):
-        await _cloned(state, stack, namespace, key, git_address.parse(url, field))
+        address = git_address.parse(url, field)
+        kept = keep_git_dir if address.keep_git_dir is None else address.keep_git_dir
+        await _cloned(state, stack, namespace, key, replace(address, keep_git_dir=kept))
         return None
     if not url.startswith(("http://", "https://")):
         raise InvalidArgument(f"context {url[:80]!a}: no URL", reason="BAD_URL", field=field,

@@ -6,9 +6,10 @@ import asyncio
 import hashlib
 import posixpath
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from buildd import fetch, git, git_address, snapshots
@@ -16,10 +17,12 @@ from buildd.build import Build
 from buildd.config import Config
 from buildd.configure import bad
 from buildd.dockerfile import instructions as df
+from buildd.dockerfile.errors import located
 from buildd.records import Inputs
 from buildd.snapshots import Ground
 from buildd.steps import Worked
-from chassis.errors import InvalidArgument, NotFound, PierError, Unimplemented
+from chassis import modes
+from chassis.errors import InvalidArgument, NotFound, PierError
 from chassis.stages import stage
 from chassis.tar import Entry, clean_name
 from coordinator.dockerfile.errors import shown
@@ -27,8 +30,6 @@ from pier.image.v1 import image_pb2 as pb
 
 _REMOTE: Final = ("http://", "https://")
 _FILE_MODE: Final = 0o644
-_MODE_DIGITS: Final = 8
-_MODE_MAX: Final = 0o7777
 _FETCHED_MODE: Final = 0o600
 _PLAIN: Final = re.compile(r"[\w./-]+", re.ASCII)
 """Sources that no variable, quotation or wildcard is in."""
@@ -60,7 +61,6 @@ class Copying:
     inputs: Inputs
     parts: Sequence[Part]
     target: str
-    chmod: int | None
     step: df.Copy
 
     @property
@@ -72,19 +72,41 @@ class Copying:
 async def prepare(build: Build, ground: Ground, config: Config, step: df.Copy, find: Find) -> Copying:
     """Find the sources of ``step``, whose variables have been replaced, and say of what it is made. InvalidArgument
     (NO_SUCH_FILE) where one is not there."""
-    chmod = _mode(step)
+    with located("Dockerfile", step.location):
+        if step.chmod:
+            modes.parse(step.chmod)
+        _check_sources(step)
     target = _target(config, step.target)
     if not target.endswith("/") and len(step.sources) + len(step.heredocs) > 1:
         raise bad(step, f"When using {verb(step)} with more than one source file, the destination must be a directory "
                         "and end with a /")
-    parts = [_written(heredoc) for heredoc in step.heredocs]
     snapshot = await find(step, step.from_) if step.sources else ""
-    parts += await asyncio.gather(*(_found(build, step, source, snapshot) for source in step.sources))
+    parts = await asyncio.gather(*(_found(build, step, source, snapshot) for source in step.sources))
+    parts += [_written(heredoc) for heredoc in step.heredocs]
     inputs = Inputs(
         ground=ground.key, instruction=f"{verb(step)} {_flags(step)}{target}",
         files={part.name: part.digest for part in parts},
     )
-    return Copying(inputs, parts, target, chmod, step)
+    return Copying(inputs, parts, target, step)
+
+
+def _check_sources(step: df.Copy) -> None:
+    """InvalidArgument in BuildKit's words."""
+    if not isinstance(step, df.Add):
+        for source in step.sources:
+            if git_address.is_git(source):
+                raise _bad("source can't be a git ref for COPY", "ADD")
+            if source.startswith(_REMOTE):
+                raise _bad("source can't be a URL for COPY", "ADD")
+    elif step.checksum:
+        if len(step.sources) != 1 or step.heredocs:
+            raise _bad("checksum can't be specified for multiple sources", "one source")
+        if not (git_address.is_git(step.sources[0]) or step.sources[0].startswith(_REMOTE)):
+            raise _bad("checksum requires HTTP(S) or Git sources", "a source that is a URL")
+
+
+def _bad(message: str, expected: str) -> InvalidArgument:
+    return InvalidArgument(message, reason="BAD_INSTRUCTION", field="sources", expected=expected)
 
 
 def verb(step: df.Copy) -> str:
@@ -100,15 +122,6 @@ def _flags(step: df.Copy) -> str:
     return "".join(f"{word} " for word in words)
 
 
-def _mode(step: df.Copy) -> int | None:
-    text = step.chmod
-    if not text:
-        return None
-    if set(text) - set("01234567") or len(text) > _MODE_DIGITS or int(text, 8) > _MODE_MAX:
-        raise bad(step, f"invalid chmod parameter: '{shown(text)}'. it should be octal string and between 0 and 07777")
-    return int(text, 8)
-
-
 def _target(config: Config, target: str) -> str:
     """Absolute, with its trailing slash where it had one or is a directory by its last word."""
     joined = posixpath.join("/", config.working_dir or "/", target)
@@ -120,7 +133,7 @@ def _target(config: Config, target: str) -> str:
 
 def _written(heredoc: df.Heredoc) -> Part:
     data = _bytes(heredoc.text)
-    entry = Entry(name=clean_name(_bytes(heredoc.name)), mode=_FILE_MODE, size=len(data))
+    entry = Entry(name=clean_name(_bytes(heredoc.name)), mode=_FILE_MODE, size=len(data), mtime_ns=time.time_ns())
     return Part(f"<<{heredoc.name}", hashlib.sha256(data).hexdigest(), content=(entry, data))
 
 
@@ -138,12 +151,14 @@ async def _fetched(build: Build, step: df.Add, source: str) -> Part:
 
 
 async def _cloned(build: Build, step: df.Add, source: str) -> Part:
-    if step.keep_git_dir:
-        raise Unimplemented(f"dockerfile line {step.location.first}: --keep-git-dir is not supported",
-                            reason="NOT_BUILT", field="--keep-git-dir", expected="the files without .git")
     address = git_address.parse(source, "ADD")
+    if step.keep_git_dir and address.keep_git_dir is False:
+        raise bad(step, "inconsistent keep-git-dir configuration")
+    if step.checksum and address.checksum not in ("", step.checksum):
+        raise bad(step, f"checksum mismatch {shown(step.checksum)} != {shown(address.checksum)}")
+    address = replace(address, keep_git_dir=step.keep_git_dir or address.keep_git_dir)
     found = await git.repository(build.state, build.stack, address, step.checksum)
-    return Part(source, f"git:{found.commit}:{address.directory}", repository=found, directory=address.directory)
+    return Part(source, found.digest, repository=found, directory=address.directory)
 
 
 async def _source(build: Build, step: df.Copy, source: str, snapshot: str) -> Part:
@@ -205,7 +220,8 @@ async def carry_out(build: Build, key: str, ground: Ground, copying: Copying) ->
                 files = part.files or await _made(build, stack, part)
                 await snapshots.copy(build.state, pb.CopyFilesRequest(
                     files=files, key=key, target=_bytes(copying.target), parents=copying.step.parents,
-                    chown=copying.step.chown, chmod=copying.chmod, unpack=part.unpack, link=copying.step.link,
+                    chown=copying.step.chown, mode_change=copying.step.chmod, unpack=part.unpack,
+                    link=copying.step.link,
                 ))
         yield Worked()
 

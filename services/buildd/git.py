@@ -14,12 +14,12 @@ import secrets
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from buildd import fetch, snapshots
+from buildd import fetch, git_directory, snapshots
 from buildd.git_address import Address
 from buildd.state import State
 from chassis.errors import InvalidArgument, NotFound, ResourceExhausted, Unavailable
@@ -38,6 +38,7 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _DEEPEST: Final = 8
 """How far submodules may have submodules."""
 _MODULES: Final = ".gitmodules"
+_VERBS: Final = ("fetch", "ls-remote", "archive", "cat-file", "ls-tree", "config", "read-tree")
 _ENVIRONMENT: Final = {
     "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent", "GIT_DIR": ".",
     "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_TERMINAL_PROMPT": "0",
@@ -55,14 +56,32 @@ _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTPS_
 class Repository:
     """A repository at a commit, which is known at once; it is fetched when it is needed."""
 
-    def __init__(self, state: State, stack: AsyncExitStack, address: Address, commit: str, depth: int = 0) -> None:
+    def __init__(
+        self, state: State, stack: AsyncExitStack, address: Address, commit: str, depth: int = 0, ref: str = ""
+    ) -> None:
         self._state, self._stack, self._address, self._depth = state, stack, address, depth
         self._directory: Path | None = None
+        self._ref = ref
         self.commit = commit
 
+    @property
+    def digest(self) -> str:
+        """Of what `unpack` brings."""
+        address = self._address
+        parts = ["git", self.commit, address.directory]
+        if not address.submodules:
+            parts.append("no submodules")
+        return ":".join([*parts, "kept", self._ref, self._shown] if address.keep_git_dir else parts)
+
     async def unpack(self, key: str) -> None:
-        """Its files, and those of its submodules, into the writable snapshot ``key``."""
+        """Its files, and those of its submodules, into the writable snapshot ``key``, and `.git` where the address
+        says so; without that of submodules."""
         await self._unpack(key, "")
+        if self._address.keep_git_dir:
+            directory = await self._fetched()
+            await _said(self._state, directory, ["read-tree", self.commit])
+            pieces = git_directory.as_tar(directory, self._shown, self._ref, self.commit)
+            await snapshots.apply(self._state, key, _in_threads(self._state, pieces))
 
     async def _unpack(self, key: str, prefix: str) -> None:
         directory = await self._fetched()
@@ -70,7 +89,7 @@ class Repository:
                  self.commit]
         async with aclosing(_output(self._state, directory, words)) as pieces:
             await snapshots.apply(self._state, key, pieces)
-        for path, url, commit in await self._submodules():
+        for path, url, commit in await self._submodules() if self._address.submodules else ():
             if self._depth == _DEEPEST:
                 raise InvalidArgument(f"{self._shown}: submodules are nested deeper than {_DEEPEST}",
                                       reason="TOO_LARGE", field="submodules")
@@ -128,22 +147,29 @@ async def repository(state: State, stack: AsyncExitStack, address: Address, comm
     where it has no such ref, Unavailable where it cannot be asked."""
     if shutil.which("git") is None:
         raise Unavailable("git is not installed on the engine's machine", reason="NO_GIT", field="git")
+    if address.keep_git_dir and address.directory:
+        raise InvalidArgument(
+            f"keep-git-dir: .git is the whole repository's, and no part of its directory {address.directory[:80]!a}",
+            reason="BAD_GIT_ADDRESS", field="keep-git-dir", expected="a repository without a directory")
+    ref = ""
     if not _COMMIT.fullmatch(found := address.ref):
         async with stage("build.git_refs", url=fetch.shown(address.url)), _bare(state) as directory:
-            found = await _resolved(state, directory, address)
+            ref, found = await _resolved(state, directory, address)
+    commit = commit or address.checksum
     if commit and not found.startswith(commit):
         raise InvalidArgument(f"expected checksum to match {commit[:80]!a}, got {found}", reason="DIGEST_MISMATCH",
                               field="checksum", expected=found)
-    return Repository(state, stack, address, found)
+    return Repository(state, stack, address, found, ref=ref)
 
 
-async def _resolved(state: State, directory: Path, address: Address) -> str:
+async def _resolved(state: State, directory: Path, address: Address) -> tuple[str, str]:
+    """The ref's whole name, and its commit."""
     wanted = address.ref or "HEAD"
     listed = await _said(state, directory, ["ls-remote", "--quiet", "--", address.url, wanted, f"{wanted}^{{}}"])
     refs = {name: commit for commit, _, name in (line.partition("\t") for line in listed.splitlines())}
     for name in (wanted, f"refs/tags/{wanted}^{{}}", f"refs/tags/{wanted}", f"refs/heads/{wanted}", f"refs/{wanted}"):
         if _COMMIT.fullmatch(found := refs.get(name, "")):
-            return found
+            return name.removesuffix("^{}"), found
     raise NotFound(f"{fetch.shown(address.url)}: repository does not contain ref {wanted[:80]!a}", reason="NO_SUCH_REF")
 
 
@@ -176,6 +202,11 @@ def sweep(state: State) -> None:
     """What an earlier life has left."""
     for path in _PARENT.glob(f"{_prefix(state)}*"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+async def _in_threads(state: State, pieces: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
+    while piece := await state.files.run(next, pieces, b""):
+        yield piece
 
 
 async def _said(state: State, directory: Path, words: Sequence[str]) -> str:
@@ -233,4 +264,4 @@ async def _tail(stream: asyncio.StreamReader) -> str:
 
 
 def _verb(words: Sequence[str]) -> str:
-    return next(word for word in words if word in ("fetch", "ls-remote", "archive", "cat-file", "ls-tree", "config"))
+    return next(word for word in words if word in _VERBS)

@@ -105,11 +105,11 @@ async def committed(state: State, name: str) -> pb.Snapshot | None:
 
 
 async def apply(state: State, key: str, data: AsyncIterator[bytes], *, momentary: bool = True) -> None:
-    """Unpack a tar into the writable snapshot ``key``, which is ``momentary`` where it ends with the build at the
-    latest."""
+    """Unpack a tar, in which no name hides anything, into the writable snapshot ``key``, which is ``momentary`` where
+    it ends with the build at the latest."""
 
     async def requests() -> AsyncIterator[pb.ApplyRequest]:
-        yield pb.ApplyRequest(key=key, momentary=momentary)
+        yield pb.ApplyRequest(key=key, momentary=momentary, plain=True)
         async for piece in data:
             yield pb.ApplyRequest(data=piece)
 
@@ -124,7 +124,7 @@ async def unpacked(
     key = new_id()
 
     async def requests() -> AsyncIterator[pb.ApplyRequest]:
-        yield pb.ApplyRequest(key=key, momentary=True, owner=owner(state, namespace, key), pour=pour)
+        yield pb.ApplyRequest(key=key, momentary=True, plain=True, owner=owner(state, namespace, key), pour=pour)
         if not pour:
             async for piece in data:
                 yield pb.ApplyRequest(data=piece)

@@ -9,11 +9,12 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from buildd import bases, context, copying, fetch, history, snapshots, steps
+from buildd import bases, checking, context, copying, fetch, history, snapshots, steps
 from buildd.build import Build, Image
 from buildd.config import SHELL, Config, Document
 from buildd.configure import bad
 from buildd.dockerfile import graph as graphs
+from buildd.dockerfile.errors import placed
 from buildd.dockerfile.graph import Graph, Node, Source
 from buildd.dockerfile.instructions import Instruction
 from buildd.progress import StepProgress
@@ -23,11 +24,14 @@ from buildd.snapshots import SCRATCH
 from buildd.stage_run import StageRun
 from buildd.steps import Worked
 from chassis.errors import InvalidArgument, PierError
+from chassis.spelling import meant
 from chassis.stages import stage
 from coordinator.dockerfile.words import Work
 from pier.build.v1 import build_pb2 as pb
 from pier.image.v1 import image_pb2
 
+_SYSTEMS: Final = ("linux", "windows", "darwin", "freebsd")
+"""What a platform of one word may be; every other one is an architecture."""
 _VARIABLES_MAX: Final = 64 << 20
 """Characters that variables bring in one build: what they hold is kept in histories, records and configurations."""
 
@@ -83,7 +87,8 @@ class _Solver:
             first = self._steps[index][0]
             await first.begin()
             copying.foresee(self._build, node.steps)
-            base = await self._base(node, first)
+            with placed(self._file, node.stage.base.location):
+                base = await self._base(node, first)
             triggers = await self._triggers(node, base)
             await first.end(pb.StepEnd(cache_key=base.ground.key, chain_id=base.ground.chain_id, image_id=base.base_id,
                                        cached=True))
@@ -99,14 +104,19 @@ class _Solver:
                 base = Image(base.ground, without_triggers(base.document), "", base.created_ns)
             run = StageRun(self._build, name, base, scope, find)
             for step, progress in zip([*triggers, *node.steps], self._steps[index][1:], strict=True):
-                await run.carry_out(step, progress)
+                with placed(self._file, step.location):
+                    await run.carry_out(step, progress)
             return run.image
 
     async def _base(self, node: Node, step: StepProgress | None) -> Image:
         if node.base.stage is not None:
             above = await self._running[node.base.stage]
             return Image(above.ground, without_triggers(above.document), "", above.created_ns)
-        return await self._image(node.base, self._platform(node.platform), step)
+        platform = self._platform(node.platform)
+        found = await self._image(node.base, platform, step)
+        await checking.check_platform(
+            self._build, node.base.image, platform, found.document, node.stage.base.location)
+        return found
 
     async def _image(self, source: Source, platform: image_pb2.Platform, step: StepProgress | None) -> Image:
         name = source.image
@@ -122,7 +132,9 @@ class _Solver:
     def _platform(self, text: str) -> image_pb2.Platform:
         if not text:
             return self._build.platform
-        parts = text.split("/")
+        parts = text.lower().split("/")
+        if len(parts) == 1 and parts[0] not in _SYSTEMS:
+            parts = [self._build.platform.os, *parts]
         return image_pb2.Platform(**dict(zip(("os", "architecture", "variant"), parts, strict=False)))
 
     async def _triggers(self, node: Node, base: Image) -> Sequence[Instruction]:
@@ -148,11 +160,22 @@ class _Solver:
         if source.stage is not None:
             found = await self._running[source.stage]
         else:
-            found = await self._image(source, self._build.platform, None)
+            found = await self._image_or_stage(source)
         if not found.ground.snapshot:
             raise InvalidArgument(f"{from_}: it has no files", reason="NO_SUCH_FILE",
                                   facts={"first_line": str(step.location.first)})
         return found.ground.snapshot
+
+    async def _image_or_stage(self, source: Source) -> Image:
+        """An image that a name after ``from`` means, which may have been meant for a stage's."""
+        try:
+            return await self._image(source, self._build.platform, None)
+        except PierError as error:
+            suggestion = meant(source.image.lower(), self._graph.plan.places)
+            if not suggestion:
+                raise
+            raise type(error)(f"{source.image[:80]}: no stage has this name{suggestion}, nor an image: {error.message}",
+                              reason=error.reason, field=error.field, facts=error.facts) from error
 
     async def _named(self, name: str, url: str) -> str:
         """The snapshot of a further context, which is brought once in a build."""

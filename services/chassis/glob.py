@@ -37,10 +37,6 @@ def has_wildcard(pattern: bytes) -> bool:
     return re.search(rb"(?<!\\)(?:\\\\)*[*?\[]", pattern) is not None
 
 
-def unescaped(pattern: bytes) -> bytes:
-    """What a pattern without wildcards means: ``\\`` taken away from before what it escapes."""
-    return re.sub(rb"\\(.)", rb"\1", pattern, flags=re.DOTALL)
-
 
 def tokens(pattern: str, field: str) -> Iterator[Token]:
     """The parts of a pattern. InvalidArgument (BAD_PATTERN) names ``field``."""

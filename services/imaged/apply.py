@@ -28,7 +28,8 @@ from imaged.unbroken import acquire, cancelled, unbroken
 from imaged.unpack.worker import Unpacked
 from pier.image.v1 import image_pb2 as pb
 
-Unpack = Callable[[State, Filling, AsyncIterator[bytes]], Awaitable[Unpacked]]
+Unpack = Callable[[State, Filling, AsyncIterator[bytes], bool], Awaitable[Unpacked]]
+"""The last: whether names that begin with ".wh." are names as others."""
 
 
 async def apply(state: State, first: pb.ApplyRequest, data: AsyncIterator[bytes]) -> pb.ApplyResponse:
@@ -41,11 +42,11 @@ async def apply(state: State, first: pb.ApplyRequest, data: AsyncIterator[bytes]
     try:
         if not first.HasField("owner"):
             await snapshot_files.writable(state, key)
-            return await _apply(state, key, unpack, data)
+            return await _apply(state, key, unpack, data, plain=first.plain)
         preparing = asyncio.create_task(snapshots.prepare(
             state, pb.PrepareSnapshotRequest(key=key, owner=first.owner), writable=True))
         try:
-            return await _apply(state, key, unpack, data, preparing)
+            return await _apply(state, key, unpack, data, preparing, plain=first.plain)
         finally:
             await cancelled(preparing)
     except PierError:
@@ -55,14 +56,14 @@ async def apply(state: State, first: pb.ApplyRequest, data: AsyncIterator[bytes]
 
 async def _apply(
     state: State, key: str, unpack: Unpack, data: AsyncIterator[bytes],
-    preparing: asyncio.Task[pb.Snapshot] | None = None,
+    preparing: asyncio.Task[pb.Snapshot] | None = None, *, plain: bool,
 ) -> pb.ApplyResponse:
     """``preparing``: the snapshot is there when it has ended; meanwhile the tar is unpacked."""
     filling = await acquire(state.files, state.layers.begin, state.layers.discard)
     kept = [filling]
     try:
         async with stage("apply.unpack", key=key) as step:
-            unpacked = await unpack(state, filling, data)
+            unpacked = await unpack(state, filling, data, plain)
             step.note(entries=unpacked.entries, bytes=unpacked.size)
         if preparing is not None:
             await preparing
@@ -73,19 +74,19 @@ async def _apply(
     return pb.ApplyResponse(diff_id=unpacked.diff_id, size=unpacked.size)
 
 
-async def _stored(state: State, filling: Filling, data: AsyncIterator[bytes]) -> Unpacked:
+async def _stored(state: State, filling: Filling, data: AsyncIterator[bytes], plain: bool) -> Unpacked:
     ingest = await acquire(state.files, lambda: state.blobs.ingest(f"apply-{new_id()}"), Ingest.abort)
     try:
-        return await one_layer.stream(state, ingest, filling, data)
+        return await one_layer.stream(state, ingest, filling, data, plain=plain)
     finally:
         await unbroken(state.files.run(ingest.abort))
 
 
-async def _taken(word: str, state: State, filling: Filling, _: AsyncIterator[bytes]) -> Unpacked:
+async def _taken(word: str, state: State, filling: Filling, _: AsyncIterator[bytes], plain: bool) -> Unpacked:
     """Nothing of the tar passes through here: the worker reads what somebody else writes."""
     stream = await pours.take(state.pours, word, "pour")
     with stream.dup() as ours:
-        unpacking = asyncio.create_task(state.unpacker.pour(stream, filling.fd))
+        unpacking = asyncio.create_task(state.unpacker.pour(stream, filling.fd, plain=plain))
         try:
             return await asyncio.shield(unpacking)
         finally:
@@ -95,11 +96,11 @@ async def _taken(word: str, state: State, filling: Filling, _: AsyncIterator[byt
             stream.close()
 
 
-async def _sent(state: State, filling: Filling, data: AsyncIterator[bytes]) -> Unpacked:
+async def _sent(state: State, filling: Filling, data: AsyncIterator[bytes], plain: bool) -> Unpacked:
     loop = asyncio.get_running_loop()
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    unpacking = asyncio.create_task(state.unpacker.pour(theirs, filling.fd))
+    unpacking = asyncio.create_task(state.unpacker.pour(theirs, filling.fd, plain=plain))
     try:
         with suppress(BrokenPipeError):  # it has ended, and says why
             async for part in data:

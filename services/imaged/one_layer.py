@@ -97,11 +97,13 @@ def _abort_if_open(ingest: Ingest) -> None:
         ingest.abort()
 
 
-async def stream(state: State, ingest: Ingest, filling: Filling, data: AsyncIterator[bytes]) -> Unpacked:
-    """Store a layer tar (plain, gzip or zstd) and unpack it at once."""
+async def stream(
+    state: State, ingest: Ingest, filling: Filling, data: AsyncIterator[bytes], *, plain: bool = False
+) -> Unpacked:
+    """Store a layer tar (uncompressed, gzip or zstd) and unpack it at once; ``plain``: whiteouts in it are files."""
     reader = ingest.open_for_reading()
     feed = Feed()
-    unpacking = asyncio.create_task(state.unpacker.unpack(reader, filling.fd, feed))
+    unpacking = asyncio.create_task(state.unpacker.unpack(reader, filling.fd, feed, plain=plain))
     try:
         held = bytearray()
         async for part in data:

@@ -10,9 +10,9 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
-from chassis import programs
+from chassis import modes, programs
 from chassis.errors import InvalidArgument
 from chassis.ids import key as check_key
 from chassis.stages import stage
@@ -21,8 +21,6 @@ from imaged.catalog import SnapshotRow
 from imaged.state import State
 from imaged.unbroken import unbroken
 from pier.image.v1 import image_pb2 as pb
-
-_MODE_MAX: Final = 0o7777
 
 
 async def digest(state: State, request: pb.HashRequest) -> pb.HashResponse:
@@ -41,9 +39,7 @@ async def copy(state: State, request: pb.CopyFilesRequest) -> pb.CopyFilesRespon
     key = check_key(request.key)
     source = await snapshots.need(state, request.files.snapshot, "files.snapshot")
     _check_absolute(request.target, "target")
-    if request.HasField("chmod") and request.chmod > _MODE_MAX:
-        raise InvalidArgument(f"chmod: {request.chmod:o} is out of range", reason="BAD_MODE", field="chmod",
-                              expected=f"0 to {_MODE_MAX:o} (octal)")
+    mode = _mode(request)
     if request.keep_owners and request.chown:
         raise InvalidArgument("chown: nothing may be given beside keep_owners", reason="BAD_OWNER", field="chown",
                               expected="one of the two")
@@ -53,7 +49,7 @@ async def copy(state: State, request: pb.CopyFilesRequest) -> pb.CopyFilesRespon
         result = await change(state, "copy", key, {
             "source": await _source(state, source), "files": _files(request.files), "parents": request.parents,
             "path": os.fsdecode(request.target), "chown": request.chown, "unpack": request.unpack,
-            "chmod": request.chmod if request.HasField("chmod") else None, "link": request.link,
+            "chmod": mode, "link": request.link,
             "keep_owners": request.keep_owners,
             "reserve": settings.disk_reserve_bytes,
             "caps": [settings.layer_max_bytes, settings.layer_max_ratio], "limits": [1 << 20, 1 << 43,
@@ -63,6 +59,17 @@ async def copy(state: State, request: pb.CopyFilesRequest) -> pb.CopyFilesRespon
         return pb.CopyFilesResponse(files=result["files"], bytes=result["bytes"])
 
     return await state.operations.run(_operation("copy", request), b"", work)
+
+
+def _mode(request: pb.CopyFilesRequest) -> str:
+    """What chmod(1) is told, "" for nothing."""
+    text = f"{request.chmod:o}" if request.HasField("chmod") else request.mode_change
+    if request.HasField("chmod") and request.mode_change:
+        raise InvalidArgument("chmod: nothing may be given beside mode_change", reason="BAD_MODE", field="chmod",
+                              expected="one of the two")
+    if text:
+        modes.parse(text)
+    return text
 
 
 async def make_directory(state: State, request: pb.MakeDirectoryRequest) -> pb.MakeDirectoryResponse:

@@ -12,7 +12,7 @@ from buildd.dockerfile.instructions import Arg, Dockerfile, Finding, From, Instr
 from buildd.dockerfile.rules import Options, Report
 from buildd.dockerfile.stage_checks import Base
 from chassis.errors import InvalidArgument
-from coordinator.dockerfile.errors import meant
+from chassis.spelling import meant
 from coordinator.dockerfile.expansion import Expander
 from coordinator.dockerfile.statement import statement
 

@@ -17,7 +17,8 @@ from buildd.dockerfile.errors import REASON, at, located
 from buildd.dockerfile.instructions import Copy, Dockerfile, Instruction, Location, OnBuild, Run, Stage
 from buildd.dockerfile.parser import parse_trigger
 from chassis.errors import InvalidArgument
-from coordinator.dockerfile.errors import bad, meant, shown
+from chassis.spelling import meant
+from coordinator.dockerfile.errors import bad, shown
 from coordinator.dockerfile.expansion import Expander
 
 SCRATCH: Final = "scratch"

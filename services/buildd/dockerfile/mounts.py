@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from buildd.dockerfile.instructions import Mount
-from coordinator.dockerfile.errors import bad, meant, shown
+from chassis.spelling import meant
+from chassis.switches import switch
+from coordinator.dockerfile.errors import bad, shown
 
 Expand = Callable[[str], str]
 TYPES: Final = ("bind", "cache", "tmpfs", "secret", "ssh")
@@ -93,12 +95,10 @@ def _one_of(value: str, options: tuple[str, ...], what: str) -> str:
 
 
 def _switch(key: str, value: str) -> bool:
-    """Go's spellings of truth."""
-    if value in ("1", "t", "T", "true", "TRUE", "True"):
-        return True
-    if value in ("0", "f", "F", "false", "FALSE", "False"):
-        return False
-    raise bad(f"invalid value for {key}: {shown(value)}")
+    found = switch(value)
+    if found is None:
+        raise bad(f"invalid value for {key}: {shown(value)}")
+    return found
 
 
 def _number(name: str, value: str) -> int:

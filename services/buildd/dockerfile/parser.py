@@ -23,8 +23,9 @@ from buildd.dockerfile.instructions import (
 )
 from buildd.dockerfile.lines import Line, Lines, lines
 from chassis.errors import InvalidArgument, Unimplemented
+from chassis.spelling import meant
 from coordinator.dockerfile import flags, forms
-from coordinator.dockerfile.errors import bad, meant, shown
+from coordinator.dockerfile.errors import bad, shown
 from coordinator.dockerfile.statement import PARSERS, Statement, on_build, statement
 
 _STAGE_NAME: Final = re.compile(r"[a-z][a-z0-9_.-]*")

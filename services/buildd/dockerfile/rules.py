@@ -12,6 +12,7 @@ from typing import Final
 
 from buildd.dockerfile.instructions import Finding, Location
 from chassis.errors import InvalidArgument
+from chassis.switches import switch
 from coordinator.dockerfile.errors import shown
 
 MESSAGES: Final = {
@@ -30,6 +31,8 @@ MESSAGES: Final = {
     "MultipleInstructionsDisallowed":
         "Multiple {} instructions should not be used in the same stage because only the last one will be used",
     "LegacyKeyValueFormat": '"{0} key=value" should be used instead of legacy "{0} key value" format',
+    "InvalidBaseImagePlatform":
+        'Base image {} was pulled with platform "{}", expected "{}" for current build',
     "RedundantTargetPlatform":
         "Setting platform to predefined {} in FROM is redundant as this is the default behavior",
     "SecretsUsedInArgOrEnv": 'Do not use ARG or ENV instructions for sensitive data ({} "{}")',
@@ -46,8 +49,6 @@ _EXPERIMENTAL: Final = frozenset({"CopyIgnoredFile", "InvalidDefinitionDescripti
 _ALL: Final = "all"
 _MOST: Final = 1000
 """Findings that one file gets; who has as many needs no more."""
-_TRUE: Final = frozenset({"1", "t", "T", "true", "TRUE", "True"})
-_FALSE: Final = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ def options(text: str) -> Options:
         key, equals, value = (word.strip() for word in part.partition("="))
         if key in names and equals:
             names[key] = frozenset(word.strip() for word in value.split(","))
-        elif key == "error" and value in _TRUE | _FALSE:
-            is_error = value in _TRUE
+        elif key == "error" and (given := switch(value)) is not None:
+            is_error = given
         else:
             raise InvalidArgument(f'invalid check option "{shown(part)}"', reason="BAD_DOCKERFILE", field="check",
                                   expected="skip=RULE,…;experimental=RULE,…;error=true")

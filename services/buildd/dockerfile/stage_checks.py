@@ -27,8 +27,8 @@ from buildd.dockerfile.instructions import (
 )
 from buildd.dockerfile.rules import Report
 from chassis.errors import InvalidArgument
+from chassis.spelling import meant
 from coordinator.dockerfile import forms
-from coordinator.dockerfile.errors import meant
 from coordinator.dockerfile.statement import statement
 from coordinator.dockerfile.words import Work
 
@@ -146,7 +146,7 @@ def _step(checker: _Checker, given: Instruction, step: Instruction, state: _Stat
     elif isinstance(step, Arg):
         _arg(checker, given, step, state)
     elif isinstance(step, Env | Label):
-        _pairs(report, step)
+        _pairs(report, step, checker.dockerfile.escape)
         if isinstance(step, Env):
             state.variables.update(step.entries)
     elif isinstance(step, Shell):
@@ -174,10 +174,10 @@ def _arg(checker: _Checker, given: Instruction, step: Arg, state: _State) -> Non
         state.declared.add(name)
 
 
-def _pairs(report: Report, step: Env | Label) -> None:
+def _pairs(report: Report, step: Env | Label, escape: str) -> None:
     name = _name(step)
     given = statement(step.original, step.location)
-    if forms.is_old_form(forms.quoted_words(given.arguments, "\\")):
+    if forms.is_old_form(forms.quoted_words(given.arguments, escape)):
         report.add("LegacyKeyValueFormat", step.location, name)
     if isinstance(step, Env):
         for key, _ in step.entries:

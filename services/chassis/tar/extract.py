@@ -31,6 +31,11 @@ _XATTRS_NOT: Final = (b"user.overlay.",)
 _XATTR_MISFITS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP})
 
 
+def is_whiteout(name: bytes) -> bool:
+    """Whether a name in a layer says that another one is no more (OCI image-spec, layer.md)."""
+    return name.startswith(_WHITEOUT)
+
+
 @dataclass(frozen=True)
 class Rules:
     """How entries are taken; the defaults are a layer's.
@@ -39,6 +44,7 @@ class Rules:
     hide what is below the layer; else they are names as others. ``cross_mounts``: paths may lead into other file
     systems. ``keep_base``: an entry for the base itself changes nothing. ``owner``: (uid, gid) of everything made,
     whatever the archive says. ``keep_kinds``: a directory is not replaced by something else, nor the reverse.
+    ``for_layer``: what is made becomes a layer, which cannot hold a name that begins with ".wh.".
     """
 
     base: bytes = b""
@@ -47,6 +53,7 @@ class Rules:
     keep_base: bool = False
     owner: tuple[int, int] | None = None
     keep_kinds: bool = False
+    for_layer: bool = False
 
 
 @dataclass
@@ -103,7 +110,9 @@ class Extractor:
             entry = replace(entry, uid=self._rules.owner[0], gid=self._rules.owner[1])
         parent, _, name = path.rpartition(b"/")
         self._enter(parent)
-        if self._rules.whiteouts and name.startswith(_WHITEOUT):
+        if self._rules.for_layer and is_whiteout(name):
+            raise bad_archive(f"{entry.name[:200]!r} cannot be made: in a layer such a name hides another")
+        if self._rules.whiteouts and is_whiteout(name):
             self._whiteout(parent, name, entry)
             return
         match entry.kind:

@@ -51,7 +51,7 @@ class Expander:
         return tuple((self.word(key), self.word(value)) for key, value in entries)
 
     def document(self, text: str) -> str:
-        """As `words.document`."""
+        """``text`` with its variables replaced, in which quotes mean nothing: a heredoc's."""
         return self._read(self._unquoted, text).text
 
     def _read(self, lexer: Lexer, text: str) -> Expansion:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from coordinator.dockerfile.errors import bad, meant, shown
+from chassis.spelling import meant
+from coordinator.dockerfile.errors import bad, shown
 
 Kind = Literal["text", "texts", "switch"]
 """What a flag takes: one value, one each time it is given, or true, false and nothing."""

@@ -9,7 +9,7 @@ from typing import Final
 from coordinator.dockerfile.errors import bad, shown
 from coordinator.dockerfile.instructions import Command
 
-_BLANK: Final = re.compile(r"[\t\v\f\r ]+")
+BLANK: Final = re.compile(r"[\t\v\f\r ]+")
 _PLAIN: Final = re.compile(r"[^\s'\"\\`]+")
 
 
@@ -38,7 +38,7 @@ def command(text: str) -> Command:
 
 def blank_divided(text: str) -> tuple[str, ...]:
     """Words between blanks, quotes or not."""
-    return tuple(_BLANK.split(text)) if text else ()
+    return tuple(BLANK.split(text)) if text else ()
 
 
 def list_(text: str) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ def pairs(keyword: str, text: str, escape: str) -> tuple[tuple[str, str], ...]:
     if not words:
         raise bad(f"{keyword} requires at least one argument")
     if is_old_form(words):
-        key, *rest = _BLANK.split(text, maxsplit=1)
+        key, *rest = BLANK.split(text, maxsplit=1)
         if not rest:
             raise bad(f"{keyword} must have two arguments")
         return ((key, rest[0]),)

@@ -5,7 +5,6 @@ Source of rules and messages: BuildKit's frontend/dockerfile/parser and frontend
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -31,7 +30,6 @@ from coordinator.dockerfile.instructions import (
     Workdir,
 )
 
-_BLANK: Final = re.compile(r"[\t\v\f\r ]+")
 BLANKS: Final = " \t\v\f\r\n\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200b)))
 """Unicode's, as Go has them: what is taken off a line's ends."""
 _LEAST_TIME: Final = 1_000_000
@@ -75,7 +73,7 @@ Parser = Callable[[Statement], Instruction]
 
 def statement(text: str, location: Location, escape: str = "\\") -> Statement:
     """``text`` is one instruction, its lines joined."""
-    name, *rest = _BLANK.split(text.strip(BLANKS), maxsplit=1)
+    name, *rest = forms.BLANK.split(text.strip(BLANKS), maxsplit=1)
     given, arguments = flags.divided(rest[0]) if rest else ((), "")
     return Statement(location, text.strip(BLANKS), name, given, arguments, escape)
 
@@ -145,7 +143,7 @@ def _stop_signal(given: Statement) -> StopSignal:
 
 
 def _healthcheck(given: Statement) -> Healthcheck:
-    kind, *rest = _BLANK.split(given.some(), maxsplit=1)
+    kind, *rest = forms.BLANK.split(given.some(), maxsplit=1)
     if kind.upper() == "NONE":
         if rest:
             raise bad("HEALTHCHECK NONE takes no arguments")

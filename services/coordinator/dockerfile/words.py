@@ -71,21 +71,6 @@ class Lexer:
         return Expansion(made, scan.words.done(), frozenset(scan.used), frozenset(scan.missing))
 
 
-def split(text: str, variables: Mapping[str, str], escape: str = "\\") -> list[str]:
-    """The words of ``text``, variables replaced."""
-    return list(Lexer(escape).read(text, variables).words)
-
-
-def expand(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:
-    """All of ``text`` as one word."""
-    return Lexer(escape).read(text, variables).text
-
-
-def document(text: str, variables: Mapping[str, str]) -> str:
-    """A text in which quotes mean nothing: a heredoc's."""
-    return Lexer(quotes=False).read(text, variables).text
-
-
 class _Words:
     """Words as they come together; an empty one is none."""
 

@@ -40,7 +40,7 @@ class Archives:
     def unpack(self, fd: int, place: bytes) -> None:
         """Write its entries into the directory that stands at the place. InvalidArgument for one that is broken."""
         reader = self._reader(fd)
-        rules = Rules(base=place, whiteouts=False, keep_base=True)
+        rules = Rules(base=place, whiteouts=False, keep_base=True, for_layer=True)
         extracted = Extractor(self._root, self._reserve, rules).run(reader)
         reader.drain()  # what is cut short behind the archive's end is cut short all the same
         self.entries += extracted.entries

@@ -11,6 +11,8 @@ from typing import Final
 
 from chassis import trees
 from chassis.errors import InvalidArgument
+from chassis.modes import Change
+from chassis.tar.extract import is_whiteout
 from chassis.tar.pack import attributes
 from imaged.files.content import Space, copy_content
 from imaged.files.roots import Root, cleaned, joined, parts_of, shown
@@ -23,12 +25,12 @@ _MADE_MODE: Final = 0o755
 
 @dataclass(frozen=True)
 class Rules:
-    """How things arrive: ``owner`` of everything, ``mode`` of files and directories (None: as they are); ``replace``:
+    """How things arrive: ``owner`` of everything, ``mode`` of files and directories (None: as it is); ``replace``:
     what is in the way goes, links too, as a layer of its own would have it. Directories that are made for want of one
     are root's where things keep their owners."""
 
     owner: tuple[int, int] | None = (0, 0)
-    mode: int | None = None
+    mode: Change | None = None
     replace: bool = False
 
 
@@ -171,7 +173,10 @@ class Copier:
         return self._rules.owner or (status.st_uid, status.st_gid)
 
     def _mode(self, status: os.stat_result) -> int:
-        return stat.S_IMODE(status.st_mode) if self._rules.mode is None else self._rules.mode
+        mode = stat.S_IMODE(status.st_mode)
+        if self._rules.mode is None:
+            return mode
+        return self._rules.mode.applied(mode, is_directory=stat.S_ISDIR(status.st_mode))
 
     def _leaf(self, origin: int, name: bytes, status: os.stat_result, place: bytes) -> None:
         """What is no directory: ``name`` in the directory ``origin``."""
@@ -244,8 +249,13 @@ class Copier:
         trees.remove_tree(parent, name)
 
     def _parent(self, place: bytes) -> tuple[int, bytes]:
-        """A descriptor of the directory that the place is in, kept for the next one; and the last name."""
+        """A descriptor of the directory that the place is in, kept for the next one; and the last name. InvalidArgument
+        (RESERVED_NAME) for one that a layer cannot hold; what keeps its owner is for a mount alone."""
         directory, _, name = place.rpartition(b"/")
+        if self._rules.owner is not None and is_whiteout(name):
+            raise InvalidArgument(
+                f"{shown(place)}: no image can hold a name that begins with .wh.: it would hide another",
+                reason="RESERVED_NAME", field="target", expected="another name, or its exclusion by .dockerignore")
         if self._entered is None or self._entered[0] != directory:
             self._leave()
             self._entered = directory, self._target.open(directory, os.O_PATH | os.O_DIRECTORY)

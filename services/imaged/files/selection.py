@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from chassis import glob
 from chassis.errors import NotFound
 from chassis.ignore import Matcher, Verdict
+from chassis.spelling import meant
 from imaged.files.roots import Root, cleaned, joined, parts_of, shown
+
+_OFFERED: Final = 1000
+"""Names that a missing one is compared with."""
 
 
 class Found(NamedTuple):
@@ -85,13 +89,12 @@ class Selection:
         base, parts = parts_of(cleaned(pivot)), parts_of(cleaned(pattern))
         wild = next((i for i, part in enumerate(parts) if glob.has_wildcard(part)), len(parts))
         if self._literal or wild == len(parts):
-            plain = parts if self._literal else [glob.unescaped(part) for part in parts]
-            found = self._found([*base, *plain], len(base))
+            found = self._found([*base, *parts], len(base))
             if self._is_ignored(found):
                 raise _not_there(found.path)
             yield found
             return
-        above = [*base, *(glob.unescaped(part) for part in parts[:wild])]
+        above = [*base, *parts[:wild]]
         for path in self._expand(self._root.resolve(b"/".join(above)), above, parts[wild:]):
             found = self._found(path, len(base))
             if not self._is_ignored(found):
@@ -102,8 +105,18 @@ class Selection:
         place = self._root.resolve(whole)
         status = self._root.status(place)
         if status is None:
-            raise _not_there(whole)
+            raise _not_there(whole, self._meant(path))
         return Found(whole, place, b"/".join(path[pivot:]), status)
+
+    def _meant(self, path: list[bytes]) -> str:
+        """What the first part that is not there may have been meant for."""
+        for length in range(len(path)):
+            above = self._root.resolve(b"/".join(path[:length]))
+            names = {name for name, _ in self._names(above)}
+            if path[length] not in names:
+                offered = sorted(name for name in names if not self._ignore.at_path(joined(above, name)).matched)
+                return meant(os.fsdecode(path[length]), map(os.fsdecode, offered[:_OFFERED]))
+        return ""
 
     def _is_ignored(self, found: Found) -> bool:
         """All of it: nothing in it is let in again."""
@@ -187,9 +200,9 @@ class Selection:
                 os.close(fd)
 
 
-def _not_there(path: bytes) -> NotFound:
-    return NotFound(f"lstat {shown(path)}: no such file or directory", reason="NO_SUCH_FILE", field="files.sources",
-                    expected="a file that is there")
+def _not_there(path: bytes, meant_for: str = "") -> NotFound:
+    said = f"lstat {shown(path)}: no such file or directory{ascii(meant_for)[1:-1]}"
+    return NotFound(said, reason="NO_SUCH_FILE", field="files.sources", expected="a file that is there")
 
 
 def _listed(fd: int) -> list[tuple[bytes, os.stat_result]]:

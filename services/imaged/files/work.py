@@ -6,7 +6,7 @@ import json
 import os
 from typing import Any, Final
 
-from chassis import jail, kernel, program
+from chassis import jail, kernel, modes, program
 from chassis.compression import Caps
 from chassis.ignore import Matcher
 from chassis.overlay import Overlay, attach
@@ -124,7 +124,7 @@ def _hash(request: dict[str, Any], root: Root) -> dict[str, object]:
 
 def _copy(request: dict[str, Any], source: Root, target: Root) -> dict[str, object]:
     owner = None if request["keep_owners"] else owners.resolve(target, request["chown"])
-    rules = Rules(owner, request["chmod"], request["link"])
+    rules = Rules(owner, modes.parse(request["chmod"]) if request["chmod"] else None, request["link"])
     reserve = int(request["reserve"])
     archives = Archives(target.fd, Caps(*request["caps"]), Limits(*request["limits"]), reserve)
 

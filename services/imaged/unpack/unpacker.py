@@ -71,22 +71,24 @@ class Unpacker:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     async def unpack(
-        self, blob: int, directory: int, feed: Feed, progress: Callable[[int], object] = lambda _: None
+        self, blob: int, directory: int, feed: Feed, progress: Callable[[int], object] = lambda _: None, *,
+        plain: bool = False,
     ) -> Unpacked:
         """Unpack the file ``blob`` into the empty ``directory`` (descriptors, which stay the caller's).
 
-        ``progress`` is told how many bytes of the blob are unpacked. When this returns or raises, cancellation
-        included, the worker has ended. Errors are the worker's: InvalidArgument for what is wrong with the layer,
-        ResourceExhausted for a full disk.
+        ``plain``: names that begin with ".wh." are names as others. ``progress`` is told how many bytes of the blob are
+        unpacked. When this returns or raises, cancellation included, the worker has ended. Errors are the worker's:
+        InvalidArgument for what is wrong with the layer, ResourceExhausted for a full disk.
         """
-        async with self._slots, self._working(self._job, blob, directory) as channel:
+        job = dataclasses.replace(self._job, plain=plain)
+        async with self._slots, self._working(job, blob, directory) as channel:
             return await self._follow(channel, feed, progress)
 
-    async def pour(self, stream: socket.socket, directory: int) -> Unpacked:
+    async def pour(self, stream: socket.socket, directory: int, *, plain: bool) -> Unpacked:
         """Unpack what comes over ``stream`` until its other end is closed, into the empty ``directory``, for a moment
         (``Job.momentary``). Else as ``unpack``, but where this is cancelled the other end has to be closed first. No
         layer waits for it: it goes on for as long as somebody takes to send it."""
-        job = dataclasses.replace(self._job, momentary=True)
+        job = dataclasses.replace(self._job, momentary=True, plain=plain)
         async with self._streams, self._working(job, stream.fileno(), directory) as channel:
             stream.close()  # the worker has it, and nobody else
             return await self._follow(channel, Feed(whole=True), lambda _: None)

@@ -15,7 +15,7 @@ from chassis import kernel, trees
 from chassis.compression import Caps, Decompressor
 from chassis.errors import Aborted, DataLoss, Internal, PierError, ResourceExhausted
 from chassis.tar import Limits, Reader
-from chassis.tar.extract import Extractor
+from chassis.tar.extract import Extractor, Rules
 from imaged.unpack import jail
 
 FEED: Final = struct.Struct("<QB")
@@ -26,24 +26,25 @@ _PIECE: Final = 1 << 20
 class Job:
     """The bounds of one unpacking: see ``Caps``, ``Limits`` and ``Extractor``. ``momentary``: the bytes come over a
     stream and not from a growing file, may be bzip2 and xz, too, and are not digested; what is made of them is not made
-    durable."""
+    durable. ``plain``: the tar is no layer."""
 
     caps: Caps
     limits: Limits
     reserve: int
     momentary: bool = False
+    plain: bool = False
 
     def encode(self) -> bytes:
         return json.dumps([
             [self.caps.output, self.caps.ratio, self.caps.ratio_free],
             [self.limits.extended, self.limits.entry_bytes, self.limits.entries], self.reserve,
-            self.momentary,
+            self.momentary, self.plain,
         ]).encode()
 
     @classmethod
     def decode(cls, raw: bytes) -> Job:
-        caps, limits, reserve, momentary = json.loads(raw)
-        return cls(Caps(*caps), Limits(*limits), reserve, momentary)
+        caps, limits, reserve, momentary, plain = json.loads(raw)
+        return cls(Caps(*caps), Limits(*limits), reserve, momentary, plain)
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def _unpack(job: Job, channel: socket.socket, blob: int, root: int) -> Unpacked:
     chunks = _poured(blob) if job.momentary else _follow(channel, blob)
     decompressor = Decompressor(chunks, job.caps, every_kind=job.momentary, hashed=not job.momentary)
     reader = Reader(iter(decompressor), job.limits)
-    extracted = Extractor(root, job.reserve).run(reader)
+    extracted = Extractor(root, job.reserve, Rules(whiteouts=not job.plain)).run(reader)
     # The digest covers what stands behind the archive's end as well, and a stream's other end is not to be cut off.
     reader.drain()
     if not job.momentary:

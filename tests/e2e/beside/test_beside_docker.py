@@ -16,9 +16,8 @@ from pathlib import Path
 from tests import world
 from tests.e2e.beside.conftest import Both, Container, rules
 from tests.e2e.beside.dockerd import Dockerd
-from tests.e2e.builds.corpus import context
 from tests.e2e.builds.corpus.cases import cases
-from tests.e2e.builds.corpus.recorded import recorded, reference
+from tests.e2e.builds.corpus.recorded import DOCKER, recorded, reference
 from tests.engine import Engine, wait_until
 from tests.service.netd.packets import (
     PATIENCE_SECONDS,
@@ -234,10 +233,7 @@ def test_docker_s_rules_flushed_and_built_anew_let_pier_s_containers_through_aga
 
 
 def test_what_was_recorded_of_debians_builder_is_what_it_makes_here(both: Both, tmp_path: Path) -> None:
-    files = tmp_path / "context"
-    files.mkdir()
-    context.make(files)
     few = [case for case in cases() if case.name in ("copy_over", "entrypoint_takes_the_bases_command")]
-    for name, made in recorded(both.docker, few, files).items():
-        wanted = reference()[name]
+    for name, made in recorded(both.docker, few, tmp_path).items():
+        wanted = reference(DOCKER)[name]
         assert (made.config, made.files, made.removed) == (wanted.config, wanted.files, wanted.removed)

@@ -18,6 +18,23 @@ def refused(done):
     return done.stdout + done.stderr
 
 
+def test_row_41_parts_of_a_shared_cache_that_are_swapped_for_links_lead_nowhere(builder, canary):
+    """CVE-2024-23651: one command swaps what another's mounts stand on."""
+    cache = "--mount=type=cache,id=shared,target=/m"
+    swaps = f"for i in $(seq 400); do rm -rf /m/part; ln -s {canary} /m/part; rm /m/part; mkdir -p /m/part/deep; done"
+    mounts = "--mount=type=tmpfs,target=/m/part/deep", "--mount=type=cache,id=other,target=/m/part/alive"
+    reads = "\n".join(f"RUN {cache} {mount} cat /m/part/alive; touch /m/part/made; true" for mount in mounts * 2)
+    text = (f"FROM busybox AS swaps\nRUN {cache} {swaps}\nRUN echo swapped > /said\nFROM busybox AS reads\n{reads}\n"
+            "FROM busybox\nCOPY --from=reads /etc/group /group\nCOPY --from=swaps /said /said\n")
+    for _ in range(3):  # a mount whose place is gone fails its build
+        done = builder.docker("--no-cache", dockerfile=text)
+        assert "canary" not in (done.stdout + done.stderr).replace(str(canary), ""), done.stdout
+    builder.ok("-t", "a", "--target", "swaps", dockerfile=text)
+    assert builder.run("a", "cat", "/said") == "swapped"
+    done = builder.docker(dockerfile="FROM busybox\nRUN --mount=type=cache,id=shared,source=part,target=/p true\n")
+    assert "has no source='part'" in refused(done)
+
+
 def test_row_42_stubs_of_mounts_are_made_and_removed_within_the_root_alone(builder, canary):
     """CVE-2024-23652: the target is a link that leads out."""
     text = f"FROM busybox\nRUN ln -s {canary} /out && ln -s /proc/1/root{canary} /out2\n"

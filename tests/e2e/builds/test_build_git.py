@@ -123,6 +123,44 @@ def test_add_brings_a_repository_and_its_commit_decides_what_is_cached(server, b
     assert f"got {second}" in done.stderr
 
 
+def test_the_repository_itself_comes_along_where_that_is_asked_for(server, builder, client, tmp_path):
+    made = server("kept.git")
+    made.commit(Dockerfile="FROM busybox\nCOPY . /r\n", said="first", deep__er="1")
+    made.git("tag", "v1")
+    made.commit(said="second")
+
+    def copied(image):
+        place = tmp_path / f"of-{image}"
+        holder = builder.engine.ok("create", image)
+        builder.engine.ok("cp", f"{holder}:/r", str(place))
+
+        def git(*words):
+            done = subprocess.run(["git", "-C", str(place), *words], env=_ENVIRONMENT, check=False, capture_output=True,
+                                  text=True)
+            assert done.returncode == 0, done.stderr
+            return done.stdout.strip()
+
+        return git
+
+    builder.ok("-t", "tag", dockerfile=f"FROM busybox\nADD --keep-git-dir=true {made.url}#v1 /r\n")
+    git = copied("tag")
+    assert git("status", "--porcelain") == ""
+    assert git("describe", "--tags") == "v1"
+    assert git("rev-parse", "HEAD") == made.git("rev-parse", "v1")
+    assert git("remote", "get-url", "origin") == made.url
+    git("fsck", "--strict")
+    builder.ok("-t", "branch", dockerfile=f"FROM busybox\nADD {made.url}?branch=main&keep-git-dir /r\n")
+    assert copied("branch")("rev-parse", "origin/main") == made.git("rev-parse", "main")
+    assert "Using cache" not in builder.ok("-t", "none", dockerfile=f"FROM busybox\nADD {made.url}?branch=main /r\n")
+    assert builder.run("none", "ls", "-A", "/r").split() == ["Dockerfile", "deep", "said"]
+    client.images.build(path=made.url, tag="context", rm=True, buildargs={"BUILDKIT_CONTEXT_KEEP_GIT_DIR": "1"})
+    assert copied("context")("status", "--porcelain") == ""
+    for line in (f"--keep-git-dir {made.url}#main:deep", f"--keep-git-dir {made.url}?keep-git-dir=0"):
+        done = builder.docker(dockerfile=f"FROM busybox\nADD {line} /r\n")
+        assert done.returncode != 0
+        assert "keep-git-dir" in done.stderr
+
+
 def test_what_a_repository_does_not_have_is_told(server, client):
     made = server("lacking.git")
     made.commit(Dockerfile="FROM busybox\n")

@@ -187,3 +187,38 @@ def test_what_the_endpoint_does_not_have_is_refused_by_name(builder):
     assert post("/v1.45/session")[0] == 501
     headers = {"X-Registry-Config": base64.urlsafe_b64encode(b"nonsense").decode()}
     assert post("/v1.45/build", **headers) == (500, "Cannot locate specified Dockerfile: Dockerfile")
+
+
+def test_a_name_that_would_hide_another_in_a_layer_is_a_file_of_the_context_and_goes_into_no_image(builder):
+    for name in ("d/kept", "d/.wh.kept", "d/.wh..wh..opq", "d/.wh.dir/in", "d/.wh."):
+        builder.write(name, "here")
+    text = "FROM busybox\nRUN --mount=type=bind,source=d,target=/d find /d -type f | sort > /said\n"
+    builder.ok("-t", "a", dockerfile=text)
+    assert builder.run("a", "cat", "/said").split() == [
+        "/d/.wh.", "/d/.wh..wh..opq", "/d/.wh.dir/in", "/d/.wh.kept", "/d/kept"]
+    with tarfile.open(builder.directory / "a.tar", "w") as archive:
+        archive.add(builder.directory / "d" / ".wh.kept", "etc/.wh.passwd")
+    for line in ("COPY d /d", "COPY d/.wh.kept /d/", "COPY d/kept /.wh.x", "COPY --link d/kept /.wh.x/", "ADD a.tar /",
+                 "WORKDIR /.wh.x"):
+        done = builder.docker(dockerfile=f"FROM busybox\n{line}\n")
+        assert done.returncode != 0, line
+        assert ".wh." in done.stderr.splitlines()[-1], line
+    builder.write(".dockerignore", "**/.wh.*\n")
+    builder.ok("-t", "a", dockerfile="FROM busybox\nCOPY d /d\n")
+    assert builder.run("a", "find", "/d", "-type", "f") == "/d/kept"
+
+
+def test_a_base_for_another_machine_is_warned_of_with_its_line(builder, registry):
+    other = images.Image(images.layered().layers, architecture="s390x")
+    registry.push("other", "1", images.pack(other))
+    name = f"{registry.host}/other:1"
+    told = f'Base image {name} was pulled with platform "linux/s390x", expected "linux/amd64" for current build'
+    text = f"FROM busybox AS a\nFROM {name}\nCOPY --from=a /etc/passwd /p\n"
+    builder.write("Dockerfile", text)
+    done = builder.engine.pier("build", "--platform", "linux/amd64", "-t", "x", str(builder.directory))
+    assert (done.returncode, done.stderr.count(told)) == (0, 1), done.stderr
+    for first, code in (("# check=skip=InvalidBaseImagePlatform", 0), ("# check=error=true", 1)):
+        builder.write("Dockerfile", f"{first}\n{text}")
+        done = builder.engine.pier("build", "--platform", "linux/amd64", "-t", "x", str(builder.directory))
+        assert (done.returncode, told in done.stderr) == (code, bool(code)), done.stderr
+    assert "lint violation found for rules: InvalidBaseImagePlatform" in done.stderr

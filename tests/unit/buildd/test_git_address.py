@@ -13,6 +13,12 @@ from chassis.errors import InvalidArgument, PierError, Unimplemented
     ("https://u:w@h:8443/a.git#feature/x:/sub/dir/", Address("https://u:w@h:8443/a.git", "feature/x", "sub/dir")),
     ("git://h/a", Address("git://h/a")),
     ("github.com/one/two#main", Address("https://github.com/one/two", "main")),
+    ("https://h/a.git?branch=x/y&subdir=/d", Address("https://h/a.git", "refs/heads/x/y", "d")),
+    ("https://h/a.git?tag=v1&commit=abc", Address("https://h/a.git", "refs/tags/v1", checksum="abc")),
+    ("https://h/a.git?checksum=abc", Address("https://h/a.git", "abc", checksum="abc")),
+    ("https://h/a.git?ref=v1&keep-git-dir=1#v1", Address("https://h/a.git", "v1", keep_git_dir=True)),
+    ("git://h/a?keep-git-dir&submodules=0", Address("git://h/a", keep_git_dir=True, submodules=False)),
+    ("https://h/a.git?keep-git-dir=false", Address("https://h/a.git", keep_git_dir=False)),
 ])
 def test_an_address_is_read(text, expected):
     assert is_git(text, bare_host=True)
@@ -57,6 +63,28 @@ def test_a_submodule_may_be_beside_its_parent_by_every_protocol():
 def test_a_submodule_is_never_on_the_engines_own_disk(url):
     with pytest.raises(PierError):
         Address("https://h/x/a.git").relative(url)
+
+
+@pytest.mark.parametrize("query, words", [
+    ("x=1", "unexpected query 'x'"), ("brnch=a", "did you mean branch"), ("ref=", "has no value"),
+    ("ref", "has no value"), ("ref=a&ref=b", "multiple values"), ("ref=a&branch=a", "ref conflicts"),
+    ("tag=a&branch=a", "ref conflicts"),
+    ("submodules=maybe", "invalid submodules value"), ("subdir=../x", "no directory"),
+    ("branch=a..b", "no git reference"), ("&".join(["submodules=1"] * 50), "too many"),
+])
+def test_a_query_that_says_nothing_is_refused(query, words):
+    with pytest.raises(InvalidArgument, match=words):
+        parse(f"https://h/a.git?{query}", "remote")
+
+
+@given(st.text().map(lambda text: text if text.startswith("http") else f"https://h/a.git?{text}"))
+def test_whatever_a_query_says_becomes_no_option_of_gits(text):
+    try:
+        found = parse(text, "remote")
+    except PierError:
+        return
+    assert not found.ref.startswith("-")
+    assert "?" not in found.url
 
 
 @given(st.text())

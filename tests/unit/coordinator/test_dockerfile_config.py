@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis.errors import InvalidArgument
-from coordinator.dockerfile import config, words
+from coordinator.dockerfile import config
+from tests.unit.coordinator import lexing
 
 WORD = st.text("ab1 '\"\\$-=/.", max_size=12)
 
@@ -25,26 +26,26 @@ WORD = st.text("ab1 '\"\\$-=/.", max_size=12)
     ("", []),
 ])
 def test_words_are_split_and_variables_replaced(text, expected):
-    assert words.split(text, {"WHO": "me", "EMPTY": ""}) == expected
+    assert lexing.split(text, {"WHO": "me", "EMPTY": ""}) == expected
 
 
 @pytest.mark.parametrize("text", ["'a", '"a', "${", "${a", "${a:x}", "${a:?}", "${!}x${"])
 def test_a_text_that_does_not_end_is_refused(text):
     with pytest.raises(InvalidArgument):
-        words.split(text, {})
+        lexing.split(text, {})
 
 
 @given(st.lists(st.text(min_size=0, max_size=8), max_size=5))
 def test_what_a_shell_would_quote_comes_back(given_words):
     plain = [word for word in given_words if word and "'" not in word]
-    assert words.split(" ".join(f"'{word}'" for word in plain), {}) == plain
+    assert lexing.split(" ".join(f"'{word}'" for word in plain), {}) == plain
     safe = [word for word in plain if word.isascii() and word.isalnum()]
-    assert words.split(shlex.join(safe), {}) == safe
+    assert lexing.split(shlex.join(safe), {}) == safe
 
 
 @given(st.text("ab${}:-+?'\"\\ =", max_size=40))
 def test_any_text_is_words_or_refused(text):
-    for read in (words.split, words.expand):
+    for read in (lexing.split, lexing.expand):
         try:
             read(text, {"a": "x y", "b": ""})
         except InvalidArgument:
@@ -53,7 +54,7 @@ def test_any_text_is_words_or_refused(text):
 
 def test_braces_nested_without_end_are_refused():
     with pytest.raises(InvalidArgument, match="nested"):
-        words.expand("${x:-" * 200 + "a" + "}" * 200, {})
+        lexing.expand("${x:-" * 200 + "a" + "}" * 200, {})
 
 
 def applied(*instructions, **before):

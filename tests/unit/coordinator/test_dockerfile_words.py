@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from chassis.errors import InvalidArgument
 from coordinator.dockerfile import patterns, words
 from coordinator.dockerfile.words import Lexer
+from tests.unit.coordinator import lexing
 
 VARIABLES = {"A": "abcabc", "EMPTY": "", "PATH": "/usr/local/bin", "TWO": "x y", "1": "one"}
 
@@ -30,7 +31,7 @@ VARIABLES = {"A": "abcabc", "EMPTY": "", "PATH": "/usr/local/bin", "TWO": "x y",
     ("$$", ""), ("é$Aé", "é"), ("${A}é", "abcabcé"), ("", ""),
 ])
 def test_a_text_is_one_word_with_its_variables_replaced(text, expected):
-    assert words.expand(text, VARIABLES) == expected
+    assert lexing.expand(text, VARIABLES) == expected
 
 
 @pytest.mark.parametrize(("text", "expected"), [
@@ -39,11 +40,11 @@ def test_a_text_is_one_word_with_its_variables_replaced(text, expected):
     ("a\\ b c", ["a b", "c"]), ("'a b'c", ["a bc"]), ("''", []), ("a\t\n b", ["a", "b"]),
 ])
 def test_blanks_divide_words_also_those_that_variables_hold(text, expected):
-    assert words.split(text, VARIABLES) == expected
+    assert lexing.split(text, VARIABLES) == expected
 
 
 def test_the_escape_character_may_be_another_one():
-    assert words.expand("C:\\x`$A `` \"`\"\"", VARIABLES, "`") == 'C:\\x$A ` "'
+    assert lexing.expand("C:\\x`$A `` \"`\"\"", VARIABLES, "`") == 'C:\\x$A ` "'
 
 
 @pytest.mark.parametrize(("text", "message"), [
@@ -60,7 +61,7 @@ def test_the_escape_character_may_be_another_one():
 ])
 def test_what_does_not_end_or_is_no_modifier_is_refused(text, message):
     with pytest.raises(InvalidArgument) as caught:
-        words.expand(text, VARIABLES)
+        lexing.expand(text, VARIABLES)
     assert caught.value.message == message
 
 
@@ -71,17 +72,17 @@ def test_which_variables_were_there_and_which_were_not_is_told():
 
 
 def test_in_a_document_quotes_mean_nothing_and_backslashes_do():
-    assert words.document("a='$A' \"\\$A\"\n it's\n", VARIABLES) == "a='abcabc' \"$A\"\n it's\n"
+    assert lexing.document("a='$A' \"\\$A\"\n it's\n", VARIABLES) == "a='abcabc' \"$A\"\n it's\n"
 
 
 def test_variables_that_hold_one_another_grow_only_so_far():
     held = {"A": "x" * words.LONGEST}
     with pytest.raises(InvalidArgument, match="longer than"):
-        words.expand("$A$A", held)
+        lexing.expand("$A$A", held)
     with pytest.raises(InvalidArgument, match="too much in all"):
-        words.expand('"' + "$A" * 100 + '"', held)
+        lexing.expand('"' + "$A" * 100 + '"', held)
     with pytest.raises(InvalidArgument, match="too long"):
-        words.expand("${A//x/yy}", held)
+        lexing.expand("${A//x/yy}", held)
 
 
 @given(st.text("ab${}:-+?#%/*'\"\\ =\n", max_size=60), st.booleans(), st.booleans())
@@ -96,7 +97,7 @@ def test_any_text_is_words_or_refused(text, quotes, keep):
 @given(st.lists(st.text(min_size=1, max_size=8), max_size=5))
 def test_words_in_double_quotes_come_back(plain):
     quoted = " ".join('"' + re.sub(r'(["\\$])', r"\\\1", word) + '"' for word in plain)
-    assert words.split(quoted, {}) == plain
+    assert lexing.split(quoted, {}) == plain
 
 
 @given(st.text("ab*?\n", max_size=8), st.text("ab\n", max_size=12))
@@ -122,7 +123,7 @@ def test_every_match_is_replaced(text, value):
 
 def test_a_pattern_with_many_stars_takes_no_longer_than_its_length_times_the_texts():
     value = "a" * 20_000
-    assert words.expand("${A/" + "*a" * 200 + "b/x}", {"A": value}) == value
-    assert words.expand("${A##" + "*a" * 200 + "b}", {"A": value}) == value
+    assert lexing.expand("${A/" + "*a" * 200 + "b/x}", {"A": value}) == value
+    assert lexing.expand("${A##" + "*a" * 200 + "b}", {"A": value}) == value
     with pytest.raises(InvalidArgument, match="longer than 1024"):
-        words.expand("${A#" + "?" * 2000 + "}", {"A": value})
+        lexing.expand("${A#" + "?" * 2000 + "}", {"A": value})

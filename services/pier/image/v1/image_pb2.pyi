@@ -1869,6 +1869,7 @@ class ApplyRequest(_message.Message):
     MOMENTARY_FIELD_NUMBER: _builtins.int
     POUR_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
+    PLAIN_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """In the first message."""
     data: _builtins.bytes
@@ -1879,6 +1880,10 @@ class ApplyRequest(_message.Message):
     pour: _builtins.str
     """In the first message of what is momentary: the tar comes over the socket that is offered under this word in the
     instance's run directory (`pours`), and no `data` does. Whoever told the word knows whether the end of it was the end.
+    """
+    plain: _builtins.bool
+    """In the first message: the tar is no layer but files as anybody has them, in which names that begin with ".wh." are
+    names as others (a build's context).
     """
     @_builtins.property
     def owner(self) -> _types_pb2.Owner:
@@ -1892,10 +1897,11 @@ class ApplyRequest(_message.Message):
         momentary: _builtins.bool = ...,
         pour: _builtins.str = ...,
         owner: _types_pb2.Owner | None = ...,
+        plain: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_owner", b"_owner", "owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_owner", b"_owner", "data", b"data", "key", b"key", "momentary", b"momentary", "owner", b"owner", "pour", b"pour"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_owner", b"_owner", "data", b"data", "key", b"key", "momentary", b"momentary", "owner", b"owner", "plain", b"plain", "pour", b"pour"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__owner: _TypeAlias = _typing.Literal["owner"]  # noqa: Y015
     _WhichOneofArgType__owner: _TypeAlias = _typing.Literal["_owner", b"_owner"]  # noqa: Y015
@@ -2038,6 +2044,7 @@ class CopyFilesRequest(_message.Message):
     UNPACK_FIELD_NUMBER: _builtins.int
     LINK_FIELD_NUMBER: _builtins.int
     KEEP_OWNERS_FIELD_NUMBER: _builtins.int
+    MODE_CHANGE_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """Key of the writable snapshot."""
     target: _builtins.bytes
@@ -2057,7 +2064,13 @@ class CopyFilesRequest(_message.Message):
     link: _builtins.bool
     """Symbolic links in `target` are not followed but replaced (COPY --link)."""
     keep_owners: _builtins.bool
-    """What is copied stays its owner's; not together with `chown`."""
+    """What is copied stays its owner's; not together with `chown`. It is no part of a layer then: else a name that begins
+    with ".wh." is refused (INVALID_ARGUMENT, reason RESERVED_NAME), for in a layer it would hide another.
+    """
+    mode_change: _builtins.str
+    """What is changed of the permission bits that files and directories have, as chmod(1) takes it: "u=rwX,go-w", or octal
+    digits. With no umask. Not together with `chmod`.
+    """
     @_builtins.property
     def files(self) -> Global___FileSelection: ...
     def __init__(
@@ -2072,10 +2085,11 @@ class CopyFilesRequest(_message.Message):
         unpack: _builtins.bool = ...,
         link: _builtins.bool = ...,
         keep_owners: _builtins.bool = ...,
+        mode_change: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_chmod", b"_chmod", "chmod", b"chmod", "files", b"files"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chmod", b"_chmod", "chmod", b"chmod", "chown", b"chown", "files", b"files", "keep_owners", b"keep_owners", "key", b"key", "link", b"link", "parents", b"parents", "target", b"target", "unpack", b"unpack"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chmod", b"_chmod", "chmod", b"chmod", "chown", b"chown", "files", b"files", "keep_owners", b"keep_owners", "key", b"key", "link", b"link", "mode_change", b"mode_change", "parents", b"parents", "target", b"target", "unpack", b"unpack"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__chmod: _TypeAlias = _typing.Literal["chmod"]  # noqa: Y015
     _WhichOneofArgType__chmod: _TypeAlias = _typing.Literal["_chmod", b"_chmod"]  # noqa: Y015

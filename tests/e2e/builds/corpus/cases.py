@@ -1,19 +1,25 @@
 """The Dockerfiles of the corpus. Lines at a file's top say how it is built and what is known of it:
 
-    # build: OPTIONS         options of `docker build`
-    # as: NAME               the same in older syntax, which Debian's builder knows: the files must be the same
-    # differs: WHAT: WHY     of "config", "history" or "files" (a path, which may end in *)
+    # build: OPTIONS         options of `docker build`, and of `buildah bud`
+    # as: NAME               the same in older syntax, which docker.io's builder knows: the files must be the same
+    # ignore: PATTERN        a line of the context's .dockerignore, in place of those that it has
+    # own: PATTERN           a line of the Dockerfile's own ignore file, beside it in the context
+    # differs: WHAT: WHY     from docker.io's builder
+    # both: WHAT: WHY        from both
+    # buildah: WHAT: WHY     from Debian's buildah; "refused" as WHAT: it builds none
+
+WHAT is "config.NAME", "author", "history" or a file's path, and may end in *.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 DIRECTORY: Final = Path(__file__).parent / "cases"
+REFUSED: Final = "refused"
 
 
 @dataclass(frozen=True)
@@ -21,35 +27,36 @@ class Case:
     name: str
     options: tuple[str, ...] = ()
     older: str = ""
-    differs: tuple[str, ...] = field(default_factory=tuple)
-
-    @property
-    def dockerfile(self) -> Path:
-        return DIRECTORY / f"{self.name}.Dockerfile"
+    ignored: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+    differs: tuple[str, ...] = ()
+    buildah: tuple[str, ...] = ()
 
     @property
     def tag(self) -> str:
         return f"corpus/{self.name}:latest"
 
-    def is_known(self, what: str) -> bool:
-        return any(fnmatch.fnmatchcase(what, pattern) for pattern in self.differs)
+    @property
+    def text(self) -> str:
+        return (DIRECTORY / f"{self.name}.Dockerfile").read_text()
 
 
 def cases() -> list[Case]:
-    return [_case(path) for path in sorted(DIRECTORY.glob("*.Dockerfile"))]
+    return [_case(path.name.removesuffix(".Dockerfile")) for path in sorted(DIRECTORY.glob("*.Dockerfile"))]
 
 
-def _case(path: Path) -> Case:
-    name = path.name.removesuffix(".Dockerfile")
-    options, older, differs = list[str](), "", list[str]()
-    for line in path.read_text().splitlines():
-        key, colon, value = line.removeprefix("#").strip().partition(":")
-        if not line.startswith("#") or not colon:
-            continue
-        if key == "build":
-            options += shlex.split(value)
-        elif key == "as":
-            older = value.strip()
-        elif key == "differs":
-            differs.append(value.partition(":")[0].strip())
-    return Case(name, tuple(options), older, tuple(differs))
+def _case(name: str) -> Case:
+    found: dict[str, list[str]] = {}
+    for line in Case(name).text.splitlines():
+        key, colon, value = line.removeprefix("#").strip().partition(": ")
+        if line.startswith("#") and colon:
+            found.setdefault(key, []).append(value.strip())
+
+    def whats(key: str) -> tuple[str, ...]:
+        return tuple(value.partition(": ")[0] for value in (*found.get(key, ()), *found.get("both", ())))
+
+    return Case(
+        name, tuple(word for value in found.get("build", ()) for word in shlex.split(value)),
+        found.get("as", [""])[0], tuple(found.get("ignore", ())), tuple(found.get("own", ())),
+        whats("differs"), whats("buildah"),
+    )

@@ -1,15 +1,27 @@
-"""The one context that all Dockerfiles of the corpus take files from: its times are old, its modes and links odd."""
+"""The context that all Dockerfiles of the corpus take files from: its times are old, its modes and links odd. And what
+a web server on loopback shows them.
+"""
 
 from __future__ import annotations
 
 import bz2
+import functools
 import gzip
+import http.server
 import io
 import lzma
 import os
+import subprocess
 import tarfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import zstandard
+
+from tests.e2e.builds.corpus.cases import Case
 
 TIME: Final = 1_000_000_000
 """Of every file, in seconds."""
@@ -20,17 +32,78 @@ _FILES: Final = {
     "dir/.hidden": (0o644, "hidden\n"), "links/real": (0o644, "real\n"), "links/d/in": (0o644, "in\n"),
     "ignored/no": (0o644, "no\n"), "ignored/yes": (0o644, "yes\n"), "ignored/sub/no": (0o644, "no\n"),
     "old/file": (0o644, "old\n"),
+    "special/arr[0].txt": (0o644, "brackets\n"), "special/$dollar": (0o644, "dollar\n"),
+    "special/é x": (0o644, "accent\n"), "special/back\\slash": (0o644, "back\n"),
     ".dockerignore": (0o644, "# comment\nignored\n!ignored/yes\n**/*.bak\n/x.*\n"), "dir/old.bak": (0o644, "bak\n"),
 }
 _DIRECTORIES: Final = {"dir/empty": 0o750, "dir/sub": 0o711}
 _LINKS: Final = {
     "links/to_file": "real", "links/to_directory": "d", "links/absolute": "/etc/passwd", "links/none": "gone",
 }
+_PORT: Final = 8099
+"""Dockerfiles name it. The world's loopback is nobody else's."""
+_GIT: Final = {
+    "PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_AUTHOR_NAME": "a",
+    "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b",
+    "GIT_AUTHOR_DATE": f"{TIME} +0000", "GIT_COMMITTER_DATE": f"{TIME} +0000",
+}
 
 
-def make(directory: Path) -> None:
-    """Fill ``directory``, which is there."""
-    for name, (mode, text) in _FILES.items():
+def of(case: Case, above: Path) -> tuple[Path, Path]:
+    """The Dockerfile and the context of ``case``, made below ``above`` where they are not there yet."""
+    own = bool(case.ignored or case.own)
+    files = above / (case.name if own else "all")
+    if not files.exists():
+        files.mkdir(parents=True)
+        make(files, case.ignored)
+    dockerfile = (files if case.own else above) / f"{case.name}.Dockerfile"
+    dockerfile.write_text(case.text)
+    if case.own:
+        dockerfile.with_name(f"{dockerfile.name}.dockerignore").write_text("\n".join(case.own) + "\n")
+    return dockerfile, files
+
+
+@contextmanager
+def served(directory: Path) -> Iterator[None]:
+    """Serve a file and a repository for as long as the block lasts; ``directory`` is made."""
+    repository = directory / "work"
+    repository.mkdir(parents=True)
+    (directory / "file.txt").write_text("served\n")
+    (directory / "plain.tar").write_bytes(_tar())
+    for name, (mode, text) in {"one": (0o644, "one\n"), "sub/two.sh": (0o755, "two\n")}.items():
+        path = repository / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        path.chmod(mode)
+    for words in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "one"], ["tag", "v1"],
+                  ["clone", "-q", "--bare", ".", "../repository.git"],
+                  ["-C", "../repository.git", "update-server-info"]):
+        subprocess.run(["git", *words], cwd=repository, env=_GIT, check=True)
+    with _Server(("127.0.0.1", _PORT), functools.partial(_Silent, directory=str(directory))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    allow_reuse_address = True
+
+
+class _Silent(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def make(directory: Path, ignored: tuple[str, ...] = ()) -> None:
+    """Fill ``directory``, which is there; ``ignored`` are other lines of its .dockerignore."""
+    files = dict(_FILES)
+    if ignored:
+        files[".dockerignore"] = (0o644, "\n".join(ignored) + "\n")
+    for name, (mode, text) in files.items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -42,7 +115,8 @@ def make(directory: Path) -> None:
         (directory / name).symlink_to(target)
     plain = _tar()
     for name, data in (("plain.tar", plain), ("zipped.tar.gz", _gzip(plain)),
-                       ("xz.tar.xz", lzma.compress(plain)), ("bz2.tar.bz2", bz2.compress(plain))):
+                       ("xz.tar.xz", lzma.compress(plain)), ("bz2.tar.bz2", bz2.compress(plain)),
+                       ("zst.tar.zst", zstandard.compress(plain))):
         (directory / name).write_bytes(data)
     for parent, _, names in os.walk(directory, topdown=False):
         for name in names:

@@ -1,32 +1,40 @@
-"""What Debian's builder made of the corpus: `reference.json`, and how it is made.
+"""What Debian's builders made of the corpus: `docker.json` and `buildah.json`, and how they are made.
 
-    python -m tests.world -- python -m tests.e2e.builds.corpus.recorded [NAME ...]
+    python -m tests.world -- python -m tests.e2e.builds.corpus.recorded docker|buildah [NAME ...]
 
-builds every Dockerfile that has no ``as:``, or those named, with the classic builder of this machine's docker.io, and
-writes the file. An
-image stands there as what it has beside busybox's: that one is of another version on each Debian.
+builds every Dockerfile, or those named, with the classic builder of this machine's docker.io (without those that have
+an ``as:``), or with its buildah, and writes the file. An image stands there as what it has beside busybox's: that one
+is of another version on each Debian. buildah's is Debian 13's, which knows more of the language than Debian 12's does:
+where it was recorded elsewhere, BUILDAH_ROOT was a root directory that has it, as debootstrap makes one.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from tests.e2e.beside import dockerd
 from tests.e2e.builds.corpus import context
+from tests.e2e.builds.corpus.buildah import Buildah
 from tests.e2e.builds.corpus.cases import Case, cases
 from tests.e2e.builds.corpus.facts import File, Image, images
 
-PATH: Final = Path(__file__).parent / "reference.json"
+DOCKER: Final = Path(__file__).parent / "docker.json"
+BUILDAH: Final = Path(__file__).parent / "buildah.json"
 BASE: Final = "busybox:latest"
-_DIGEST: Final = re.compile(r"(--chown=\S+?)? ?(?:file|dir|multi):[0-9a-f]{64}")
+_OF_RUN: Final = frozenset({
+    "/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/run", "/run/.containerenv",
+})
+"""What buildah leaves in a layer of what it lends a command."""
+_DIGEST: Final = re.compile(r"(--chown=\S+?)? ?(?:(?:file|dir|multi):)?[0-9a-f]{63,64}(?= )")
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,13 @@ class Facts:
     files: dict[str, list[Any]]
     removed: list[str]
 
+    def flat(self) -> dict[str, Any]:
+        """By what a case names them."""
+        return {
+            **{f"config.{key}": value for key, value in self.config.items()}, "author": self.author,
+            "history": self.history, **self.files, **dict.fromkeys(self.removed, "removed"),
+        }
+
 
 def facts(image: Image, base: Image) -> Facts:
     own = len(base.history)
@@ -52,7 +67,8 @@ def facts(image: Image, base: Image) -> Facts:
 
 
 def _files(match: re.Match[str]) -> str:
-    """Docker's builder tells a directory and several files apart, and puts no blank behind --chown."""
+    """Docker's builder tells a directory and several files apart, and puts no blank behind --chown. A URL's
+    content has a digest alone."""
     return f" {match[1] or ''} FILES"
 
 
@@ -60,40 +76,66 @@ def _listed(file: File) -> list[Any]:
     return [file.kind, file.mode, list(file.owner), file.content, file.time]
 
 
-def reference() -> dict[str, Facts]:
-    """By the names of the cases."""
-    return {name: Facts(**found) for name, found in json.loads(PATH.read_text()).items()}
+def reference(path: Path) -> dict[str, Facts]:
+    """By the names of the cases; those that a builder refused are not there."""
+    return {name: Facts(**found) for name, found in json.loads(path.read_text()).items()}
 
 
-def recorded(docker: dockerd.Dockerd, which: Iterable[Case], directory: Path) -> dict[str, Facts]:
-    """Build with Debian's classic builder; ``directory`` holds the context."""
-    wanted = list(which)
+def recorded(docker: dockerd.Dockerd, wanted: Sequence[Case], directory: Path) -> dict[str, Facts]:
+    """Build with Debian's classic builder; ``directory`` is empty."""
+    places = {case.name: context.of(case, directory) for case in wanted}
 
     def build(case: Case) -> None:
-        docker.ok("build", "-q", "-t", case.tag, "-f", str(case.dockerfile), *case.options, str(directory))
+        dockerfile, files = places[case.name]
+        docker.ok("build", "-q", "-t", case.tag, "-f", str(dockerfile), *case.options, str(files))
 
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(build, wanted))
+        done = [pool.submit(build, case) for case in wanted]
+    if errors := [error for one in done if isinstance(error := one.exception(), Exception)]:
+        raise ExceptionGroup("docker.io's builder refuses", errors)
     found = images(docker.docker("save", BASE, *(case.tag for case in wanted), text=False).stdout)
     docker.ok("rmi", "-f", *(case.tag for case in wanted))
     docker.ok("image", "prune", "-f")
     return {case.name: facts(found[case.tag], found[BASE]) for case in wanted}
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory() as place:
-        state, files = Path(place) / "docker", Path(place) / "context"
-        state.mkdir()
-        files.mkdir()
-        context.make(files)
-        with dockerd.running(state) as docker:
-            wanted = [case for case in cases() if not case.older and case.name in (sys.argv[1:] or [case.name])]
-            found = recorded(docker, wanted, files)
-    if len(sys.argv) > 1:
-        found = {**reference(), **found}
+def recorded_of_buildah(buildah: Buildah, which: Iterable[Case]) -> tuple[dict[str, Facts], dict[str, str]]:
+    """Build with Debian's buildah. What it made, and why it made nothing, by the cases' names."""
+    base, made, failures = buildah.image(BASE), dict[str, Facts](), dict[str, str]()
+    for case in which:
+        if failure := buildah.build(case):
+            failures[case.name] = failure
+        else:
+            found = facts(buildah.image(case.tag), base)
+            files = {path: file for path, file in found.files.items() if path not in _OF_RUN}
+            made[case.name] = replace(found, files=files)
+    return made, failures
+
+
+def _write(path: Path, found: Mapping[str, Facts]) -> None:
     lines = [f"{json.dumps(name)}: {json.dumps(asdict(image))}" for name, image in sorted(found.items())]
-    PATH.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def main(builder: str, *names: str) -> None:
+    with tempfile.TemporaryDirectory() as place, context.served(Path(place) / "served"):
+        wanted = [case for case in cases() if case.name in (names or [case.name])]
+        home = Path(place) / builder
+        home.mkdir()
+        if builder == "docker":
+            files = Path(place) / "contexts"
+            files.mkdir()
+            with dockerd.running(home) as docker:
+                found = recorded(docker, [case for case in wanted if not case.older], files)
+            _write(DOCKER, {**(reference(DOCKER) if names else {}), **found})
+        else:
+            root = Path(os.environ.get("BUILDAH_ROOT", "/"))
+            found, failures = recorded_of_buildah(Buildah(home, root), wanted)
+            kept = {name: image for name, image in reference(BUILDAH).items() if name not in names} if names else {}
+            _write(BUILDAH, {**kept, **found})
+            for name, failure in failures.items():
+                print(f"{name}: {failure}")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -34,6 +34,18 @@ PUBLISHED = (
 SECRET = "Do not use ARG or ENV instructions for sensitive data ({})"
 
 
+def test_every_check_of_the_reference_has_its_message():
+    """docs.docker.com/reference/build-checks, each by its name."""
+    assert sorted(rules.MESSAGES) == [
+        "ConsistentInstructionCasing", "CopyIgnoredFile", "DuplicateStageName", "ExposeInvalidFormat",
+        "ExposeProtoCasing", "FromAsCasing", "FromPlatformFlagConstDisallowed", "InvalidBaseImagePlatform",
+        "InvalidDefaultArgInFrom", "InvalidDefinitionDescription", "JSONArgsRecommended", "LegacyKeyValueFormat",
+        "MaintainerDeprecated", "MultipleInstructionsDisallowed", "NoEmptyContinuation", "RedundantTargetPlatform",
+        "ReservedStageName", "SecretsUsedInArgOrEnv", "StageNameCasing", "UndefinedArgInFrom", "UndefinedVar",
+        "WorkdirRelativePath",
+    ]
+
+
 @pytest.mark.parametrize(("lines", "expected"), [
     (["FROM scratch AS Bad"], [("StageNameCasing", 1, "Stage name 'Bad' should be lowercase")]),
     (["FROM scratch as x"], [("FromAsCasing", 1, "'as' and 'FROM' keywords' casing do not match")]),

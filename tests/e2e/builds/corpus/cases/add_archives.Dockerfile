@@ -1,5 +1,5 @@
 # differs: /chowned: the directory that is made for an archive is its --chown's, as with BuildKit
-# differs: */deeper.txt: files get their mode after their owner, so that a set-user-id bit stays, as with BuildKit
+# both: */deeper.txt: files get their mode after their owner, so that a set-user-id bit stays, as with BuildKit
 FROM busybox
 ADD plain.tar /plain
 ADD zipped.tar.gz /zipped/

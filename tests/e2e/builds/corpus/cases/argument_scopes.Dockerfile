@@ -1,3 +1,4 @@
+# buildah: /two: a stage has the ARGs of the stage that it is built on, as with BuildKit
 # as: argument_scopes_older
 # build: --build-arg GIVEN=given
 ARG GIVEN=no

@@ -1,3 +1,8 @@
+# buildah: /srv*: it makes WORKDIRs in no layer
+# buildah: config.Cmd: it runs no command by SHELL
+# buildah: config.Entrypoint: it runs no command by SHELL
+# buildah: config.Env: a variable that is set again keeps its place, as with Docker
+# buildah: config.ExposedPorts: ports are one each, as with Docker
 # differs: history: a health check stands as it is written, Docker prints Go's structure
 # differs: /srv*: WORKDIR makes directories as the USER's, as BuildKit does
 FROM busybox

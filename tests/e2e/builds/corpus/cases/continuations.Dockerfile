@@ -1,4 +1,5 @@
 # escape=`
+# buildah: refused: it ignores the escape of quotes
 FROM busybox
 RUN echo one `
     # a comment between

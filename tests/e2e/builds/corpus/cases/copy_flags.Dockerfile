@@ -1,5 +1,6 @@
-# differs: */.dockerignore: the command adds a random name to it
-# differs: */deeper.txt: files get their mode after their owner, so that a set-user-id bit stays, as with BuildKit
+# buildah: refused: it knows no --parents
+# both: */.dockerignore: the command adds a random name to it
+# both: */deeper.txt: files get their mode after their owner, so that a set-user-id bit stays, as with BuildKit
 # as: copy_flags_older
 FROM busybox
 COPY --chmod=0511 a.txt /m/a

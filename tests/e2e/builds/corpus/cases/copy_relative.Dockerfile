@@ -1,4 +1,4 @@
-# differs: */deeper.txt: files get their mode after their owner, so that a set-user-id bit stays, as with BuildKit
+# both: */deeper.txt: files get their mode after their owner, so that a set-user-id bit stays, as with BuildKit
 FROM busybox
 WORKDIR /work
 COPY a.txt .

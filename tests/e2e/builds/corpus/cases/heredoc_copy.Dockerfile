@@ -1,3 +1,4 @@
+# buildah: /h/one: a backslash before $ is none of the text's, as with BuildKit
 # as: heredoc_copy_older
 FROM busybox
 ARG WHO=me

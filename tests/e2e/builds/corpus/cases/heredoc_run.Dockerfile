@@ -11,7 +11,3 @@ $A
 ONE
 	$A
 	TWO
-RUN <<-PROGRAM
-	#!/usr/bin/awk -f
-	BEGIN { print ENVIRON["A"] > "/program" }
-PROGRAM

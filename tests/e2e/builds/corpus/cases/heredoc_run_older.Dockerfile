@@ -1,3 +1,3 @@
 FROM busybox
 ENV A=env
-RUN echo env > /a; echo shell > /b; echo env > /one; echo '$A' > /two; echo env > /program
+RUN echo env > /a; echo shell > /b; echo env > /one; echo '$A' > /two

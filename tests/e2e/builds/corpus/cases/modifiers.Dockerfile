@@ -1,3 +1,5 @@
+# buildah: /v: its %% takes the shortest end
+# buildah: config.Env: its %% takes the shortest end
 # as: modifiers_older
 FROM busybox
 ARG V=1.2.3-rc/x

@@ -1,3 +1,4 @@
+# buildah: refused: a bind of the context shows what is ignored
 # as: mounts_older
 FROM busybox AS other
 RUN mkdir /o && echo other > /o/f

@@ -1,3 +1,4 @@
+# buildah: /w: a USER behind it does not get the directory, as with Docker
 FROM busybox
 RUN echo shell > /shell
 RUN ["/bin/sh", "-c", "echo exec > /exec"]

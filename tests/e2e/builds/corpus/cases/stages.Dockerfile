@@ -1,3 +1,4 @@
+# buildah: refused: it finds no stage whose name is in other case
 # build: --target last
 ARG BASE=busybox
 FROM $BASE AS one

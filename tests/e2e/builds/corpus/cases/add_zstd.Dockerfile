@@ -1,0 +1,3 @@
+# as: add_zstd_older
+FROM busybox
+ADD zst.tar.zst /zst

@@ -1,0 +1,3 @@
+FROM busybox
+ENV A=env
+RUN echo env > /program

@@ -1,0 +1,7 @@
+# ignore: *
+# ignore: !dir/sub
+# ignore: !ignored/**/no
+# ignore: !a.txt
+# ignore: links/
+FROM busybox
+COPY . /all

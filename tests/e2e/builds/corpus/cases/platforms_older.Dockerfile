@@ -1,0 +1,2 @@
+FROM busybox
+RUN echo linux/amd64 linux/amd64 x > /platform
