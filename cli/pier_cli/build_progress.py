@@ -128,7 +128,7 @@ class Plain(Shown):
                 out.error(f"#{step.place} {out.safe(step.rest.decode('utf-8', 'replace'))}")
             out.error(f"#{step.place} {'CACHED' if step.state == 'cached' else f'DONE {step.seconds:.1f}s'}\n")
         elif "warning" in event:
-            out.error(f"WARN: {event['warning']}: {out.safe(str(event['message']))} (line {event['firstLine']})")
+            out.error(_warning(event) + (f" (line {event['firstLine']})" if event["warning"] else ""))
 
     def finished(self) -> None:
         if self.result.image:
@@ -150,7 +150,7 @@ class Terminal(Shown):
             step = self.result.steps[event["log"]]
             step.tail = (step.tail + self.lines_of(event))[-_TAIL:]
         elif "warning" in event:
-            self._warnings.append(f"WARN: {event['warning']}: {out.safe(str(event['message']))}")
+            self._warnings.append(_warning(event))
         if time.monotonic() - self._last >= _REDRAW or "end" in event:
             self._draw()
 
@@ -199,3 +199,8 @@ def explained(result: Result) -> str:
         why = "cached" if step.state == "cached" else step.miss or "done"
         lines.append(f"{step.title}\n    {why}\n")
     return "".join(lines)
+
+
+def _warning(event: dict[str, Any]) -> str:
+    rule = f"{event['warning']}: " if event["warning"] else ""
+    return f"WARN: {rule}{out.safe(str(event['message']))}"

@@ -9,7 +9,7 @@ from buildd.bases import IMAGE
 from buildd.build import Build
 from buildd.config import Document
 from buildd.context import Context
-from buildd.dockerfile import checks, rules
+from buildd.dockerfile import arguments, checks, rules
 from buildd.dockerfile.graph import SCRATCH, Graph
 from buildd.dockerfile.instructions import Dockerfile, Location
 from buildd.dockerfile.stage_checks import Base
@@ -38,6 +38,9 @@ async def check(
             lambda: checks.check(parsed, graph, which, given, bases, is_ignored=_is_ignored(found.ignored)))
     await progress.warn(findings)
     rules.refuse(findings, which)
+    if unknown := arguments.unconsumed(parsed, given):
+        await progress.send(pb.BuildResponse(warning=pb.Warning(
+            message=f"One or more build-args [{' '.join(unknown)}] were not consumed")))
     return which, here
 
 

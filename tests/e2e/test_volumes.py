@@ -35,8 +35,14 @@ def data_image(engine):
 
 @pytest.fixture(autouse=True)
 def no_volumes_left(engine):
+    """Others' neither: tests here say which ones there are."""
+    _remove_volumes(engine)
     yield
     engine.remove_everything()
+    _remove_volumes(engine)
+
+
+def _remove_volumes(engine):
     if names := engine.ok("volume", "ls", "-q").split():
         engine.ok("volume", "rm", *names)
 

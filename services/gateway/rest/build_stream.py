@@ -54,7 +54,8 @@ class ClassicStream:
                 yield from self._told(message.end.id, self._end(message.end))
             case "warning":
                 warning = message.warning
-                yield _text(f" ---> [Warning] {warning.rule}: {warning.message} (line {warning.first_line})\n")
+                yield _text(f" ---> [Warning] {warning.rule}: {warning.message} (line {warning.first_line})\n"
+                            if warning.rule else f"[Warning] {warning.message}\n")
 
     def _plan(self, plan: pb.Plan) -> None:
         """Told again where a base image brings more steps: what is known of the others stays."""

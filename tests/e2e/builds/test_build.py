@@ -104,7 +104,8 @@ RUN echo $OUTER $INNER $TARGETARCH $UNDECLARED > /said
 """
     builder.ok("-t", "a", dockerfile=text)
     assert builder.run("a", "cat", "/said").split() == ["outer", "inner", "amd64"]
-    builder.ok("-t", "a", "--build-arg", "INNER=other", "--build-arg", "UNDECLARED=x")
+    told = builder.ok("-t", "a", "--build-arg", "INNER=other", "--build-arg", "UNDECLARED=x")
+    assert "[Warning] One or more build-args [UNDECLARED] were not consumed" in told
     assert builder.run("a", "cat", "/said").split() == ["outer", "other", "amd64"]
     assert "|3 INNER=other OUTER=outer TARGETARCH=amd64 /bin/sh -c" in builder.engine.ok(
         "history", "--no-trunc", "--format", "{{.CreatedBy}}", "a")

@@ -43,6 +43,12 @@ def test_what_was_found_is_told_as_cached():
     assert " ---> Using cache\n" in said(plan(2), begin(1), end(1), begin(2), end(2, cached=True))
 
 
+def test_a_warning_about_the_request_stands_as_docker_has_it():
+    assert said(pb.BuildResponse(warning=pb.Warning(message="odd"))) == "[Warning] odd\n"
+    assert said(pb.BuildResponse(warning=pb.Warning(rule="R", message="odd", first_line=3))) == (
+        " ---> [Warning] R: odd (line 3)\n")
+
+
 def test_a_character_that_comes_in_two_pieces_is_one():
     assert "é" in said(plan(1), begin(1), log(1, "é".encode()[:1]), log(1, "é".encode()[1:]))
 

@@ -748,7 +748,7 @@ class Warning(_message.Message):
     FIRST_LINE_FIELD_NUMBER: _builtins.int
     LAST_LINE_FIELD_NUMBER: _builtins.int
     rule: _builtins.str
-    """BuildKit's name of the check."""
+    """BuildKit's name of the check; "" for a warning about the request, which has no line."""
     message: _builtins.str
     first_line: _builtins.int
     last_line: _builtins.int

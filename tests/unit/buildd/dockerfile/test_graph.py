@@ -148,3 +148,9 @@ def test_any_graph_is_known_in_an_order_that_can_be_built_or_refused(stages):
         sources = [node.base, *(found.source(name, index, Location(1, 1)) for name in stages[index][1])]
         assert all(source.stage is None or source.stage < index for source in sources)
         assert all(source.stage in found.nodes for source in sources if source.stage is not None)
+
+
+def test_build_arguments_that_nothing_declares_are_found():
+    given = ["OUTSIDE", "INSIDE", "ELSEWHERE", "http_proxy", "TARGETARCH", "SOURCE_DATE_EPOCH", "BUILDKIT_X", "B", "A"]
+    text = b"ARG OUTSIDE\nFROM a\nARG INSIDE=1\nFROM b\nARG ELSEWHERE\n"
+    assert arguments.unconsumed(parse(text), given) == ["A", "B"]
