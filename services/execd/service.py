@@ -218,11 +218,14 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
         if not (request.stdout or request.stderr):
             raise InvalidArgument("Bad parameters: you must choose at least one stream", reason="BAD_FIELD",
                                   field="stdout")
+        if request.details and request.form not in read.RECORDS:
+            raise InvalidArgument("details: data alone has none", reason="BAD_FIELD", field="details",
+                                  expected="LOG_FORM_RECORDS")
         wanted = read.Wanted(
             frozenset(number for number, asked in ((1, request.stdout), (2, request.stderr)) if asked),
             request.since.ToNanoseconds() if request.HasField("since") else None,
             request.until.ToNanoseconds() if request.HasField("until") else None,
-            request.tail if request.HasField("tail") else None, request.details,
+            request.tail if request.HasField("tail") else None, request.details, request.form,
         )
         async for batch in read.read(
             entry, self._places.log(entry.id), wanted, request.follow, self._pool, self._watches

@@ -9,27 +9,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from chassis import attach
 from chassis.blocking import Pool
 from chassis.events import timestamp
 from execd.logs.files import LogFiles
-from execd.logs.record import parse
+from execd.logs.record import content, parse
 from execd.logs.watch import Watches
 from execd.records import Entry
 from pier.exec.v1 import exec_pb2
 
 _BATCH: Final = 512 << 10
+RECORDS: Final = (exec_pb2.LOG_FORM_UNSPECIFIED, exec_pb2.LOG_FORM_RECORDS)
 
 
 @dataclass(frozen=True)
 class Wanted:
     """Which records: of these streams, from ``since`` to ``until`` in nanoseconds (None: open), the last ``tail``; with
-    their attributes where ``details`` are asked for."""
+    their attributes where ``details`` are asked for, or their data alone in another ``form``."""
 
     streams: frozenset[int]
     since: int | None
     until: int | None
     tail: int | None
     details: bool = False
+    form: exec_pb2.LogForm.ValueType = exec_pb2.LOG_FORM_RECORDS
 
 
 async def read(
@@ -38,7 +41,7 @@ async def read(
     """Batches of at most about a mebibyte. With ``follow`` until the container does not run and all is read."""
     if not path.parent.exists():
         return
-    files = LogFiles(path)
+    files, in_records = LogFiles(path), wanted.form in RECORDS
     with ExitStack() as stack:
         stack.callback(files.close)
         changed = stack.enter_context(watches.watching(path.parent)) if follow else None
@@ -50,8 +53,8 @@ async def read(
             lines = files.lines()
             over, more = False, True
             while more and not over:
-                batch, more, over = await pool.run(_batch, lines, wanted)
-                if batch.records:
+                batch, more, over = await pool.run(_batch if in_records else _pieces, lines, wanted)
+                if batch.records or batch.data:
                     yield batch
             if over or last_round or changed is None:
                 return
@@ -78,6 +81,34 @@ def _batch(lines: Iterator[bytes], wanted: Wanted) -> tuple[exec_pb2.ReadLogsRes
         if size >= _BATCH:
             return batch, True, False
     return batch, False, False
+
+
+def _pieces(lines: Iterator[bytes], wanted: Wanted) -> tuple[exec_pb2.ReadLogsResponse, bool, bool]:
+    """As ``_batch``, of data alone. Times are looked at only where they count."""
+    pieces, size, over, more = list[bytes](), 0, False, False
+    framed, timed = wanted.form == exec_pb2.LOG_FORM_FRAMES, (wanted.since, wanted.until) != (None, None)
+    for line in lines:
+        if timed:
+            record = parse(line)
+            if record is not None and wanted.until is not None and record.time > wanted.until:
+                over = True
+                break
+            if record is None or (wanted.since is not None and record.time < wanted.since):
+                continue
+            found: tuple[int, bytes] | None = record.stream, record.data
+        else:
+            found = content(line)
+        if found is None or found[0] not in wanted.streams:
+            continue
+        stream, data = found
+        if framed:
+            pieces.append(attach.frame(stream, len(data)))
+        pieces.append(data)
+        size += len(data) + attach.HEADER.size
+        if size >= _BATCH:
+            more = True
+            break
+    return exec_pb2.ReadLogsResponse(data=b"".join(pieces)), more, over
 
 
 async def first_of(*waits: object) -> None:

@@ -150,10 +150,11 @@ async def logs(call: Call) -> web.StreamResponse:
     response = await call.stream(MULTIPLEXED if framed and call.version >= _MULTIPLEXED_SINCE else RAW)
     services = call.engine.services
     form = _Form(framed, query.boolean("timestamps"), request.details)
+    request.form = form.of_data
     try:
         async with aclosing(services.execd.stream(services.containers.ReadLogs, request)) as batches:
             async for batch in batches:
-                await response.write(b"".join(form.piece(record) for record in batch.records))
+                await response.write(batch.data or b"".join(form.piece(record) for record in batch.records))
     except PierError as error:
         text = f"error from daemon in stream: {error.message}\n".encode()
         await response.write((attach.frame(attach.SYSTEM, len(text)) if framed else b"") + text)
@@ -168,6 +169,13 @@ class _Form:
         self._stamped = stamped
         self._detailed = detailed
         self._within: dict[int, bool] = {}
+
+    @property
+    def of_data(self) -> exec_pb2.LogForm.ValueType:
+        """In which form execd can put it together itself: where nothing stands before lines."""
+        if self._stamped or self._detailed:
+            return exec_pb2.LOG_FORM_RECORDS
+        return exec_pb2.LOG_FORM_FRAMES if self._framed else exec_pb2.LOG_FORM_BYTES
 
     def piece(self, record: exec_pb2.LogRecord) -> bytes:
         data = record.data

@@ -156,6 +156,32 @@ WAIT_CONDITION_REMOVED: WaitCondition.ValueType  # 3
 """When the container is gone, with its last exit."""
 Global___WaitCondition: _TypeAlias = WaitCondition  # noqa: Y015
 
+class _LogForm:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LogFormEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LogForm.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LOG_FORM_UNSPECIFIED: _LogForm.ValueType  # 0
+    """The same as RECORDS."""
+    LOG_FORM_RECORDS: _LogForm.ValueType  # 1
+    LOG_FORM_FRAMES: _LogForm.ValueType  # 2
+    """Their data, each in a frame as attachments have it: stream, three zeros, length (4 bytes, big-endian)."""
+    LOG_FORM_BYTES: _LogForm.ValueType  # 3
+    """Their data alone, as a terminal shows it."""
+
+class LogForm(_LogForm, metaclass=_LogFormEnumTypeWrapper):
+    """What a reader is given of each record: a million of them are read in half the time where only their data is wanted."""
+
+LOG_FORM_UNSPECIFIED: LogForm.ValueType  # 0
+"""The same as RECORDS."""
+LOG_FORM_RECORDS: LogForm.ValueType  # 1
+LOG_FORM_FRAMES: LogForm.ValueType  # 2
+"""Their data, each in a frame as attachments have it: stream, three zeros, length (4 bytes, big-endian)."""
+LOG_FORM_BYTES: LogForm.ValueType  # 3
+"""Their data alone, as a terminal shows it."""
+Global___LogForm: _TypeAlias = LogForm  # noqa: Y015
+
 @_typing.final
 class Container(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -2343,6 +2369,7 @@ class ReadLogsRequest(_message.Message):
     STDOUT_FIELD_NUMBER: _builtins.int
     STDERR_FIELD_NUMBER: _builtins.int
     DETAILS_FIELD_NUMBER: _builtins.int
+    FORM_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     follow: _builtins.bool
     tail: _builtins.int
@@ -2351,6 +2378,7 @@ class ReadLogsRequest(_message.Message):
     stderr: _builtins.bool
     details: _builtins.bool
     """With the attributes that the driver's options labels, env and tag have given to each record."""
+    form: Global___LogForm.ValueType
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -2366,10 +2394,11 @@ class ReadLogsRequest(_message.Message):
         stdout: _builtins.bool = ...,
         stderr: _builtins.bool = ...,
         details: _builtins.bool = ...,
+        form: Global___LogForm.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_since", b"_since", "_tail", b"_tail", "_until", b"_until", "since", b"since", "tail", b"tail", "until", b"until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_since", b"_since", "_tail", b"_tail", "_until", b"_until", "details", b"details", "follow", b"follow", "id", b"id", "since", b"since", "stderr", b"stderr", "stdout", b"stdout", "tail", b"tail", "until", b"until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_since", b"_since", "_tail", b"_tail", "_until", b"_until", "details", b"details", "follow", b"follow", "form", b"form", "id", b"id", "since", b"since", "stderr", b"stderr", "stdout", b"stdout", "tail", b"tail", "until", b"until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__since: _TypeAlias = _typing.Literal["since"]  # noqa: Y015
     _WhichOneofArgType__since: _TypeAlias = _typing.Literal["_since", b"_since"]  # noqa: Y015
@@ -2391,6 +2420,9 @@ class ReadLogsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RECORDS_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """In place of records, as ReadLogsRequest.form says: whole frames, at most about 1 MiB."""
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogRecord]:
         """At most 1 MiB together."""
@@ -2399,10 +2431,11 @@ class ReadLogsResponse(_message.Message):
         self,
         *,
         records: _abc.Iterable[Global___LogRecord] | None = ...,
+        data: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "records", b"records"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
