@@ -146,7 +146,7 @@ def test_what_cannot_be_meant_is_refused(words: list[str]) -> None:
 @pytest.mark.soak
 def test_a_browser_shows_the_picture(tmp_path: Path) -> None:
     """Debian's headless Chromium, where it is installed: a hundred megabytes that the suite does not bring."""
-    browsers = ("chromium-headless-shell", "chromium-shell", "chromium")
+    browsers = ("chromium-headless-shell", "chromium")
     browser = next((path for name in browsers if (path := shutil.which(name))), None)
     if browser is None:
         pytest.skip("apt-get install chromium-headless-shell")
