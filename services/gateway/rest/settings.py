@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from chassis.errors import Unimplemented
+from gateway.rest import contradictions, mount_settings, port_settings
 from gateway.rest import decoders as read
-from gateway.rest import mount_settings, port_settings
 from gateway.rest.body import Fields
 from gateway.rest.draft import Draft
 from gateway.rest.errors import bad
@@ -215,7 +215,7 @@ def draft(request: Fields, version: Version) -> Draft:
     # Inner objects are named by their own path in errors, so the outer fields keep bare names.
     for fields, table in ((request, CONFIG), (host, HOST_CONFIG), (networking, NETWORKING)):
         apply(made, fields, table)
-    read.check_together(made, host)
+    contradictions.check(made, host)
     return made
 
 
