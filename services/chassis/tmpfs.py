@@ -18,8 +18,9 @@ def is_tmpfs(directory: Path) -> bool:
     """By the line of its device in /proc/self/mountinfo (proc_pid_mountinfo(5))."""
     device = directory.stat().st_dev
     name = f"{os.major(device)}:{os.minor(device)}"
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    lines = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")  # a mount point's name is any bytes
+    for line in lines.split("\n"):
         before, _, after = line.partition(" - ")
-        if before.split()[2] == name:
+        if line and before.split(" ")[2] == name:
             return after.split()[0] in ("tmpfs", "ramfs")
     return False
