@@ -206,10 +206,17 @@ def running(name: str, directory: Path, *, on_host: bool = False, **environment:
     """An engine for as long as the block lasts, its state below ``directory``; containers and services go with it."""
     assert on_host or world.inside(), "this test needs a world: make test, or python -m tests.world -- python -m pytest"
     engine = Engine(instance(name, directory / "root", Path("/run") / f"pier-{name}"), **environment)
+    with up(engine):
+        yield engine
+
+
+@contextmanager
+def up(engine: Engine) -> Iterator[None]:
+    """``engine`` is up for as long as the block lasts, and nothing of it is left behind."""
     forget = leaks.register_baseline(engine.kept)
     try:
         engine.up()
-        yield engine
+        yield
         engine.remove_everything()
     finally:
         engine.down()

@@ -22,8 +22,7 @@ from chassis.instance import SERVICES, Instance, instance
 from launcher import __main__ as launcher
 from launcher import control
 from launcher.programs import Program, programs
-from tests import leaks
-from tests.engine import Engine, forget_network
+from tests.engine import Engine, up
 from tests.leaks import Kept
 from tests.tools import PROJECT
 
@@ -97,17 +96,10 @@ class Mixed(Engine):
 
 @contextmanager
 def running(name: str, directory: Path, source: Path, *old: str) -> Iterator[Mixed]:
-    """As ``tests.engine.running``."""
+    """An engine whose ``old`` services are those in ``source``, as ``tests.engine.running`` has one."""
     engine = Mixed(name, directory, source, old)
-    forget = leaks.register_baseline(engine.kept)
-    try:
-        engine.up()
+    with up(engine):
         yield engine
-        engine.remove_everything()
-    finally:
-        engine.down()
-        forget_network(engine.instance)
-        forget()
 
 
 def _chosen(program: Program, source: str, marks: str) -> Program:
