@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 from typing import Final
 
 from chassis.errors import InvalidArgument, Unimplemented
+from chassis.switches import switch
 from netd import bridge
 from netd.ipam import parse_address
 from netd.table import ANY, VERSIONS
@@ -22,8 +23,6 @@ MASQUERADE: Final = "com.docker.network.bridge.enable_ip_masquerade"
 BINDING: Final = "com.docker.network.bridge.host_binding_ipv4"
 MODE: Final = {4: "com.docker.network.bridge.gateway_mode_ipv4", 6: "com.docker.network.bridge.gateway_mode_ipv6"}
 NAT, ROUTED, ISOLATED = "nat", "routed", "isolated"
-_TRUE: Final = ("1", "t", "T", "TRUE", "true", "True")
-_FALSE: Final = ("0", "f", "F", "FALSE", "false", "False")
 """As Go's strconv.ParseBool reads them."""
 _LINK: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
 _PREFIX: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,10}")
@@ -86,9 +85,9 @@ def _mtu(key: str, value: str) -> int:
 
 
 def _flag(key: str, value: str) -> bool:
-    if value not in (*_TRUE, *_FALSE):
+    if (meant := switch(value)) is None:
         raise _wrong(key, value, "true or false")
-    return value in _TRUE
+    return meant
 
 
 def link_name(key: str, value: str) -> str:

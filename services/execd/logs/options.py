@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from chassis.errors import InvalidArgument, Unimplemented
+from chassis.switches import switch
 from execd.logs import fluentd, journald, syslog, tag
 from pier.exec.v1 import exec_pb2
 
@@ -31,8 +32,6 @@ _CHECKS: Final[Mapping[str, Callable[[Mapping[str, str]], object]]] = {
 _SIZE: Final = re.compile(r"(\d{1,15})([bkmg]?)b?", re.IGNORECASE)
 _UNITS: Final = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _BUFFER: Final = 1 << 20
-_TRUE: Final = frozenset({"1", "t", "T", "true", "TRUE", "True"})
-_FALSE: Final = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 
 @dataclass(frozen=True)
@@ -89,9 +88,9 @@ def flag(options: Mapping[str, str], name: str, default: bool) -> bool:
     text = options.get(name, "")
     if not text:
         return default
-    if text not in _TRUE | _FALSE:
+    if (meant := switch(text)) is None:
         raise bad(f"{name}: {text[:40]!a} is no boolean", "true or false")
-    return text in _TRUE
+    return meant
 
 
 def size(text: str, name: str) -> int:
