@@ -62,6 +62,10 @@ bench: $(STAMPS)/test  ## measure container starts and execs against the runtime
 soak: $(STAMPS)/test  ## the tests that repeat for long
 	@$(PY) -m tests.world -- $(PY) -m pytest -m soak $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(STAMPS)/dev  ## the property tests that need no root with 20 times as many examples, other ones each time
+	@PIER_TEST_EXAMPLES=20 $(PY) -m pytest tests/unit $(ARGS)
+
 # --- installing ---------------------------------------------------------------------------------------------------
 
 .PHONY: deb

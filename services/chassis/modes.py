@@ -1,7 +1,7 @@
 """A file's mode as chmod(1) is told it: octal digits, or changes of what there is (``u=rwX,go-w``).
 
 Source: chmod in POSIX, with no umask: what is said of nobody is said of all. ``X`` is ``x`` for directories, and for
-files that somebody may execute.
+files that somebody may execute by then (``=+X`` clears first, as coreutils' chmod does it).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class _Action:
     operator: Literal["+", "-", "="]
     what: str
 
-    def applied(self, mode: int, before: int, is_directory: bool) -> int:
-        bits = self._bits(mode, bool(is_directory or before & _EXECUTE))
+    def applied(self, mode: int, is_directory: bool) -> int:
+        bits = self._bits(mode, bool(is_directory or mode & _EXECUTE))
         if self.operator == "+":
             return mode | bits
         return mode & ~bits if self.operator == "-" else mode & ~self.who | bits
@@ -57,7 +57,7 @@ class Change:
             return self.octal
         now = mode
         for action in self.actions:
-            now = action.applied(now, mode, is_directory)
+            now = action.applied(now, is_directory)
         return now
 
 

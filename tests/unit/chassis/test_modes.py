@@ -33,7 +33,7 @@ def test_a_files_mode_becomes_what_chmod_makes_of_it(tmp_path_factory, text, mod
     ("0", 0o755, False, 0), ("07777", 0, False, 0o7777), ("00000755", 0, False, 0o755), ("go-w", 0o666, False, 0o644),
     ("a+X", 0o644, True, 0o755), ("a+X", 0o644, False, 0o644), ("u=rwX,go=rX", 0o600, True, 0o755),
     ("u=rwX,go=rX", 0o777, False, 0o755), ("+t", 0o777, True, 0o1777), ("o=g-r", 0o754, False, 0o751),
-    ("u+s,g=u", 0o700, False, 0o4770),
+    ("u+s,g=u", 0o700, False, 0o4770), ("=+X", 0o111, False, 0), ("=X", 0o001, False, 0o111),
 ])
 def test_modes_are_read(text, mode, is_directory, expected):
     assert modes.parse(text).applied(mode, is_directory=is_directory) == expected
