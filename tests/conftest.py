@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     properties = [item for item in items if isinstance(item, pytest.Function) and is_hypothesis_test(item.obj)]
     for test in {getattr(item.obj, "__func__", item.obj) for item in properties}:
         # No public name says it: `settings` decorates a test once only.
-        own = getattr(test, "_hypothesis_internal_use_settings", None) or settings.default
+        own = getattr(test, "_hypothesis_internal_use_settings", settings())
         test._hypothesis_internal_use_settings = settings(own, max_examples=own.max_examples * _MORE_EXAMPLES)
     config.hook.pytest_deselected(items=[item for item in items if item not in set(properties)])
     items[:] = properties
