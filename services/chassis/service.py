@@ -36,7 +36,7 @@ from chassis.logs import logger
 from chassis.operations import Operations
 from chassis.reload import Reload, Reloaded
 from chassis.roles import Roles
-from chassis.server import Server, full_disk
+from chassis.server import EXPERIMENTS, Server, full_disk
 from chassis.tls_files import TlsFiles
 from chassis.version import VERSION
 from pier.system.v1 import system_pb2, system_pb2_grpc
@@ -157,6 +157,7 @@ def main(service: str, cls: type[S], build: Build[S], text: str) -> NoReturn:
         sys.exit(1)
     stages.configure(service)
     os.umask(0o077)
+    os.environ.setdefault("GRPC_EXPERIMENTS", EXPERIMENTS)
     try:
         asyncio.run(_serve(service, Reload(load, loaded), loaded.instance, build))
     except PierError as error:

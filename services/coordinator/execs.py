@@ -7,7 +7,6 @@ from typing import Final
 
 from google.protobuf import any_pb2
 
-from chassis.errors import Conflict
 from chassis.stages import stage
 from coordinator.services import Services
 from pier.exec.v1 import exec_pb2
@@ -16,20 +15,14 @@ _START_TIMEOUT: Final = 60.0
 
 
 async def make(
-    services: Services, container: exec_pb2.Container, id_: str, process: exec_pb2.Process,
+    services: Services, container: str, id_: str, process: exec_pb2.Process,
     extensions: Mapping[str, any_pb2.Any] | None = None,
 ) -> exec_pb2.Exec:
-    """Register exec ``id_``. Conflict (PAUSED, RESTARTING, NOT_RUNNING) where the container cannot have one."""
-    state = container.status.state
-    if state == exec_pb2.CONTAINER_STATE_PAUSED:
-        raise Conflict(f"container {container.id} is paused, unpause the container before exec", reason="PAUSED")
-    if state == exec_pb2.CONTAINER_STATE_RESTARTING:
-        raise Conflict(f"Container {container.id} is restarting, wait until the container is running",
-                       reason="RESTARTING")
-    if state != exec_pb2.CONTAINER_STATE_RUNNING:
-        raise Conflict(f"container {container.id} is not running", reason="NOT_RUNNING")
-    request = exec_pb2.ExecCreateRequest(id=id_, container_id=container.id, process=process, extensions=extensions)
-    async with stage("exec.create", container=container.id):
+    """Register exec ``id_`` in the container of that id, name or unique prefix. NotFound; Conflict (PAUSED, RESTARTING,
+    NOT_RUNNING) where it cannot have one."""
+    request = exec_pb2.ExecCreateRequest(
+        id=id_, container_id=container, namespace=services.namespace, process=process, extensions=extensions)
+    async with stage("exec.create", container=container):
         made: exec_pb2.ExecCreateResponse = await services.execd.call(services.containers.ExecCreate, request)
     return made.exec
 
@@ -40,6 +33,14 @@ async def start(services: Services, request: exec_pb2.ExecStartRequest) -> exec_
         started: exec_pb2.ExecStartResponse = await services.execd.call(
             services.containers.ExecStart, request, timeout=_START_TIMEOUT)
     return started.exec
+
+
+async def open_attach(services: Services, id_: str) -> exec_pb2.OpenAttachResponse:
+    """Where a client attaches to it before its start, and the exec itself. NotFound; Conflict (NOT_RUNNING) where the
+    container does not run any more."""
+    opened: exec_pb2.OpenAttachResponse = await services.execd.call(
+        services.containers.OpenAttach, exec_pb2.OpenAttachRequest(exec_id=id_))
+    return opened
 
 
 async def get(services: Services, id_: str) -> exec_pb2.Exec:

@@ -18,6 +18,7 @@ from chassis.events import timestamp
 from chassis.operations import Operations
 from chassis.stages import stage
 from chassis.store import Store
+from execd.changes import PAUSED, RESTARTING, RUNNING
 from execd.lives import to_exit
 from execd.oci import capabilities, config, users, validate
 from execd.oci.rootfs import Rootfs
@@ -49,6 +50,8 @@ class Execs:
         self._started: dict[str, str] = {}
         self._fingerprints: dict[str, bytes] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        self._announced: dict[str, ShimLink] = {}
+        """Made execs that a shim knows already, by the connection over which it was told."""
 
     async def load(self) -> None:
         """Read everything, once, when the service starts."""
@@ -62,15 +65,14 @@ class Execs:
     async def create(self, request: exec_pb2.ExecCreateRequest) -> exec_pb2.Exec:
         """Register; nothing is started."""
         exec_id = ids.exec_id(request.id)
-        entry = self._records.need(request.container_id)
+        entry = self._records.named(request.namespace, request.container_id)
         fingerprint = request.SerializeToString(deterministic=True)
         existing = self._execs.get(exec_id)
         if existing is not None:
             if self._fingerprints[exec_id] != fingerprint:
                 raise AlreadyExists(f"exec {exec_id} exists with another process", reason="SPEC_DIFFERS", field="id")
             return existing
-        if not entry.is_running():
-            raise Conflict(f"Container {entry.id} is not running", reason="NOT_RUNNING", field="container_id")
+        _need_running(entry)
         validate.process(request.process, "process")
         made = exec_pb2.Exec(
             id=exec_id, container_id=entry.id, process=request.process, created_at=timestamp(time.time_ns()),
@@ -104,19 +106,34 @@ class Execs:
                 raise NotModified(f"exec {made.id[:12]} has been started", field="id")
             entry = self._records.need(made.container_id)
             link = self._shim(entry)
-            await self._change(made.id, "exec_start.record_intent", _mark_started, operation=request.operation_id)
+            document = link.run_dir / f"{made.id[:16]}.json"
             try:
-                return await self._run(entry, link, made, request)
-            except (PierError, OSError) as error:
-                problem = in_dockers_words(error) if isinstance(error, PierError) else Conflict(str(error))
-                code = 127 if problem.reason == "COMMAND_NOT_FOUND" else 126
+                # Nobody reads the document before the intent is on disk.
+                intended, written = await asyncio.gather(
+                    self._change(made.id, "exec_start.record_intent", _mark_started, operation=request.operation_id),
+                    self._write(document, entry, made, request), return_exceptions=True)
+                if isinstance(intended, BaseException):
+                    raise intended
+                try:
+                    if isinstance(written, BaseException):
+                        raise written
+                    return await self._run(entry, link, made, document)
+                except (PierError, OSError) as error:
+                    raise await self._refused(made, error) from error
+            finally:
+                document.unlink(missing_ok=True)
 
-                def edit(changed: exec_pb2.Exec) -> None:
-                    changed.error, changed.running = problem.message, False
-                    changed.exit.CopyFrom(exec_pb2.Exit(code=code))
+    async def _refused(self, made: exec_pb2.Exec, error: PierError | OSError) -> PierError:
+        """It did not start: recorded, and in Docker's words."""
+        problem = in_dockers_words(error) if isinstance(error, PierError) else Conflict(str(error))
+        code = 127 if problem.reason == "COMMAND_NOT_FOUND" else 126
 
-                await self._change(made.id, "exec_start.record_failure", edit)
-                raise problem from error
+        def edit(changed: exec_pb2.Exec) -> None:
+            changed.error, changed.running = problem.message, False
+            changed.exit.CopyFrom(exec_pb2.Exit(code=code))
+
+        await self._change(made.id, "exec_start.record_failure", edit)
+        return problem
 
     async def attach_target(self, exec_id: str) -> tuple[Entry, ShimLink, exec_pb2.Exec]:
         """Make the shim know the exec, so that a client can attach before it runs."""
@@ -125,6 +142,7 @@ class Execs:
         link = self._shim(entry)
         if not made.started:
             await self._announce(entry, link, made)
+            self._announced[made.id] = link
         return entry, link, made
 
     def need(self, exec_id: str) -> exec_pb2.Exec:
@@ -206,18 +224,17 @@ class Execs:
                 exit_path=str(self._places.exec_exit(entry.id, made.id)),
             )
 
-    async def _run(
-        self, entry: Entry, link: ShimLink, made: exec_pb2.Exec, request: exec_pb2.ExecStartRequest
-    ) -> exec_pb2.Exec:
-        await self._announce(entry, link, made)
-        path = link.run_dir / f"{made.id[:16]}.json"
+    async def _write(
+        self, document: Path, entry: Entry, made: exec_pb2.Exec, request: exec_pb2.ExecStartRequest
+    ) -> None:
         async with stage("exec_start.document"):
-            await self._pool.run(_write_document, path, entry, made.process, request)
+            await self._pool.run(_write_document, document, entry, made.process, request)
+
+    async def _run(self, entry: Entry, link: ShimLink, made: exec_pb2.Exec, document: Path) -> exec_pb2.Exec:
+        if self._announced.pop(made.id, None) is not link:  # another shim may have taken this one's place
+            await self._announce(entry, link, made)
         async with stage("exec_start.runtime_exec"):
-            try:
-                answer = await link.ask("exec.start", RUN_TIMEOUT, target=made.id, process=str(path))
-            finally:
-                path.unlink(missing_ok=True)
+            answer = await link.ask("exec.start", RUN_TIMEOUT, target=made.id, process=str(document))
             graft_steps(answer, "exec_start")
         pid = int(answer["pid"])
         unconfined = entry.container.spec.privileged or (
@@ -281,8 +298,20 @@ class Execs:
         return changed
 
     def _forget(self, exec_id: str) -> None:
-        for table in (self._execs, self._fingerprints, self._started, self._locks):
+        for table in (self._execs, self._fingerprints, self._started, self._locks, self._announced):
             table.pop(exec_id, None)
+
+
+def _need_running(entry: Entry) -> None:
+    """Conflict (PAUSED, RESTARTING, NOT_RUNNING) where the container cannot have an exec."""
+    if entry.state == PAUSED:
+        raise Conflict(f"container {entry.id} is paused, unpause the container before exec", reason="PAUSED",
+                       field="container_id")
+    if entry.state == RESTARTING:
+        raise Conflict(f"Container {entry.id} is restarting, wait until the container is running",
+                       reason="RESTARTING", field="container_id")
+    if entry.state != RUNNING:
+        raise Conflict(f"container {entry.id} is not running", reason="NOT_RUNNING", field="container_id")
 
 
 def _command(made: exec_pb2.Exec) -> str:

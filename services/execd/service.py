@@ -289,6 +289,7 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
             _, link, made = await self._execs.attach_target(request.exec_id)
             framed = not made.process.terminal
         else:
+            made = None
             entry = self._records.named(request.namespace, request.id)
             if entry.state == RESTARTING:
                 raise Conflict(f"container {request.id} is restarting, wait until the container is running",
@@ -304,7 +305,7 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
             link, framed = link_, not entry.container.spec.process.terminal
             self._tell(entry, "attach")
         return exec_pb2.OpenAttachResponse(
-            socket_path=str(link.attach_socket).encode(), framed=framed, incarnation=link.incarnation
+            socket_path=str(link.attach_socket).encode(), framed=framed, incarnation=link.incarnation, exec=made,
         )
 
     async def Attach(

@@ -18,7 +18,7 @@ from gateway.rest.body import Fields, as_integer, decode
 from gateway.rest.call import Call
 from gateway.rest.containers import told, window
 from gateway.rest.errors import bad
-from gateway.rest.find import find_container
+from gateway.rest.find import no_such
 from gateway.rest.routes import Routes
 from pier.exec.v1 import exec_pb2
 
@@ -37,7 +37,7 @@ async def create(call: Call) -> web.StreamResponse:
         raise bad("No exec command specified", field="Cmd")
     if keys := fields.text("DetachKeys"):
         attach.parse_detach_keys(keys)
-    container = await find_container(call, call.path["name"])
+    name = call.path["name"]
     process = exec_pb2.Process(
         args=[_bytes(word) for word in command], env=[_bytes(entry) for entry in fields.strings("Env")],
         cwd=_bytes(fields.text("WorkingDir")), user=fields.text("User"), terminal=fields.boolean("Tty"),
@@ -47,7 +47,10 @@ async def create(call: Call) -> web.StreamResponse:
     packed = any_pb2.Any()
     packed.Pack(wrappers_pb2.BytesValue(value=wire.encode(dict(fields.document))))
     id_ = ids.new_id()
-    await execs.make(call.engine.services, container, id_, process, {REQUEST: packed})
+    try:
+        await execs.make(call.engine.services, name, id_, process, {REQUEST: packed})
+    except NotFound as error:
+        raise no_such(name) from error
     return call.json({"Id": id_}, 201)
 
 
@@ -55,26 +58,28 @@ async def create(call: Call) -> web.StreamResponse:
 async def start(call: Call) -> web.StreamResponse:
     """Detached: 200 when it runs. Else its stream; a start that fails is told in the stream, as Docker does."""
     fields = await call.body(required=False)
-    made = await _find(call)
-    if made.started:
-        raise Conflict(f"exec command {made.id} has already run", reason="ALREADY_RUN")
     height, width = _console_size(fields)
     request = exec_pb2.ExecStartRequest(
-        id=made.id, operation_id=secrets.token_hex(8), attach=not fields.boolean("Detach"), terminal_height=height,
-        terminal_width=width,
+        id=call.path["id"], operation_id=secrets.token_hex(8), attach=not fields.boolean("Detach"),
+        terminal_height=height, terminal_width=width,
     )
     services = call.engine.services
     if fields.boolean("Detach"):
+        made = await _find(call)
+        _need_new(made)
         try:
             await execs.start(services, request)
         except Conflict as error:
             raise InvalidArgument(_told(error, made), reason=error.reason) from error
         return call.empty(200)
+    try:
+        opened = await execs.open_attach(services, request.id)
+    except NotFound as error:
+        raise _no_such_exec(request.id) from error
+    made = opened.exec
+    _need_new(made)
     asked = _kept(made)
     terminal = made.process.terminal
-    opened: exec_pb2.OpenAttachResponse = await services.execd.call(
-        services.containers.OpenAttach, exec_pb2.OpenAttachRequest(id=made.container_id, exec_id=made.id)
-    )
     keys = (asked.text("DetachKeys") or attach.DEFAULT_DETACH_KEYS) if terminal else None
     target = attach.AttachRequest(
         made.id, asked.boolean("AttachStdin"), asked.boolean("AttachStdout"), asked.boolean("AttachStderr"),
@@ -134,7 +139,16 @@ async def _find(call: Call) -> exec_pb2.Exec:
     try:
         return await execs.get(call.engine.services, id_)
     except NotFound as error:
-        raise NotFound(f"No such exec instance: {id_}", reason="NO_SUCH_EXEC") from error
+        raise _no_such_exec(id_) from error
+
+
+def _no_such_exec(id_: str) -> NotFound:
+    return NotFound(f"No such exec instance: {id_}", reason="NO_SUCH_EXEC")
+
+
+def _need_new(made: exec_pb2.Exec) -> None:
+    if made.started:
+        raise Conflict(f"exec command {made.id} has already run", reason="ALREADY_RUN")
 
 
 def _kept(made: exec_pb2.Exec) -> Fields:

@@ -55,29 +55,27 @@ async def execute(
     services = coordinator.services
     keys = asked.detach_keys or attach.DEFAULT_DETACH_KEYS
     attach.parse_detach_keys(keys)
-    container = await coordinator.get(asked.container)
     process = exec_pb2.Process()
     process.CopyFrom(asked.process)
     process.stdin_once = True
-    made = await execs.make(services, container, made_id("exec", asked.operation_id), process)
+    made = await execs.make(services, asked.container, made_id("exec", asked.operation_id), process)
     if made.started:
         raise Conflict(f"exec {made.id} has run already", reason="ALREADY_RUN", field="open.operation_id",
                        facts={"exec_id": made.id})
     start = exec_pb2.ExecStartRequest(id=made.id, operation_id=asked.operation_id or made.id, attach=asked.attach)
     told = pb.ExecResponse(
-        opened=pb.ExecOpened(exec_id=made.id, container_id=container.id, terminal=process.terminal))
+        opened=pb.ExecOpened(exec_id=made.id, container_id=made.container_id, terminal=process.terminal))
     if not asked.attach:
         await execs.start(services, start)
         yield told
         return
-    opened: exec_pb2.OpenAttachResponse = await services.execd.call(
-        services.containers.OpenAttach, exec_pb2.OpenAttachRequest(id=container.id, exec_id=made.id))
+    opened = await execs.open_attach(services, made.id)
     target = attach.AttachRequest(
         made.id, process.stdin_open, True, True, opened.framed, keys if process.terminal else None)
     async with attaching.dial(opened.socket_path, target) as shim:
         await execs.start(services, start)
         yield told
-        session = _Session(coordinator, shim, opened.framed, container.id, made.id, stdin=process.stdin_open)
+        session = _Session(coordinator, shim, opened.framed, made.container_id, made.id, stdin=process.stdin_open)
         async with aclosing(session.output(requests)) as output:
             async for each in output:
                 yield pb.ExecResponse(output=each)

@@ -3043,22 +3043,28 @@ class OpenAttachResponse(_message.Message):
     SOCKET_PATH_FIELD_NUMBER: _builtins.int
     FRAMED_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
+    EXEC_FIELD_NUMBER: _builtins.int
     socket_path: _builtins.bytes
     """Path of a unix socket of mode 0600."""
     framed: _builtins.bool
     """Output is framed (no terminal)."""
     incarnation: _builtins.int
     """Valid for this life only."""
+    @_builtins.property
+    def exec(self) -> Global___Exec:
+        """With `exec_id`: the exec. One that has been `started` may have ended: there may be nothing to attach to."""
+
     def __init__(
         self,
         *,
         socket_path: _builtins.bytes = ...,
         framed: _builtins.bool = ...,
         incarnation: _builtins.int = ...,
+        exec: Global___Exec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["exec", b"exec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["framed", b"framed", "incarnation", b"incarnation", "socket_path", b"socket_path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exec", b"exec", "framed", b"framed", "incarnation", b"incarnation", "socket_path", b"socket_path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3255,11 +3261,14 @@ class ExecCreateRequest(_message.Message):
 
     ID_FIELD_NUMBER: _builtins.int
     CONTAINER_ID_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
     PROCESS_FIELD_NUMBER: _builtins.int
     EXTENSIONS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """64 lower-case hexadecimal digits."""
     container_id: _builtins.str
+    """A full id; with `namespace` also a name or the unique prefix of an id there."""
+    namespace: _builtins.str
     @_builtins.property
     def process(self) -> Global___Process:
         """Environment is added to the container's; user "" is the container's."""
@@ -3271,12 +3280,13 @@ class ExecCreateRequest(_message.Message):
         *,
         id: _builtins.str = ...,
         container_id: _builtins.str = ...,
+        namespace: _builtins.str = ...,
         process: Global___Process | None = ...,
         extensions: _abc.Mapping[_builtins.str, _any_pb2.Any] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["process", b"process"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["container_id", b"container_id", "extensions", b"extensions", "id", b"id", "process", b"process"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["container_id", b"container_id", "extensions", b"extensions", "id", b"id", "namespace", b"namespace", "process", b"process"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
