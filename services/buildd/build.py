@@ -14,6 +14,7 @@ from buildd import records, snapshots
 from buildd.config import Config, Document, Step
 from buildd.context import Context
 from buildd.dockerfile.rules import Options
+from buildd.hashes import Hashes
 from buildd.progress import Progress
 from buildd.records import Record
 from buildd.running import Surroundings
@@ -55,8 +56,7 @@ class CacheImage:
 @dataclass
 class Build:
     """``platform`` is what is built for; ``stack`` closes at its end what its steps have opened; ``checks`` says which
-    build checks count. ``here`` are images that were asked for already, each for whoever needs it first, ``hashing``
-    are hashes that are on their way."""
+    build checks count. ``here`` are images that were asked for already, each for whoever needs it first."""
 
     state: State
     options: pb.BuildOptions
@@ -68,10 +68,10 @@ class Build:
     turns: asyncio.Semaphore
     around: Surroundings
     stack: AsyncExitStack
+    hashes: Hashes
     here: dict[str, image_pb2.Image] = field(default_factory=dict)
     checks: Options = field(default_factory=Options)
     cache_images: list[CacheImage] = field(default_factory=list)
-    hashing: dict[bytes, asyncio.Task[image_pb2.HashResponse]] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     configured: dict[str, Record] = field(default_factory=dict)
 
@@ -118,9 +118,6 @@ class Build:
         try:
             yield
         finally:
-            for task in self.hashing.values():
-                task.cancel()
-            await asyncio.gather(*self.hashing.values(), return_exceptions=True)
             self._release()
             used, configured = sorted(self.used), list(self.configured.values())
             if used or configured:

@@ -14,6 +14,7 @@ from buildd.dockerfile import graph as graphs
 from buildd.dockerfile.instructions import Dockerfile
 from buildd.dockerfile.parser import parse
 from buildd.dockerfile.rules import Options as CheckOptions
+from buildd.hashes import Hashes
 from buildd.progress import Progress
 from buildd.running import Surroundings
 from buildd.scope import platform_arguments
@@ -46,28 +47,31 @@ async def build(state: State, options: pb.BuildOptions, uplink: Uplink, progress
             graph = graphs.needed(
                 parsed, options.target, dict(options.build_args), platform_arguments(host(), _platform(options)),
                 tuple(options.contexts), file)
-        checks, here = await checking.check(state, options, found, parsed, graph, progress)
-        if options.check:
-            await progress.send(pb.BuildResponse(result=pb.BuildEnd()))
-            return
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                await _attempt(state, options, uplink, found, parsed, graph, checks, progress, here)
+        async with Hashes(state, found) as hashes:
+            if not options.check:
+                hashes.foresee(node.steps for node in graph.nodes.values())
+            checks, here = await checking.check(state, options, found, parsed, graph, progress)
+            if options.check:
+                await progress.send(pb.BuildResponse(result=pb.BuildEnd()))
                 return
-            except Aborted as error:
-                if error.reason != "CACHE_LOST" or attempt == _ATTEMPTS:
-                    raise
-                await _forget_lost(state)
+            for attempt in range(1, _ATTEMPTS + 1):
+                try:
+                    await _attempt(state, options, uplink, found, parsed, graph, checks, progress, here, hashes)
+                    return
+                except Aborted as error:
+                    if error.reason != "CACHE_LOST" or attempt == _ATTEMPTS:
+                        raise
+                    await _forget_lost(state)
 
 
 async def _attempt(
     state: State, options: pb.BuildOptions, uplink: Uplink, found: Context, parsed: Dockerfile, graph: graphs.Graph,
-    checks: CheckOptions, progress: Progress, here: dict[str, image_pb2.Image],
+    checks: CheckOptions, progress: Progress, here: dict[str, image_pb2.Image], hashes: Hashes,
 ) -> None:
     async with AsyncExitStack() as stack:
         made = Build(
             state, options, progress, uplink, found, _platform(options), Rules(options.no_cache, _clamp(options)),
-            asyncio.Semaphore(state.settings.parallel), _around(options), stack, here, checks,
+            asyncio.Semaphore(state.settings.parallel), _around(options), stack, hashes, here, checks,
         )
         async with made.bookkeeping():
             made.cache_images = await offers.images(made)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import posixpath
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -22,7 +21,7 @@ from buildd.records import Inputs
 from buildd.snapshots import Ground
 from buildd.steps import Worked
 from chassis import modes
-from chassis.errors import InvalidArgument, NotFound, PierError
+from chassis.errors import InvalidArgument, NotFound
 from chassis.stages import stage
 from chassis.tar import Entry, clean_name
 from coordinator.dockerfile.errors import shown
@@ -31,9 +30,6 @@ from pier.image.v1 import image_pb2 as pb
 _REMOTE: Final = ("http://", "https://")
 _FILE_MODE: Final = 0o644
 _FETCHED_MODE: Final = 0o600
-_PLAIN: Final = re.compile(r"[\w./-]+", re.ASCII)
-"""Sources that no variable, quotation or wildcard is in."""
-_FORESEEN: Final = 4
 
 Find = Callable[[df.Instruction, str], Awaitable[str]]
 """The snapshot that a name after ``from`` means; the context's for ""."""
@@ -163,10 +159,10 @@ async def _cloned(build: Build, step: df.Add, source: str) -> Part:
 
 async def _source(build: Build, step: df.Copy, source: str, snapshot: str) -> Part:
     unpack = isinstance(step, df.Add) and step.unpack is not False
-    files = _selection(build, step, source, snapshot)
+    files = build.hashes.selection(step, source, snapshot)
     async with stage("build.hash", source=source):
         try:
-            answer = await _hashed(build, files, parents=step.parents)
+            answer = await build.hashes.of(files, parents=step.parents)
         except NotFound as error:
             if error.reason != "NO_SUCH_FILE":
                 raise
@@ -175,39 +171,6 @@ async def _source(build: Build, step: df.Copy, source: str, snapshot: str) -> Pa
                 f"{verb(step)} failed: {where}{error.message}", reason="NO_SUCH_FILE",
                 facts={"first_line": str(step.location.first)}) from error
     return Part(source, answer.digest, files=files, unpack=unpack)
-
-
-def _selection(build: Build, step: df.Copy, source: str, snapshot: str) -> pb.FileSelection:
-    return pb.FileSelection(
-        snapshot=snapshot, sources=[_bytes(source)], exclude=[_bytes(pattern) for pattern in step.exclude],
-        ignore=build.context.ignored if snapshot == build.context.snapshot else (),
-    )
-
-
-def foresee(build: Build, steps: Sequence[df.Instruction]) -> None:
-    """Begin to hash what ``steps`` will copy from the context, as far as their words say it already: meanwhile the
-    steps before them are looked up or carried out."""
-    sources = [
-        (step, source) for step in steps if isinstance(step, df.Copy) and not step.from_ and not step.exclude
-        for source in step.sources if _PLAIN.fullmatch(source)
-    ]
-    for step, source in sources[:_FORESEEN] if build.context.snapshot else ():
-        files = _selection(build, step, source, build.context.snapshot)
-        if (key := _key(files, step.parents)) not in build.hashing:
-            build.hashing[key] = asyncio.create_task(
-                snapshots.hash_of(build.state, files, parents=step.parents), name="build:hash")
-
-
-async def _hashed(build: Build, files: pb.FileSelection, *, parents: bool) -> pb.HashResponse:
-    foreseen = build.hashing.pop(_key(files, parents), None)
-    if foreseen is not None:
-        with suppress(PierError):  # it is asked again, and that answer counts
-            return await foreseen
-    return await snapshots.hash_of(build.state, files, parents=parents)
-
-
-def _key(files: pb.FileSelection, parents: bool) -> bytes:
-    return files.SerializeToString(deterministic=True) + bytes([parents])
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from buildd import bases, checking, context, copying, fetch, history, snapshots, steps
+from buildd import bases, checking, context, fetch, history, snapshots, steps
 from buildd.build import Build, Image
 from buildd.config import SHELL, Config, Document
 from buildd.configure import bad
@@ -86,7 +86,6 @@ class _Solver:
         async with stage("build.stage", stage=name):
             first = self._steps[index][0]
             await first.begin()
-            copying.foresee(self._build, node.steps)
             with placed(self._file, node.stage.base.location):
                 base = await self._base(node, first)
             triggers = await self._triggers(node, base)

@@ -6,6 +6,7 @@ standard error, and a stream socket. The child sends its pidfd over that at once
 
 from __future__ import annotations
 
+import codecs
 import gc
 import os
 import signal
@@ -32,6 +33,7 @@ def main() -> None:
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them here: the kernel takes them away
     control = socket.socket(fileno=CONTROL)
+    codecs.lookup("ascii")  # requests are; a child would look for the codec's module anew
     gc.collect()
     gc.freeze()
     while True:

@@ -11,6 +11,7 @@ from buildd.config import Config
 from buildd.context import Context
 from buildd.dockerfile.instructions import Copy
 from buildd.dockerfile.parser import parse
+from buildd.hashes import Hashes
 from buildd.progress import Progress
 from buildd.records import Inputs
 from buildd.running import Surroundings
@@ -63,12 +64,12 @@ async def nothing():
         yield request
 
 
-def a_build(state):
+def a_build(state, context=Context()):
     progress = Progress()
     return Build(
         state, pb.BuildOptions(namespace="docker"), progress, Uplink(pb.BuildRequest(), nothing(), progress),
-        Context(), image_pb2.Platform(), Rules(),
-        asyncio.Semaphore(1), Surroundings(), AsyncExitStack())
+        context, image_pb2.Platform(), Rules(),
+        asyncio.Semaphore(1), Surroundings(), AsyncExitStack(), Hashes(state, context))
 
 
 async def settled(state):
@@ -181,14 +182,18 @@ async def test_a_record_whose_snapshot_is_gone_is_found_by_fsck(state, imaged):
     assert not (await Step(state).carry_out()).cached
 
 
+def hashing():
+    """Hashes that are on their way."""
+    return [task for task in asyncio.all_tasks() if task.get_name() == "build:hash"]
+
+
 async def test_what_plain_copies_take_is_hashed_before_their_turn_and_asked_for_once(state, imaged):
-    build = a_build(state)
-    build.context = Context("context")
+    build = a_build(state, Context("context"))
     text = b"FROM x\nCOPY a/b.c /\nCOPY a/b.c /again\nCOPY $V *.c /w/\nCOPY --from=y z /\nADD http://h/f /\nRUN true\n"
     (stage,) = parse(text, "Dockerfile").stages
-    copying.foresee(build, stage.steps)
-    assert len(build.hashing) == 1
-    await asyncio.wait(build.hashing.values())
+    build.hashes.foresee([stage.steps])
+    await asyncio.wait(hashing())
+    assert imaged.calls["Hash"] == 1
     first = next(step for step in stage.steps if isinstance(step, Copy))
 
     async def find(_step, _from):
@@ -197,12 +202,11 @@ async def test_what_plain_copies_take_is_hashed_before_their_turn_and_asked_for_
     found = await copying.prepare(build, SCRATCH, Config(), first, find)
     assert found.parts[0].digest == "sha256:of-a/b.c"
     assert imaged.calls["Hash"] == 1
-    assert build.hashing == {}
     imaged.lose = "Hash"
-    copying.foresee(build, stage.steps)
+    build.hashes.foresee([stage.steps])
     again = await copying.prepare(build, SCRATCH, Config(), first, find)
     assert again.parts == found.parts
     assert imaged.calls["Hash"] == 3
-    async with build.bookkeeping():
-        copying.foresee(build, stage.steps)
-    assert all(task.done() for task in build.hashing.values())
+    async with build.hashes:
+        build.hashes.foresee([stage.steps])
+    assert not hashing()
