@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from chassis import mountinfo
 from chassis.errors import Unavailable
 
 
@@ -15,12 +15,6 @@ def need(directory: Path) -> None:
 
 
 def is_tmpfs(directory: Path) -> bool:
-    """By the line of its device in /proc/self/mountinfo (proc_pid_mountinfo(5))."""
+    """By a mount of its device."""
     device = directory.stat().st_dev
-    name = f"{os.major(device)}:{os.minor(device)}"
-    lines = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")  # a mount point's name is any bytes
-    for line in lines.split("\n"):
-        before, _, after = line.partition(" - ")
-        if line and before.split(" ")[2] == name:
-            return after.split()[0] in ("tmpfs", "ramfs")
-    return False
+    return any(mount.device == device and mount.kind in ("tmpfs", "ramfs") for mount in mountinfo.own())

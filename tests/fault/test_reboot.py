@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from chassis import mountinfo
 from tests.engine import PROGRAMS, forget_network, running, wait_until
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -43,9 +44,9 @@ def pull_the_plug(engine, pids):
     with suppress(ChildProcessError):
         os.waitpid(programs[0], 0)  # the launcher is ours, where the engine was brought up by this process
     wait_until(lambda: not any(map(alive, (*programs, *shims, *pids))), what="everything is dead")
-    for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
-        if (target := line.split()[4]).startswith(str(engine.instance.run)):
-            subprocess.run(["umount", "-n", "-l", target], check=True)
+    for mount in reversed(list(mountinfo.own())):
+        if mount.point.startswith(str(engine.instance.run)):
+            subprocess.run(["umount", "-n", "-l", mount.point], check=True)
     forget_network(engine.instance)
     shutil.rmtree(engine.instance.run)
     for top in Path("/sys/fs/cgroup").glob(f"*/{engine.instance.cgroup_parent}"):

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from chassis import kernel
+from chassis import kernel, mountinfo
 from tests.world import NAMESERVER, cgroups
 
 _ATTR_RDONLY: Final = 0x1  # MOUNT_ATTR_RDONLY
@@ -85,12 +85,7 @@ def _subdirectory(scratch: Path, path: Path, mode: int) -> Path:
 
 def _is_overlay(path: Path) -> bool:
     device = os.stat(path).st_dev
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        fields, _, tail = line.partition(" - ")
-        if fields.split()[2] == wanted:
-            return tail.startswith("overlay ")
-    return False
+    return any(mount.device == device and mount.kind == "overlay" for mount in mountinfo.own())
 
 
 def _resolver() -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final
 
-from chassis import jail, kernel
+from chassis import jail, kernel, mountinfo
 from execd.oci.rootfs import Rootfs
 from execd.shim import mounts
 from execd.shim.protocol import mount_entries
@@ -40,15 +40,11 @@ class View:
 
     def _kernels(self) -> frozenset[int]:
         fd = os.open("self/mountinfo", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
-        found = set()
-        with open(fd, encoding="utf-8", errors="surrogateescape") as lines:
-            for line in lines:
-                before, _, after = line.partition(" - ")
-                fields, kind = before.split(), after.split()[0]
-                if kind in _KERNELS or (kind == "tmpfs" and fields[4] in _DEVICES):
-                    major, _, minor = fields[2].partition(":")
-                    found.add(os.makedev(int(major), int(minor)))
-        return frozenset(found)
+        with open(fd, "rb") as file:
+            mounted = mountinfo.parse(file.read())
+        return frozenset(
+            mount.device for mount in mounted
+            if mount.kind in _KERNELS or (mount.kind == "tmpfs" and mount.point in _DEVICES))
 
 
 def _mount(request: Mapping[str, Any]) -> None:

@@ -1,20 +1,16 @@
 """Whether binds can follow the mounts of the host, or be followed by it: their sources' own propagation decides.
 
-Source: mount_namespaces(7); proc(5), mountinfo.
+Source: mount_namespaces(7).
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Final
 
+from chassis import mountinfo
 from chassis.errors import InvalidArgument
 from pier.types.v1 import types_pb2
-
-_ESCAPED: Final = re.compile(rb"\\([0-7]{3})")
 
 
 def check(entries: Iterable[types_pb2.MountSpec]) -> None:
@@ -33,12 +29,10 @@ def check(entries: Iterable[types_pb2.MountSpec]) -> None:
 
 
 def _mount_of(path: str) -> tuple[str, set[str]]:
-    """The mount point that ``path`` is on, and "shared" and "master" as far as the mount is (proc(5), mountinfo)."""
+    """The mount point that ``path`` is on, and "shared" and "master" as far as the mount is."""
     found, tells = "/", set[str]()
-    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
-        left, _, _ = line.partition(b" - ")
-        _, _, _, _, point, _, *tags = left.split(b" ")
-        text = os.fsdecode(_ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), point))
-        if len(text) >= len(found) and (path == text or path.startswith(text.rstrip("/") + "/")):
-            found, tells = text, {tag.partition(b":")[0].decode() for tag in tags}
+    for mount in mountinfo.own():
+        point = mount.point
+        if len(point) >= len(found) and (path == point or path.startswith(point.rstrip("/") + "/")):
+            found, tells = point, {tag.partition(":")[0] for tag in mount.tags}
     return found, tells & {"shared", "master"}

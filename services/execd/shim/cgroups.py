@@ -1,12 +1,14 @@
 """Where the shim itself stands among the cgroups, and what the container's say about memory.
 
-Hierarchies are found in /proc/self/mountinfo, so that cgroup v1, v2 and both at once are all read the same way.
+Hierarchies are found by their mounts, so that cgroup v1, v2 and both at once are all read the same way.
 """
 
 from __future__ import annotations
 
 import os
 from typing import Final, NamedTuple
+
+from chassis import mountinfo
 
 _SHIMS: Final = "shims"
 _ID_LENGTH: Final = 64
@@ -23,17 +25,14 @@ def hierarchies() -> list[Hierarchy]:
     """Every cgroup hierarchy that is mounted whole, each once."""
     names = {frozenset(controllers.split(",")): controllers for controllers, _ in _memberships()}
     found: dict[str, Hierarchy] = {}
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            left, _, right = line.partition(" - ")
-            fields, kind = left.split(), right.split()
-            if fields[3] != "/" or kind[0] not in ("cgroup", "cgroup2"):
-                continue
-            controllers = ""
-            if kind[0] == "cgroup":
-                options = set(kind[2].split(","))
-                controllers = next((name for key, name in names.items() if name and key <= options), "?")
-            found.setdefault(controllers, Hierarchy(fields[4], controllers))
+    for mount in mountinfo.own():
+        if mount.root != "/" or mount.kind not in ("cgroup", "cgroup2"):
+            continue
+        controllers = ""
+        if mount.kind == "cgroup":
+            options = set(mount.options.split(","))
+            controllers = next((name for key, name in names.items() if name and key <= options), "?")
+        found.setdefault(controllers, Hierarchy(mount.point, controllers))
     found.pop("?", None)
     return list(found.values())
 

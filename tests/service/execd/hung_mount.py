@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from chassis import mountinfo
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _IN = struct.Struct("IIQQIIII")
 _OUT = struct.Struct("IiQ")
@@ -44,10 +46,9 @@ def hung_mount(path: Path) -> Iterator[threading.Event]:
 
 
 def _abort(path: Path) -> None:
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        fields = line.split()
-        if fields[4] == str(path):
-            connection = fields[2].partition(":")[2]
+    for mount in mountinfo.own():
+        if mount.point == str(path):
+            connection = str(os.minor(mount.device))
             control = Path("/sys/fs/fuse/connections")
             made = not (control / connection).exists()
             if made:

@@ -1,10 +1,11 @@
 """Whether a directory is in memory alone."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from chassis import tmpfs
+from chassis import mountinfo, tmpfs
 from chassis.errors import Unavailable
 
 LINES = b"""21 1 8:1 / / rw - ext4 /dev/sda1 rw
@@ -18,13 +19,9 @@ def test_it_is_told_by_its_mount_whatever_others_are_called(
     tmp_path: Path, monkeypatch, kind: bytes, answer: bool
 ) -> None:
     device = tmp_path.stat().st_dev
-    number = f"{device >> 8 & 0xFFF}:{device & 0xFF | device >> 12 & ~0xFF}".encode()
-    read = Path.read_text
-
-    def fake(self: Path, *arguments: str) -> str:
-        return (LINES % (number, kind)).decode(*arguments) if str(self) == "/proc/self/mountinfo" else read(self)
-
-    monkeypatch.setattr(Path, "read_text", fake)
+    listing = tmp_path / "mountinfo"
+    listing.write_bytes(LINES % (f"{os.major(device)}:{os.minor(device)}".encode(), kind))
+    monkeypatch.setattr(mountinfo, "OWN", listing)
     assert tmpfs.is_tmpfs(tmp_path) is answer
     if not answer:
         with pytest.raises(Unavailable, match="is not on a tmpfs"):
