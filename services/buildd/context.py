@@ -12,7 +12,7 @@ from typing import Final
 
 from buildd import fetch, git, git_address, snapshots
 from buildd.state import State
-from chassis import ignore
+from chassis import ids, ignore
 from chassis.errors import InvalidArgument, NotFound
 from chassis.stages import stage
 from pier.build.v1 import build_pb2 as pb
@@ -58,6 +58,7 @@ async def received(
 async def _sent(state: State, stack: AsyncExitStack, options: pb.BuildOptions, data: AsyncIterator[bytes]) -> str:
     """The client's own context; "" where it has none."""
     if options.context_pour:
+        ids.key(options.context_pour, "options.context_pour")
         async with stage("build.context"):
             key = await snapshots.unpacked(state, stack, options.namespace, data, options.context_pour)
             async for _ in data:  # its end says that the stream was whole

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from typing import Final, NewType
+from typing import Final, NewType, Protocol, TypeVar
 
 from chassis.errors import InvalidArgument
 
@@ -18,15 +18,35 @@ NetworkId = NewType("NetworkId", str)
 ExecId = NewType("ExecId", str)
 Name = NewType("Name", str)
 Namespace = NewType("Namespace", str)
-OwnerId = NewType("OwnerId", str)
 Digest = NewType("Digest", str)
 
 _HEX64: Final = re.compile(r"[0-9a-f]{64}")
 _KEY: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
+_MANAGER: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME_MAX: Final = 255
+
+
+class OwnedBy(Protocol):
+    """A request for what belongs to a manager, to a namespace of it."""
+
+    @property
+    def manager(self) -> str: ...
+
+    @property
+    def namespace(self) -> str: ...
+
+
+class Owner(OwnedBy, Protocol):
+    """The message types.Owner: this module loads no contracts."""
+
+    @property
+    def id(self) -> str: ...
+
+
+Message = TypeVar("Message", bound=Owner)
 
 
 def _check(pattern: re.Pattern[str], value: str, field: str, expected: str) -> str:
@@ -73,6 +93,27 @@ def key(value: str, field: str = "key") -> str:
 def namespace(value: str, field: str = "namespace") -> Namespace:
     """A DNS-like word of 63 characters at most: "docker", "k8s.io"."""
     return Namespace(_check(_NAMESPACE, value, field, "a lower-case word of letters, digits, '.', '-', 63 at most"))
+
+
+def manager(value: str, field: str = "manager") -> str:
+    """The program that something belongs to: ``[a-zA-Z0-9][a-zA-Z0-9_.-]*``, ≤ 63."""
+    return _check(_MANAGER, value, field, "a word of letters, digits, '.', '_', '-', 63 at most")
+
+
+def owner(value: Message, field: str = "owner") -> Message:
+    """``value``, a types.Owner, with each of its three words a word."""
+    manager(value.manager, f"{field}.manager")
+    namespace(value.namespace, f"{field}.namespace")
+    key(value.id, f"{field}.id")
+    return value
+
+
+def owned_by(request: OwnedBy) -> None:
+    """What a list is asked for by, each "" for all."""
+    if request.manager:
+        manager(request.manager)
+    if request.namespace:
+        namespace(request.namespace)
 
 
 def digest(value: str, field: str = "digest") -> Digest:

@@ -19,21 +19,33 @@ DOMAIN: Final = "pier"
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
+_MESSAGE: Final = 4096
+_FACT: Final = 512
+_KEY: Final = 64
+_FACTS: Final = 16
+"""Bytes of a message, of a fact and its name, and number of facts: what is longer than the client's limit for metadata,
+it would not be told at all."""
+
 
 def to_status(error: PierError) -> tuple[grpc.StatusCode, str, Metadata]:
-    """Code, message and trailing metadata that say ``error``."""
+    """Code, message and trailing metadata that say ``error``; what is long in it is cut."""
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
     for key in ("field", "expected"):
         if value := getattr(error, key):
-            info.metadata[key] = value
-    for key, value in error.facts.items():
-        info.metadata[key] = value
+            info.metadata[key] = _cut(value, _FACT)
+    for key, value in list(error.facts.items())[:_FACTS]:
+        info.metadata[_cut(key, _KEY)] = _cut(value, _FACT)
     packed = any_pb2.Any()
     packed.Pack(info)
-    status = status_pb2.Status(
-        code=code_pb2.Code.Value(error.grpc_code), message=error.message, details=[packed]
-    )
-    return grpc.StatusCode[error.grpc_code], error.message, ((DETAILS_KEY, status.SerializeToString()),)
+    message = _cut(error.message, _MESSAGE)
+    status = status_pb2.Status(code=code_pb2.Code.Value(error.grpc_code), message=message, details=[packed])
+    return grpc.StatusCode[error.grpc_code], message, ((DETAILS_KEY, status.SerializeToString()),)
+
+
+def _cut(text: str, longest: int) -> str:
+    """``text`` within ``longest`` bytes of UTF-8."""
+    data = text.encode("utf-8", "replace")
+    return data.decode() if len(data) <= longest else data[: longest - 3].decode("utf-8", "ignore") + "…"
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> PierError:

@@ -58,8 +58,7 @@ class Containers:
         """Take id and name. The record and its warnings."""
         container_id = ids.container_id(request.id)
         ids.name(request.name)
-        ids.namespace(request.owner.namespace, "owner.namespace")
-        ids.key(request.owner.manager, "owner.manager")
+        ids.owner(request.owner)
         warnings = validate.container(request.spec, self._runtimes)
         options.check_host(request.spec.log, self._journal)
         if request.spec.init and not self._init.is_file():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Final
 
+from chassis import ids
 from chassis.errors import InvalidArgument
 from execd.records import Records
 from pier.exec.v1 import exec_pb2
@@ -13,7 +14,8 @@ _PAGE: Final = 500
 
 
 def answer(records: Records, request: exec_pb2.ListContainersRequest) -> exec_pb2.ListContainersResponse:
-    """Newest first. InvalidArgument (BAD_FIELD, BAD_TOKEN)."""
+    """Newest first. InvalidArgument (BAD_ID, BAD_FIELD, BAD_TOKEN)."""
+    ids.owned_by(request)
     position = records.position
     if request.changed_since and (changes := _changes(records, request)) is not None:
         changed, removed = changes

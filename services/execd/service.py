@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any, Final
 
-from chassis import attach
+from chassis import attach, ids
 from chassis.blocking import Pool
 from chassis.errors import Conflict, InvalidArgument, Unimplemented
 from chassis.events import EventLog
@@ -103,8 +103,7 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
     async def StartContainer(
         self, request: exec_pb2.StartContainerRequest, context: Any
     ) -> exec_pb2.StartContainerResponse:
-        if not request.operation_id:
-            raise InvalidArgument("a start needs an operation_id", reason="BAD_FIELD", field="operation_id")
+        ids.key(request.operation_id, "operation_id")
         if len(request.marks) > _MARKS or not all(mark.strip(b"/") and b"\0" not in mark for mark in request.marks):
             raise InvalidArgument("marks are paths of files", reason="BAD_FIELD", field="marks",
                                   expected=f"at most {_MARKS} absolute paths")
@@ -328,8 +327,7 @@ class ContainerService(exec_pb2_grpc.ContainerServiceServicer):
         return exec_pb2.ExecCreateResponse(exec=await self._do("exec_create", request, self._execs.create))
 
     async def ExecStart(self, request: exec_pb2.ExecStartRequest, context: Any) -> exec_pb2.ExecStartResponse:
-        if not request.operation_id:
-            raise InvalidArgument("a start needs an operation_id", reason="BAD_FIELD", field="operation_id")
+        ids.key(request.operation_id, "operation_id")
         self._cgroup_lock.warm()
         return exec_pb2.ExecStartResponse(exec=await self._do_each("exec_start", request, self._execs.start))
 

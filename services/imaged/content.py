@@ -12,10 +12,10 @@ from chassis.errors import AlreadyExists, InvalidArgument
 from chassis.ids import Digest
 from chassis.ids import digest as check_digest
 from chassis.ids import key as check_key
+from chassis.ids import owner as check_owner
 from chassis.stages import stage
 from imaged import catalog
 from imaged.blobs import Ingest
-from imaged.snapshots import check_owner
 from imaged.state import State
 from imaged.unbroken import acquire, unbroken
 from pier.image.v1 import image_pb2 as pb
@@ -81,7 +81,7 @@ async def status(state: State, ref: str) -> int:
 
 async def create_lease(state: State, request: pb.CreateLeaseRequest) -> None:
     """Make a lease, or set the expiry of the caller's own anew."""
-    lease, owner = check_key(request.id), check_owner(request.owner)
+    lease, owner = check_key(request.id, "id"), check_owner(request.owner)
     expires = request.expires_at.ToNanoseconds() if request.HasField("expires_at") else 0
     if expires and expires <= time.time_ns():
         raise InvalidArgument("expires_at: it lies in the past", reason="BAD_TIME", field="expires_at")
@@ -96,5 +96,5 @@ async def create_lease(state: State, request: pb.CreateLeaseRequest) -> None:
 
 
 async def delete_lease(state: State, lease: str) -> None:
-    checked = check_key(lease)
+    checked = check_key(lease, "id")
     await state.store.write("lease.record", lambda connection: catalog.drop_lease(connection, checked))

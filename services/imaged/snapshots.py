@@ -16,7 +16,8 @@ from chassis import trees
 from chassis.errors import AlreadyExists, Conflict, NotFound, PierError
 from chassis.ids import digest as check_digest
 from chassis.ids import key as check_key
-from chassis.ids import namespace as check_namespace
+from chassis.ids import owned_by
+from chassis.ids import owner as check_owner
 from chassis.stages import stage
 from imaged import catalog, images
 from imaged.catalog import ImageLayer, SnapshotRow
@@ -81,14 +82,6 @@ class _Lost(Exception):
 
 def _fingerprint(request: Request, writable: bool) -> bytes:
     return bytes([writable]) + request.SerializeToString(deterministic=True)
-
-
-def check_owner(owner: types_pb2.Owner) -> types_pb2.Owner:
-    """``owner`` if its three words are ones."""
-    check_key(owner.manager, "owner.manager")
-    check_namespace(owner.namespace, "owner.namespace")
-    check_key(owner.id, "owner.id")
-    return owner
 
 
 def _asked(request: Request) -> str:
@@ -225,7 +218,8 @@ async def remove(state: State, key: str) -> None:
 async def listing(
     state: State, request: pb.ListSnapshotsRequest, page_size: int
 ) -> tuple[list[pb.Snapshot], str]:
-    """A page of snapshots, and the token of the next."""
+    """A page of snapshots, and the token of the next. InvalidArgument (BAD_ID)."""
+    owned_by(request)
     after = request.page_token
     if after:
         check_key(after, "page_token")

@@ -20,11 +20,11 @@ from chassis.errors import Internal, InvalidArgument, NotFound, ResourceExhauste
 from chassis.ids import Name, Namespace
 from chassis.ids import name as check_name
 from chassis.ids import namespace as check_namespace
+from chassis.ids import owner as check_owner
 from chassis.instance import make_private
 from chassis.stages import stage
 from imaged import copy_up, snapshots, volume_options
 from imaged.blobs import sync_directory, sync_tree
-from imaged.snapshots import check_owner
 from imaged.state import State
 from imaged.unbroken import unbroken
 from imaged.volume_options import Directory, FileSystem

@@ -19,7 +19,6 @@ from netd.bindings import WantedPort
 from netd.ipam import Plan, parse_address, parse_subnet
 from netd.ports import PROTOCOLS, check_protocol
 from pier.network.v1 import network_pb2
-from pier.types.v1 import types_pb2
 
 PREDEFINED: Final = ("bridge", "host", "none")
 HOST_GATEWAY: Final = "host-gateway"
@@ -31,7 +30,6 @@ _NAME_WORDS: Final = "letters, digits, '.', '_', '-', 255 at most"
 _WORD: Final = re.compile(r"[!-~]{1,255}")
 _INTERFACE: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,14}")
 _MAC: Final = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
-_MANAGER: Final = re.compile(r"[A-Za-z0-9._-]{1,63}")
 _PORT_MAX: Final = 65535
 _PORTS_MAX: Final = 4096
 _NAMES_MAX: Final = 256
@@ -47,18 +45,15 @@ class WantedSubnets:
     choose: tuple[int, ...] = ()
 
 
-def owner(value: types_pb2.Owner, field: str = "owner") -> types_pb2.Owner:
-    """InvalidArgument for an owner whose parts break their grammar (types.Owner)."""
-    _match(_MANAGER, value.manager, f"{field}.manager", "a word of letters, digits, '.', '_', '-'")
-    ids.namespace(value.namespace, f"{field}.namespace")
-    ids.key(value.id, f"{field}.id")
-    return value
+def network_name(value: str, field: str) -> str:
+    """Also its id is one."""
+    return _match(_NETWORK_NAME, value, field, "[a-zA-Z0-9][a-zA-Z0-9_.-]*, 255 characters at most")
 
 
 def sandbox(request: network_pb2.CreateSandboxRequest) -> None:
     """Check a sandbox to be made."""
     ids.sandbox_id(request.id, "id")
-    owner(request.owner)
+    ids.owner(request.owner)
     for field in ("hostname", "domainname"):
         if value := getattr(request, field):
             host_name(value, field)
@@ -95,8 +90,8 @@ def extra_host(entry: str) -> tuple[str, str]:
 def network(request: network_pb2.CreateNetworkRequest) -> WantedSubnets:
     """Check a network to be made; the subnets that it asks for."""
     ids.network_id(request.id)
-    _match(_NETWORK_NAME, request.name, "name", "[a-zA-Z0-9][a-zA-Z0-9_.-]*, 255 characters at most")
-    owner(request.owner)
+    network_name(request.name, "name")
+    ids.owner(request.owner)
     if request.name in PREDEFINED:
         raise InvalidArgument(f"network name {request.name} is predefined", field="name", expected="another name")
     return subnets(request.spec, drivers.of(request.spec.driver).validate(request.spec))

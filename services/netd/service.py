@@ -88,6 +88,7 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
         self, request: network_pb2.RemoveNetworkRequest, context: Any
     ) -> network_pb2.RemoveNetworkResponse:
         namespace = _namespace(request.namespace)
+        requests.network_name(request.network, "network")
         await self._do("remove_network", f"{namespace}/{request.network}", request, [_NETWORKS],
                        lambda: self._networks.remove(namespace, request.network))
         return network_pb2.RemoveNetworkResponse()
@@ -109,6 +110,7 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
     async def ListSandboxes(
         self, request: network_pb2.ListSandboxesRequest, context: Any
     ) -> network_pb2.ListSandboxesResponse:
+        ids.owned_by(request)
         found, endpoints, networks = await self._store.read(
             lambda c: (records.sandboxes(c), records.endpoints(c), records.networks(c))
         )
@@ -154,6 +156,7 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
 
     async def Detach(self, request: network_pb2.DetachRequest, context: Any) -> network_pb2.DetachResponse:
         ids.sandbox_id(request.sandbox_id)
+        requests.network_name(request.network, "network")
 
         async def work() -> list[str]:
             try:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from chassis import signals
+from chassis import ids, signals
 from chassis.errors import InvalidArgument, Unimplemented
 from execd import health, policy, seccomp
 from execd.logs import options
@@ -40,6 +40,8 @@ def container(spec: exec_pb2.ContainerSpec, runtimes: frozenset[str]) -> list[st
     mounts.check_sources(spec.mounts)
     for reference in spec.namespaces:
         namespace(reference)
+    if spec.image_id:
+        ids.digest(spec.image_id, "spec.image_id")
     if spec.hostname and not _HOSTNAME.fullmatch(spec.hostname):
         raise InvalidArgument(f"invalid hostname {spec.hostname[:80]!a}", reason="BAD_HOSTNAME",
                               field="spec.hostname", expected="letters, digits, '-', '.', 64 bytes at most")

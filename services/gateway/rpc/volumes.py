@@ -38,7 +38,7 @@ class Volumes(volume_pb2_grpc.VolumeServiceServicer):
     async def GetVolume(self, request: pb.GetVolumeRequest, context: Any) -> pb.GetVolumeResponse:
         stale_since.set(0.0)
         return pb.GetVolumeResponse(
-            volume=await reads.volume(self._engine, request.volume), stale_since=shown.stale())
+            volume=await reads.volume(self._engine, ids.name(request.volume, "volume")), stale_since=shown.stale())
 
     async def ListVolumes(self, request: pb.ListVolumesRequest, context: Any) -> AsyncIterator[pb.ListVolumesResponse]:
         stale_since.set(0.0)
@@ -47,6 +47,7 @@ class Volumes(volume_pb2_grpc.VolumeServiceServicer):
 
     async def RemoveVolume(self, request: pb.RemoveVolumeRequest, context: Any) -> pb.RemoveVolumeResponse:
         async def work() -> pb.RemoveVolumeResponse:
-            return pb.RemoveVolumeResponse(freed_bytes=await remove_unused(self._services, request.volume))
+            name = ids.name(request.volume, "volume")
+            return pb.RemoveVolumeResponse(freed_bytes=await remove_unused(self._services, name))
 
         return await self._once("RemoveVolume", request, work)

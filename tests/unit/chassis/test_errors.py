@@ -1,5 +1,8 @@
 """The error classes: one table of class, gRPC code, HTTP status and exit code, and its way over the wire."""
 
+import base64
+from urllib.parse import quote
+
 import grpc
 import pytest
 from hypothesis import given
@@ -45,6 +48,20 @@ def test_an_error_comes_back_from_the_wire_as_it_went(cls, message, field, expec
     assert type(received) is cls
     assert (received.message, received.field, received.expected) == (message or code.name, field, expected)
     assert received.facts == {"holder": "x"}
+
+
+@given(st.text(min_size=1, max_size=20), st.text(max_size=20))
+def test_what_is_long_is_cut_so_that_all_of_it_fits_into_metadata(message, fact):
+    message, fact = message * 5000, fact * 100
+    error = errors.NotFound(message, field=fact, expected=fact, facts={f"{number}{fact}": fact for number in range(50)})
+    code, details, metadata = to_status(error)
+    ((_, status),) = metadata
+    assert isinstance(status, bytes)
+    told = len(quote(details)) + len(base64.b64encode(status))
+    assert told < (64 << 10) - (24 << 10), "the trace has its room beside it"
+    received = from_rpc_error(rpc_error(code, metadata, details))
+    assert received.message.endswith("…")
+    assert message.encode("utf-8", "replace").startswith(received.message.removesuffix("…").encode()[:4000])
 
 
 def test_a_code_without_details_becomes_the_first_class_of_that_code():

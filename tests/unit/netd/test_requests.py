@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chassis import ids
 from chassis.errors import InvalidArgument, PierError, Unimplemented
 from chassis.instance import instance
 from netd import bindings, files, options, ports, requests
@@ -124,7 +125,7 @@ def test_an_interface_name_that_the_kernel_or_a_path_would_trip_over_is_refused(
 def test_an_accepted_owner_fits_its_mark_and_is_found_again(manager: str, namespace: str, identity: str) -> None:
     owner = types_pb2.Owner(manager=manager, namespace=namespace, id=identity)
     try:
-        requests.owner(owner)
+        ids.owner(owner)
     except PierError:
         return
     marks = Marks("pier-x")
