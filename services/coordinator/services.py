@@ -18,6 +18,8 @@ from pier.types.v1 import types_pb2
 NAMESPACE: Final = "docker"
 """Namespace of names and images that Docker's clients see."""
 
+_OWNER_ID_MAX: Final = 128
+
 
 @dataclass(frozen=True)
 class Services:
@@ -42,6 +44,10 @@ class Services:
     def owner(self, id_: str) -> types_pb2.Owner:
         """The owner of container ``id_`` and its root file system."""
         return types_pb2.Owner(manager=self.manager, namespace=self.namespace, id=id_)
+
+    def volume_owner(self, name: str) -> types_pb2.Owner:
+        """The owner of a volume that goes with no container: its name, which may be longer than an owner's id."""
+        return self.owner(name[:_OWNER_ID_MAX])
 
     def sandbox_owner(self, id_: str) -> types_pb2.Owner:
         """The owner of the sandbox of container ``id_``: its namespace is the one in which its networks have names."""

@@ -36,7 +36,7 @@ async def make(services: Services, id_: str, plan: engine_pb2.ContainerPlan) -> 
     how they are mounted."""
     made = []
     for each in plan.volumes:
-        owner = services.owner(id_ if each.anonymous else each.name)
+        owner = services.owner(id_) if each.anonymous else services.volume_owner(each.name)
         created: image_pb2.CreateVolumeResponse = await services.imaged.call(
             services.volumes.CreateVolume,
             image_pb2.CreateVolumeRequest(

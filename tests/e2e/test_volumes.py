@@ -133,6 +133,16 @@ def test_a_bind_below_a_volume_is_seen(client, tmp_path):
                      ) == "bound"
 
 
+def test_a_name_may_be_as_long_as_a_files(client, engine):
+    made, by_use = "v" * 255, "w" * 255
+    client.ok("volume", "create", made)
+    for name in (made, by_use):
+        client.ok("run", "--rm", "-v", f"{name}:/x", "busybox", "touch", "/x/y")
+        assert client.ok("volume", "inspect", "--format", "{{.Name}}", name) == name
+        client.ok("volume", "rm", name)
+    assert client.run("volume", "create", "v" * 256).returncode == 1
+
+
 def test_a_bad_name_or_driver_is_refused_and_leaves_nothing(client, engine):
     for options, words in (
         (("-v", "b@d:/x"), "includes invalid characters for a local volume name"),

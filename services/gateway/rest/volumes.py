@@ -55,7 +55,7 @@ async def create(call: Call) -> web.StreamResponse:
     try:
         answer: pb.CreateVolumeResponse = await services.imaged.call(
             services.volumes.CreateVolume, pb.CreateVolumeRequest(
-                name=name, owner=services.owner(name), driver=driver, options=body.string_map("DriverOpts"),
+                name=name, owner=services.volume_owner(name), driver=driver, options=body.string_map("DriverOpts"),
                 labels=labels))
     except NotFound as error:
         if error.reason != "NO_DRIVER":

@@ -27,7 +27,7 @@ class Volumes(volume_pb2_grpc.VolumeServiceServicer):
         async def work() -> pb.CreateVolumeResponse:
             name = ids.name(request.name) if request.name else made_id("volume", request.operation_id)
             asked = image_pb2.CreateVolumeRequest(
-                name=name, owner=self._services.owner(name), driver=request.driver or "local",
+                name=name, owner=self._services.volume_owner(name), driver=request.driver or "local",
                 options=request.options, labels=request.labels)
             answer: image_pb2.CreateVolumeResponse = await self._services.imaged.call(
                 self._services.volumes.CreateVolume, asked)
