@@ -4,7 +4,6 @@ the file is checked, and the steps before are looked up or carried out."""
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -75,4 +74,4 @@ def _key(files: pb.FileSelection, parents: bool) -> bytes:
 
 
 def _bytes(text: str) -> bytes:
-    return os.fsencode(text)
+    return text.encode("utf-8", "surrogateescape")
