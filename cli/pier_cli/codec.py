@@ -37,10 +37,9 @@ def _scanned(text: str) -> tuple[Any, int]:
     """The first value, and where it ends. ValueError where there is none that is whole."""
     try:
         return _scan(text, 0)
-    except (StopIteration, RecursionError):
-        raise ValueError("not JSON") from None
-    except SystemError:
-        # Python 3.11 takes its JSONDecodeError from json.decoder, and fails so where nobody has imported that.
+    except (StopIteration, RecursionError, ValueError, SystemError):
+        # What it says of where depends on Python's version; 3.11 takes its JSONDecodeError from json.decoder, and fails
+        # with the last where nobody has imported that.
         raise ValueError("not JSON") from None
 
 

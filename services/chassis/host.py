@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from chassis.ids import new_id
 
-_MACHINE_ID = re.compile(r"[0-9a-f]{32}")
+MACHINE_ID: Final = Path("/etc/machine-id")
+_MACHINE_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
 def boot_id() -> str:
@@ -15,15 +19,19 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def node_id(state: Path) -> str:
-    """/etc/machine-id, or a random id kept in ``state`` where there is none."""
+def node_id(root: Path) -> str:
+    """/etc/machine-id, or where there is none a random id, which all services of an instance find in its ``root``."""
     try:
-        value = Path("/etc/machine-id").read_text().strip()
+        value = MACHINE_ID.read_text().strip()
     except OSError:
         value = ""
     if _MACHINE_ID.fullmatch(value):
         return value
-    kept = state / "node-id"
+    kept = root / "node-id"
     if not kept.exists():
-        kept.write_text(new_id()[:32])
+        made = root / f".node-id.{new_id()}"
+        made.write_text(new_id()[:32])
+        with suppress(FileExistsError):  # another service was the first
+            os.link(made, kept)
+        made.unlink()
     return kept.read_text().strip()

@@ -186,23 +186,33 @@ def _unary(method: str, inner: Any, guard_: Guard | None) -> Any:
 
 
 def _streaming(method: str, inner: Any, guard_: Guard | None) -> Any:
+    """The answers are written here and not left to grpc to iterate over: a call that ends while an answer is on its way
+    would leave its generator to the garbage collector, and with it whatever that holds."""
     name = method.rpartition("/")[2]
 
-    async def handle(request: Any, context_: Context) -> AsyncIterator[Any]:
+    async def handle(request: Any, context_: Context) -> None:
         call = _Call(method, guard_)
         with _observed(call, context_):
             failure: BaseException | None = None
+            writing = False
             with stages.trace(name) as root:
                 try:
                     responses = inner(call.admitted(request, context_), context_)
                     if inspect.isawaitable(responses):
                         responses = await responses
-                    async for response in responses:
-                        yield response
-                except (asyncio.CancelledError, GeneratorExit):
+                    async with contextlib.aclosing(responses):
+                        async for response in responses:
+                            writing = True
+                            await context_.write(response)
+                            writing = False
+                except asyncio.CancelledError:
                     call.ended("CLIENT_LEFT")
                     raise
-                except Exception as error:  # noqa: BLE001 - the border
+                except Exception as error:
+                    if writing:
+                        call.code = "CANCELLED"
+                        call.ended("CLIENT_LEFT")
+                        raise  # grpc knows that the client is gone
                     failure = error
             trailer = stages.to_trailer(root)
             if failure is not None:

@@ -192,7 +192,7 @@ async def _serve(service: str, configured: Reload[S], instance: Instance, build:
         guard = Guard(Roles(settings.roles), audit, tells_own=service == "gateway")
         runtime = Runtime(
             service=service, reload=configured, instance=instance,
-            state=instance.state(service), run=instance.runtime(service), node_id=host.node_id(instance.state(service)),
+            state=instance.state(service), run=instance.runtime(service), node_id=host.node_id(instance.root),
             boot_id=host.boot_id(), server=Server(guard), guard=guard, addresses=settings.listen,
             passed=listening.passed(),
         )

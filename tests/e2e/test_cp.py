@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import subprocess
 import tarfile
 import time
 from pathlib import Path
@@ -75,6 +76,17 @@ def test_an_archive_goes_through_the_pipe_both_ways(client, box):
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         assert archive.getnames() == ["piped"]
         assert content(archive, "piped") == b"p" * 70000
+
+
+def test_a_reader_that_hangs_up_leaves_the_container_to_others(client, engine, tmp_path):
+    """It was held by a program that nobody read from, until the garbage collector came by."""
+    engine.ok("run", "--name", "box", *sh("dd if=/dev/zero of=/big bs=1M count=40"))
+    (tmp_path / "small").write_text("x")
+    for _ in range(5):
+        with client.start("cp", "box:/big", "-", stdout=subprocess.PIPE) as reader:
+            assert len(reader.stdout.read(100_000)) == 100_000
+            reader.stdout.close()
+        client.ok("cp", str(tmp_path / "small"), "box:/small", timeout=20)
 
 
 def test_what_is_not_there_is_told(client, box, tmp_path):

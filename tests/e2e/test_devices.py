@@ -50,6 +50,8 @@ def cgroup_file(id_, name):
 
 def test_limits_of_block_devices_are_the_kernels(client):
     path, numbers = block_device()
+    if client.name == "docker" and " 26." in client.ok("--version"):
+        pytest.skip("docker 26's command takes these options and sends none of them")
     id_ = client.ok("run", "-d", "--device-read-bps", f"{path}:1mb", "--device-write-iops", f"{path}:77", "busybox",
                     "sleep", "600")
     assert f"{numbers} 1048576" in cgroup_file(id_, "blkio.throttle.read_bps_device")

@@ -104,7 +104,7 @@ def test_an_update_is_told_as_an_event(engine):
 def test_limits_of_block_devices_change_since_1_55_by_list(engine):
     entry = next(each for each in Path("/sys/block").iterdir() if (Path("/dev") / each.name).is_block_device())
     disk, numbers = f"/dev/{entry.name}", (entry / "dev").read_text().strip()
-    engine.ok("run", "-d", "--name", "box", "--device-read-bps", f"{disk}:1mb", *sh("sleep 1000"))
+    engine.pier("run", "-d", "--name", "box", "--device-read-bps", f"{disk}:1mb", *sh("sleep 1000"))
     wire = Wire(engine.instance.api_socket)
 
     def update(version, **body):

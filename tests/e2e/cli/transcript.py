@@ -25,6 +25,7 @@ _OF_DOCKER = (
     # Debian's docker has a library of older words, joins a path twice, and says that its build command is not there.
     (r"Invalid (?=containerPort|ranges)", "invalid "), (r"(?<=lstat )//", "/"),
     (r"^DEPRECATED: The legacy(.+\n)+\n", ""),
+    (r"\[(NET_ADMIN|CHOWN)\]", r"[CAP_\1]"),  # docker 26's command sends them as they were written
 )
 # Docker's clients of different ages close their errors with different pointers to --help.
 _POINTER = re.compile(r"^(See|Run) '[a-z ]+ --help'.*$", re.MULTILINE)

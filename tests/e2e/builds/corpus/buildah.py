@@ -33,7 +33,8 @@ exec chroot "$ROOT" sh -euc 'cd "$HOME"; exec "$@"' sh "$@"
 """
 _CONFIG: Final = {
     # A user's limits are less than what it would raise them to.
-    "containers.conf": '[containers]\ndefault_ulimits = ["nofile=1024:4096", "nproc=1024:4096"]\n',
+    "containers.conf": '[containers]\ndefault_ulimits = ["nofile=1024:4096", "nproc=1024:4096"]\n'
+                       f'[engine]\nhelper_binaries_dir = ["{_DEBIAN}/lib/podman"]\n',
     "registries.conf": 'unqualified-search-registries = ["localhost"]\n',
     "policy.json": '{"default": [{"type": "insecureAcceptAnything"}]}\n',
 }
