@@ -23,7 +23,6 @@ MASQUERADE: Final = "com.docker.network.bridge.enable_ip_masquerade"
 BINDING: Final = "com.docker.network.bridge.host_binding_ipv4"
 MODE: Final = {4: "com.docker.network.bridge.gateway_mode_ipv4", 6: "com.docker.network.bridge.gateway_mode_ipv6"}
 NAT, ROUTED, ISOLATED = "nat", "routed", "isolated"
-"""As Go's strconv.ParseBool reads them."""
 _LINK: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
 _PREFIX: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,10}")
 _MTU_MIN: Final = 576
