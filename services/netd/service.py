@@ -105,7 +105,8 @@ class NetworkService(network_pb2_grpc.NetworkServiceServicer):
         )
 
     async def GetSandbox(self, request: network_pb2.GetSandboxRequest, context: Any) -> network_pb2.GetSandboxResponse:
-        return network_pb2.GetSandboxResponse(sandbox=self._describe(await self._sandboxes.view(request.id)))
+        id_ = ids.sandbox_id(request.id, "id")
+        return network_pb2.GetSandboxResponse(sandbox=self._describe(await self._sandboxes.view(id_)))
 
     async def ListSandboxes(
         self, request: network_pb2.ListSandboxesRequest, context: Any
