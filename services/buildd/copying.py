@@ -17,6 +17,7 @@ from buildd.config import Config
 from buildd.configure import bad
 from buildd.dockerfile import instructions as df
 from buildd.dockerfile.errors import located
+from buildd.hashes import encoded
 from buildd.records import Inputs
 from buildd.snapshots import Ground
 from buildd.steps import Worked
@@ -128,8 +129,8 @@ def _target(config: Config, target: str) -> str:
 
 
 def _written(heredoc: df.Heredoc) -> Part:
-    data = _bytes(heredoc.text)
-    entry = Entry(name=clean_name(_bytes(heredoc.name)), mode=_FILE_MODE, size=len(data), mtime_ns=time.time_ns())
+    data = encoded(heredoc.text)
+    entry = Entry(name=clean_name(encoded(heredoc.name)), mode=_FILE_MODE, size=len(data), mtime_ns=time.time_ns())
     return Part(f"<<{heredoc.name}", hashlib.sha256(data).hexdigest(), content=(entry, data))
 
 
@@ -182,7 +183,7 @@ async def carry_out(build: Build, key: str, ground: Ground, copying: Copying) ->
             for part in copying.parts:
                 files = part.files or await _made(build, stack, part)
                 await snapshots.copy(build.state, pb.CopyFilesRequest(
-                    files=files, key=key, target=_bytes(copying.target), parents=copying.step.parents,
+                    files=files, key=key, target=encoded(copying.target), parents=copying.step.parents,
                     chown=copying.step.chown, mode_change=copying.step.chmod, unpack=part.unpack,
                     link=copying.step.link,
                 ))
@@ -194,7 +195,7 @@ async def _made(build: Build, stack: AsyncExitStack, part: Part) -> pb.FileSelec
     key = await stack.enter_async_context(snapshots.writable(build.state, build.namespace, snapshots.SCRATCH))
     if part.repository is not None:
         await part.repository.unpack(key)
-        name = _bytes(part.directory) or b"/"
+        name = encoded(part.directory) or b"/"
     elif part.remote is not None:
         fetched = await part.remote.fetched()
         name = fetched.name
@@ -205,7 +206,3 @@ async def _made(build: Build, stack: AsyncExitStack, part: Part) -> pb.FileSelec
         name = part.content[0].name
         await snapshots.put_files(build.state, key, [part.content])
     return pb.FileSelection(snapshot=key, sources=[name], literal=True)
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")

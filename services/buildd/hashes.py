@@ -56,7 +56,7 @@ class Hashes:
     def selection(self, step: df.Copy, source: str, snapshot: str) -> pb.FileSelection:
         """What ``step`` takes from ``snapshot`` by the word ``source``."""
         return pb.FileSelection(
-            snapshot=snapshot, sources=[_bytes(source)], exclude=[_bytes(pattern) for pattern in step.exclude],
+            snapshot=snapshot, sources=[encoded(source)], exclude=[encoded(pattern) for pattern in step.exclude],
             ignore=self._context.ignored if snapshot == self._context.snapshot else (),
         )
 
@@ -73,5 +73,6 @@ def _key(files: pb.FileSelection, parents: bool) -> bytes:
     return files.SerializeToString(deterministic=True) + bytes([parents])
 
 
-def _bytes(text: str) -> bytes:
+def encoded(text: str) -> bytes:
+    """A word of a Dockerfile as the path that it is."""
     return text.encode("utf-8", "surrogateescape")
