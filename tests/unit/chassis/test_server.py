@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import pytest
 
 from chassis.client import Peer
 from chassis.errors import InvalidArgument
-from chassis.server import Server
+from chassis.server import EXPERIMENTS, Server
 from pier.image.v1 import image_pb2, image_pb2_grpc
 
 
@@ -43,3 +46,11 @@ async def test_an_upload_refused_at_its_head_is_told_why_although_it_is_still_be
     finally:
         await peer.close()
         await server.stop(0)
+
+
+@pytest.mark.parametrize(("experiments", "unknown"), [(EXPERIMENTS, False), ("-no_such_experiment", True)])
+def test_the_pinned_grpc_knows_the_poller_that_is_asked_for(experiments: str, unknown: bool) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import grpc; grpc.insecure_channel('unix:/nowhere').close()"],
+        env={**os.environ, "GRPC_EXPERIMENTS": experiments}, capture_output=True, text=True, check=True, timeout=60)
+    assert ("Unknown experiment" in done.stderr) is unknown
