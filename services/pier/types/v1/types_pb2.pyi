@@ -58,7 +58,9 @@ class Owner(_message.Message):
     NAMESPACE_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
     manager: _builtins.str
-    """The program: "gateway", "buildd", "kubelet", … A word of letters, digits, '.', '_', '-'; at most 63."""
+    """The program: "gateway", "buildd", "kubelet", … A word of letters, digits, '.', '_', '-', that begins with a letter or
+    a digit; at most 63.
+    """
     namespace: _builtins.str
     """The manager's name space: "docker", "k8s.io". Image references, container names and ids live in one."""
     id: _builtins.str
